@@ -1,0 +1,137 @@
+//! [`Input`]: what goes onto a tape. Arrays of any dimension, owned, borrowed or shared, and numbers.
+
+use std::sync::Arc;
+
+use ndarray::{Array, ArrayBase, ArrayRef, Data, Dimension};
+
+use crate::scalar::Scalar;
+use crate::shape::Shape;
+
+/// Memory that a tape shares with somebody else.
+pub trait Values<T>: Send + Sync {
+    /// Returns the elements in row-major order.
+    fn values(&self) -> &[T];
+}
+
+impl<T: Scalar, D: Dimension> Values<T> for Array<T, D> {
+    fn values(&self) -> &[T] {
+        self.as_slice().expect("only arrays in standard layout are shared")
+    }
+}
+
+mod sealed {
+    use super::{Arc, Shape, Values};
+
+    pub trait Sealed<T>: Sized {
+        /// Returns the lengths of the axes.
+        fn dims(&self) -> Shape;
+        /// Writes the elements in row-major order.
+        fn write_to(self, out: &mut [T]);
+        /// Hands over the memory itself if it may be shared, else gives the array back.
+        fn hand_over(self) -> Result<Arc<dyn Values<T>>, Self> {
+            Err(self)
+        }
+    }
+}
+pub(crate) use sealed::Sealed;
+
+/// What [`Tape::leaf`](crate::Tape::leaf), [`Tape::constant`](crate::Tape::constant) and
+/// [`Var::backward_with`](crate::Var::backward_with) take: arrays and views of any dimension by value or reference,
+/// `Arc<Array>`, and numbers.
+///
+/// Elements are copied to the tape's own memory, except of an `Arc<Array>` in standard layout, which is shared.
+/// The trait is sealed.
+///
+/// # Example
+///
+/// ```
+/// use ndarray::{arr0, array};
+/// use tapegrad::Tape;
+///
+/// let tape = Tape::new();
+/// let a = array![[1.0, 2.0], [3.0, 4.0]];
+/// assert_eq!(tape.leaf(&a).shape().to_string(), "(2, 2)");
+/// assert_eq!(tape.leaf(a.row(1)).shape().to_string(), "(2,)"); // a view
+/// assert_eq!(tape.leaf(a.t()).value()[[0, 1]], 3.0);           // in any layout
+/// assert_eq!(tape.leaf(arr0(5.0)).item(), tape.leaf(5.0).item());
+/// ```
+pub trait Input<T>: Sealed<T> {}
+
+impl<T, I: Sealed<T>> Input<T> for I {}
+
+impl<T: Scalar, D: Dimension> Sealed<T> for &ArrayRef<T, D> {
+    fn dims(&self) -> Shape {
+        Shape::from((**self).shape())
+    }
+
+    fn write_to(self, out: &mut [T]) {
+        match self.as_slice() {
+            Some(values) => out.copy_from_slice(values),
+            None => out.iter_mut().zip(self).for_each(|(to, &from)| *to = from),
+        }
+    }
+}
+
+impl<T: Scalar, S: Data<Elem = T>, D: Dimension> Sealed<T> for ArrayBase<S, D> {
+    fn dims(&self) -> Shape {
+        Shape::from((**self).shape())
+    }
+
+    fn write_to(self, out: &mut [T]) {
+        (&*self).write_to(out);
+    }
+}
+
+impl<T: Scalar, S: Data<Elem = T>, D: Dimension> Sealed<T> for &ArrayBase<S, D> {
+    fn dims(&self) -> Shape {
+        Shape::from((***self).shape())
+    }
+
+    fn write_to(self, out: &mut [T]) {
+        (&**self).write_to(out);
+    }
+}
+
+impl<T: Scalar, D: Dimension + 'static> Sealed<T> for Arc<Array<T, D>> {
+    fn dims(&self) -> Shape {
+        Shape::from((***self).shape())
+    }
+
+    fn write_to(self, out: &mut [T]) {
+        (&**self).write_to(out);
+    }
+
+    fn hand_over(self) -> Result<Arc<dyn Values<T>>, Self> {
+        if self.is_standard_layout() { Ok(self) } else { Err(self) }
+    }
+}
+
+impl<T: Scalar, D: Dimension + 'static> Sealed<T> for &Arc<Array<T, D>> {
+    fn dims(&self) -> Shape {
+        Shape::from((****self).shape())
+    }
+
+    fn write_to(self, out: &mut [T]) {
+        (&***self).write_to(out);
+    }
+
+    fn hand_over(self) -> Result<Arc<dyn Values<T>>, Self> {
+        if self.is_standard_layout() { Ok(self.clone()) } else { Err(self) }
+    }
+}
+
+macro_rules! number {
+    ($T:ident) => {
+        impl Sealed<$T> for $T {
+            fn dims(&self) -> Shape {
+                Shape::default()
+            }
+
+            fn write_to(self, out: &mut [$T]) {
+                out.fill(self);
+            }
+        }
+    };
+}
+number!(f32);
+number!(f64);

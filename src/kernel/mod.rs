@@ -1,0 +1,12 @@
+//! How operations are computed: slices in, slices out.
+//!
+//! Nothing here knows of tapes, operations or derivatives. Results go to row-major slices that the caller
+//! owns; operands are slices, or a [`View`](view::View) where strides matter. No kernel allocates in steady state.
+
+pub(crate) mod elementwise;
+pub(crate) mod index;
+pub(crate) mod math;
+pub mod matmul;
+pub(crate) mod reduce;
+pub(crate) mod softmax;
+pub(crate) mod view;

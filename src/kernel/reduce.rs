@@ -1,0 +1,277 @@
+//! Reductions of a row-major array over a set of axes.
+//!
+//! The order in which elements are combined depends on the shape alone, never on the CPU: sums run over a
+//! fixed number of lanes and in blocks, whose results are added in pairs, so that the rounding error of a long
+//! sum grows with the logarithm of its length and not with the length.
+
+use pulp::{Arch, Simd, WithSimd};
+use smallvec::SmallVec;
+
+use crate::scalar::Scalar;
+use crate::shape::AxisSet;
+
+/// Accumulators side by side in one block: enough to fill two AVX-512 registers of `f32`.
+const LANES: usize = 32;
+/// Elements, or rows, added up one after the other before results are added in pairs.
+const BLOCK: usize = 2048;
+
+/// What a reduction combines with: an associative function and its neutral element.
+trait Combine<T>: Copy {
+    const NEUTRAL: T;
+    fn combine(a: T, b: T) -> T;
+}
+
+#[derive(Clone, Copy)]
+struct Sum;
+impl<T: Scalar> Combine<T> for Sum {
+    const NEUTRAL: T = T::ZERO;
+    #[inline(always)]
+    fn combine(a: T, b: T) -> T {
+        a + b
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Max;
+impl<T: Scalar> Combine<T> for Max {
+    const NEUTRAL: T = T::NEG_INFINITY;
+    #[inline(always)]
+    fn combine(a: T, b: T) -> T {
+        maximum(a, b)
+    }
+}
+
+/// Returns the larger number, NaN if either is NaN.
+#[inline(always)]
+pub(crate) fn maximum<T: Scalar>(a: T, b: T) -> T {
+    // NaN compares false: `a > b` hands on a NaN in b, the second test one in a.
+    let larger = if a > b { a } else { b };
+    if a.is_nan() { a } else { larger }
+}
+
+/// Returns the sum of a slice.
+pub(crate) fn sum_slice<T: Scalar>(x: &[T]) -> T {
+    let mut sum = T::ZERO;
+    sum_rows(x, x.len(), std::slice::from_mut(&mut sum));
+    sum
+}
+
+/// Returns the maximum of a slice, minus infinity of an empty one.
+pub(crate) fn max_slice<T: Scalar>(x: &[T]) -> T {
+    let mut max = T::NEG_INFINITY;
+    max_rows(x, x.len(), std::slice::from_mut(&mut max));
+    max
+}
+
+/// Sums each row of `length` elements.
+pub(crate) fn sum_rows<T: Scalar>(x: &[T], length: usize, out: &mut [T]) {
+    Arch::new().dispatch(Reduction { x, shape: &[out.len(), length], axes: AxisSet::one(1), out, combine: Sum });
+}
+
+/// Takes the maximum of each row of `length` elements.
+pub(crate) fn max_rows<T: Scalar>(x: &[T], length: usize, out: &mut [T]) {
+    Arch::new().dispatch(Reduction { x, shape: &[out.len(), length], axes: AxisSet::one(1), out, combine: Max });
+}
+
+/// Sums the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
+pub(crate) fn sum<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
+    Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Sum });
+}
+
+/// Takes the maximum of the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
+pub(crate) fn max<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
+    Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Max });
+}
+
+struct Reduction<'a, T, C> {
+    x: &'a [T],
+    shape: &'a [usize],
+    axes: AxisSet,
+    out: &'a mut [T],
+    combine: C,
+}
+
+impl<T: Scalar, C: Combine<T>> WithSimd for Reduction<'_, T, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let _ = self.combine;
+        reduce::<T, C>(self.x, self.shape, self.axes, self.out);
+    }
+}
+
+/// Combines the elements of a slice: lanes within a block, blocks in pairs.
+#[inline(always)]
+fn fold<T: Scalar, C: Combine<T>>(x: &[T]) -> T {
+    if x.len() <= LANES {
+        return x.iter().fold(C::NEUTRAL, |a, &b| C::combine(a, b));
+    }
+    // A binary counter of partial results: slot i holds the result of 2^i blocks. This is the pairwise tree
+    // without recursion, which would keep the loop from being compiled into its caller.
+    let mut partial = [C::NEUTRAL; usize::BITS as usize];
+    let mut blocks = 0usize;
+    for block in x.chunks(BLOCK) {
+        let mut result = fold_block::<T, C>(block);
+        let mut slot = 0;
+        while blocks >> slot & 1 == 1 {
+            result = C::combine(partial[slot], result);
+            slot += 1;
+        }
+        partial[slot] = result;
+        blocks += 1;
+    }
+    let set = (0..usize::BITS as usize).filter(|slot| blocks >> slot & 1 == 1);
+    set.fold(C::NEUTRAL, |a, slot| C::combine(partial[slot], a))
+}
+
+#[inline(always)]
+fn fold_block<T: Scalar, C: Combine<T>>(x: &[T]) -> T {
+    let (rows, rest) = x.as_chunks::<LANES>();
+    let mut lanes = [C::NEUTRAL; LANES];
+    for row in rows {
+        for (lane, &x) in lanes.iter_mut().zip(row) {
+            *lane = C::combine(*lane, x);
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane = C::combine(*lane, x);
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = C::combine(lanes[i], lanes[i + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// A run of neighbouring axes that are all reduced or all kept.
+struct Group {
+    length: usize,
+    reduced: bool,
+}
+
+/// Joins neighbouring axes of the same kind, leaving out those of length 1.
+fn groups(shape: &[usize], axes: AxisSet) -> SmallVec<[Group; 4]> {
+    let mut groups: SmallVec<[Group; 4]> = SmallVec::new();
+    for (axis, &length) in shape.iter().enumerate() {
+        let reduced = axes.contains(axis);
+        match groups.last_mut() {
+            _ if length == 1 => {}
+            Some(group) if group.reduced == reduced => group.length *= length,
+            _ => groups.push(Group { length, reduced }),
+        }
+    }
+    groups
+}
+
+#[inline(always)]
+fn reduce<T: Scalar, C: Combine<T>>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
+    let groups = groups(shape, axes);
+    match groups.as_slice() {
+        _ if x.is_empty() => out.fill(C::NEUTRAL),
+        [] | [Group { reduced: false, .. }] => out.copy_from_slice(x),
+        [Group { reduced: true, .. }] => out[0] = fold::<T, C>(x),
+        [Group { reduced: false, .. }, Group { reduced: true, length }] => {
+            for (out, row) in out.iter_mut().zip(x.chunks_exact(*length)) {
+                *out = fold::<T, C>(row);
+            }
+        }
+        [Group { reduced: true, .. }, Group { reduced: false, length }] => columns::<T, C>(x, *length, out),
+        // Anything else is a sequence of the last two cases, the innermost groups first taken together.
+        [outer @ .., Group { reduced: true, length: rows }, Group { reduced: false, length }]
+            if outer.iter().all(|g| !g.reduced) =>
+        {
+            for (out, x) in out.chunks_exact_mut(*length).zip(x.chunks_exact(rows * length)) {
+                columns::<T, C>(x, *length, out);
+            }
+        }
+        groups => general::<T, C>(x, groups, out),
+    }
+}
+
+/// Combines the rows of a matrix with `width` columns into one row.
+#[inline(always)]
+fn columns<T: Scalar, C: Combine<T>>(x: &[T], width: usize, out: &mut [T]) {
+    // A tile of columns is carried down a block of rows in registers; blocks are combined in pairs, as in `fold`.
+    let block = width * (BLOCK / LANES);
+    for start in (0..width).step_by(LANES) {
+        let tile = LANES.min(width - start);
+        let mut total = column_block::<T, C>(&x[..block.min(x.len())], width, start, tile);
+        if x.len() > block {
+            let mut partial = [[C::NEUTRAL; LANES]; usize::BITS as usize];
+            partial[0] = total;
+            let mut blocks = 1usize;
+            for rows in x[block..].chunks(block) {
+                let mut result = column_block::<T, C>(rows, width, start, tile);
+                let mut slot = 0;
+                while blocks >> slot & 1 == 1 {
+                    result = combine_lanes::<T, C>(partial[slot], result);
+                    slot += 1;
+                }
+                partial[slot] = result;
+                blocks += 1;
+            }
+            let set = (0..usize::BITS as usize).filter(|slot| blocks >> slot & 1 == 1);
+            total = [C::NEUTRAL; LANES];
+            for slot in set {
+                total = combine_lanes::<T, C>(partial[slot], total);
+            }
+        }
+        out[start..start + tile].copy_from_slice(&total[..tile]);
+    }
+}
+
+/// Combines `tile` columns of a block of rows, one row after the other.
+#[inline(always)]
+fn column_block<T: Scalar, C: Combine<T>>(rows: &[T], width: usize, start: usize, tile: usize) -> [T; LANES] {
+    let mut lanes = [C::NEUTRAL; LANES];
+    for row in rows.chunks_exact(width) {
+        let row = &row[start..start + tile];
+        if let Ok(row) = <&[T; LANES]>::try_from(row) {
+            lanes = combine_lanes::<T, C>(lanes, *row);
+        } else {
+            for (lane, &x) in lanes.iter_mut().zip(row) {
+                *lane = C::combine(*lane, x);
+            }
+        }
+    }
+    lanes
+}
+
+#[inline(always)]
+fn combine_lanes<T: Scalar, C: Combine<T>>(mut a: [T; LANES], b: [T; LANES]) -> [T; LANES] {
+    for (a, b) in a.iter_mut().zip(b) {
+        *a = C::combine(*a, b);
+    }
+    a
+}
+
+/// Any alternation of kept and reduced groups: an index loop over the outer groups, the innermost by slices.
+#[inline(always)]
+fn general<T: Scalar, C: Combine<T>>(x: &[T], groups: &[Group], out: &mut [T]) {
+    let Some((inner, outer)) = groups.split_last() else { return };
+    out.fill(C::NEUTRAL);
+    let step = if inner.reduced { 1 } else { inner.length };
+    let mut index: SmallVec<[usize; 8]> = SmallVec::from_elem(0, outer.len());
+    for run in x.chunks_exact(inner.length) {
+        let kept = outer.iter().zip(&index).filter(|(group, _)| !group.reduced);
+        let position = step * kept.fold(0, |position, (group, &i)| position * group.length + i);
+        if inner.reduced {
+            out[position] = C::combine(out[position], fold::<T, C>(run));
+        } else {
+            for (out, &x) in out[position..position + step].iter_mut().zip(run) {
+                *out = C::combine(*out, x);
+            }
+        }
+        for (index, group) in index.iter_mut().zip(outer).rev() {
+            *index += 1;
+            if *index < group.length {
+                break;
+            }
+            *index = 0;
+        }
+    }
+}

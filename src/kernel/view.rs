@@ -1,0 +1,206 @@
+//! [`View`]: a slice read through a shape and strides, and [`Reader`], which reads one in row-major order.
+
+use ndarray::{ArrayViewD, IxDyn, ShapeBuilder};
+use smallvec::SmallVec;
+
+use crate::scalar::Scalar;
+use crate::shape::{Shape, elements};
+
+/// An array operand: element `(i, j, …)` is `data[i * strides[0] + j * strides[1] + …]`.
+///
+/// A stride of 0 repeats an axis, which is how a broadcast operand is seen without being copied.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a, T> {
+    pub(crate) data: &'a [T],
+    pub(crate) shape: &'a [usize],
+    /// `None` for row-major without gaps: by far the most frequent case, and the one with the short paths.
+    pub(crate) strides: Option<&'a [usize]>,
+}
+
+impl<'a, T: Scalar> View<'a, T> {
+    /// Returns the row-major array with this content.
+    pub(crate) fn contiguous(data: &'a [T], shape: &'a [usize]) -> Self {
+        Self { data: &data[..elements(shape)], shape, strides: None }
+    }
+
+    /// Returns the elements in row-major order if they lie so in memory.
+    pub(crate) fn as_slice(&self) -> Option<&'a [T]> {
+        self.strides.is_none().then_some(self.data)
+    }
+
+    /// Returns the elements in row-major order if they lie so in memory when the array is broadcast to `shape`.
+    pub(crate) fn row_major_as(&self, shape: &[usize]) -> Option<&'a [T]> {
+        // With as many elements, broadcasting adds axes of length 1 and nothing else.
+        self.as_slice().filter(|data| self.shape == shape || data.len() == elements(shape))
+    }
+
+    /// Returns the array.
+    pub(crate) fn array(&self) -> ArrayViewD<'a, T> {
+        let shape = IxDyn(self.shape);
+        match self.strides {
+            Some(strides) => ArrayViewD::from_shape(shape.strides(IxDyn(strides)), self.data),
+            None => ArrayViewD::from_shape(shape, self.data),
+        }
+        .expect("a view's memory holds its shape")
+    }
+
+    /// Returns the strides, computed from the shape for a row-major array.
+    pub(crate) fn strides(&self) -> Shape {
+        self.strides.map_or_else(|| row_major_strides(self.shape), Shape::from)
+    }
+
+    /// Returns the strides with which this array is read as one of the wider shape `shape`: 0 where it repeats.
+    pub(crate) fn broadcast_strides(&self, shape: &[usize]) -> Shape {
+        let own = self.strides();
+        let missing = shape.len() - self.shape.len();
+        (0..shape.len())
+            .map(|axis| match axis.checked_sub(missing) {
+                Some(index) if self.shape[index] == shape[axis] => own[index],
+                _ => 0,
+            })
+            .collect()
+    }
+}
+
+/// Returns the strides of a row-major array.
+pub(crate) fn row_major_strides(shape: &[usize]) -> Shape {
+    let mut strides: SmallVec<[usize; 4]> = SmallVec::from_elem(1, shape.len());
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis] * shape[axis];
+    }
+    Shape::from(strides.as_slice())
+}
+
+/// How many elements a [`Reader`] gathers at a time: they stay in the first-level cache.
+pub(crate) const CHUNK: usize = 512;
+
+/// Reads a view, broadcast to a shape, in row-major order, a chunk at a time.
+///
+/// This is the one strided path of all elementwise kernels: a chunk of a row-major operand is a piece of its own
+/// slice, a chunk of any other is gathered into a small buffer, and the arithmetic only ever sees slices.
+pub(crate) struct Reader<'a, T> {
+    data: &'a [T],
+    /// `None` for a slice that is read where it is.
+    walk: Option<Walk>,
+}
+
+impl<'a, T: Scalar> Reader<'a, T> {
+    /// Returns a reader of `view` broadcast to `shape`.
+    pub(crate) fn new(view: View<'a, T>, shape: &[usize]) -> Self {
+        let walk = match view.row_major_as(shape) {
+            Some(_) => None,
+            None => Some(Walk::new(shape, &view.broadcast_strides(shape))),
+        };
+        Self { data: view.data, walk }
+    }
+
+    /// Returns the next `length` elements, in `buffer` if they have to be gathered; `start` is how many were read before.
+    pub(crate) fn next<'b>(&mut self, start: usize, length: usize, buffer: &'b mut [T; CHUNK]) -> &'b [T]
+    where
+        'a: 'b,
+    {
+        match &mut self.walk {
+            None => &self.data[start..start + length],
+            Some(walk) => {
+                walk.gather(self.data, &mut buffer[..length]);
+                &buffer[..length]
+            }
+        }
+    }
+}
+
+/// Copies `view`, broadcast to `shape`, into the row-major `out`.
+pub(crate) fn copy<T: Scalar>(view: View<'_, T>, shape: &[usize], out: &mut [T]) {
+    match view.row_major_as(shape) {
+        Some(data) => out.copy_from_slice(data),
+        None => Walk::new(shape, &view.broadcast_strides(shape)).gather(view.data, out),
+    }
+}
+
+/// Adds the row-major `g` to the elements of `data` that `shape` and `strides`, from `offset` on, name.
+pub(crate) fn scatter_add<T: Scalar>(data: &mut [T], offset: usize, shape: &[usize], strides: &[usize], g: &[T]) {
+    let mut walk = Walk::new(shape, strides);
+    let mut rest = g;
+    while !rest.is_empty() {
+        let (start, length) = walk.run(rest.len());
+        let start = offset + start;
+        let (run, after) = rest.split_at(length);
+        match walk.inner.1 {
+            1 => data[start..start + length].iter_mut().zip(run).for_each(|(d, &g)| *d += g),
+            stride => {
+                for (i, &g) in run.iter().enumerate() {
+                    data[start + i * stride] += g;
+                }
+            }
+        }
+        rest = after;
+    }
+}
+
+/// A walk through the positions of a strided array in row-major order, a run along the innermost axis at a time.
+struct Walk {
+    /// Length, stride and current index of each axis but the innermost.
+    outer: SmallVec<[(usize, usize, usize); 4]>,
+    /// Length, stride and current index of the innermost axis.
+    inner: (usize, usize, usize),
+    /// The position of the current outer index.
+    offset: usize,
+}
+
+impl Walk {
+    /// Returns a walk from the first element. Axes that continue each other in memory are joined, so that runs are long.
+    fn new(shape: &[usize], strides: &[usize]) -> Self {
+        let mut axes: SmallVec<[(usize, usize, usize); 4]> = SmallVec::new();
+        for (&length, &stride) in shape.iter().zip(strides) {
+            if length == 1 {
+                continue;
+            }
+            match axes.last_mut() {
+                Some(outer) if outer.1 == stride * length => *outer = (outer.0 * length, stride, 0),
+                _ => axes.push((length, stride, 0)),
+            }
+        }
+        let inner = axes.pop().unwrap_or((1, 0, 0));
+        Self { outer: axes, inner, offset: 0 }
+    }
+
+    /// Returns position and length of the next run, at most `limit` long, and moves past it.
+    #[inline]
+    fn run(&mut self, limit: usize) -> (usize, usize) {
+        let (length, stride, index) = self.inner;
+        let run = limit.min(length - index);
+        let start = self.offset + index * stride;
+        if index + run < length {
+            self.inner.2 += run;
+        } else {
+            self.inner.2 = 0;
+            for (length, stride, index) in self.outer.iter_mut().rev() {
+                *index += 1;
+                self.offset += *stride;
+                if *index < *length {
+                    break;
+                }
+                self.offset -= *stride * *length;
+                *index = 0;
+            }
+        }
+        (start, run)
+    }
+
+    /// Fills `out` with the next elements of `data`.
+    fn gather<T: Scalar>(&mut self, data: &[T], out: &mut [T]) {
+        let mut rest = out;
+        while !rest.is_empty() {
+            let (start, length) = self.run(rest.len());
+            let (run, after) = rest.split_at_mut(length);
+            match self.inner.1 {
+                0 => run.fill(data[start]),
+                // A short run is copied faster by a loop than by a call of memcpy.
+                1 if length <= 8 => run.iter_mut().zip(&data[start..start + length]).for_each(|(o, &x)| *o = x),
+                1 => run.copy_from_slice(&data[start..start + length]),
+                stride => run.iter_mut().zip(data[start..].iter().step_by(stride)).for_each(|(o, &x)| *o = x),
+            }
+            rest = after;
+        }
+    }
+}

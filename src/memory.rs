@@ -1,0 +1,99 @@
+//! [`Pool`]: recycled buffers. A steady-state training step takes all its memory from here and gives it back.
+
+use std::cell::RefCell;
+use std::mem;
+use std::ops::{Deref, DerefMut};
+
+/// Buffers not in use, by the power of two that their capacity reaches.
+///
+/// Buffers of a similar size serve each other, so that a batch of another size finds memory too, and what is held
+/// is bounded by what was in use at once.
+#[derive(Debug)]
+pub(crate) struct Pool<T> {
+    classes: RefCell<Vec<Vec<Vec<T>>>>,
+}
+
+impl<T> Default for Pool<T> {
+    fn default() -> Self {
+        Self { classes: RefCell::new(Vec::new()) }
+    }
+}
+
+impl<T: Copy + Default> Pool<T> {
+    /// Returns a buffer of `length` elements with unspecified (but valid) content.
+    #[inline]
+    pub(crate) fn take(&self, length: usize) -> Vec<T> {
+        let class = usize::BITS - length.saturating_sub(1).leading_zeros();
+        let recycled = self.classes.borrow_mut().get_mut(class as usize).and_then(Vec::pop);
+        let mut buffer = recycled.unwrap_or_else(|| Vec::with_capacity(1 << class));
+        // Cuts, or fills only what the buffer's last user did not: nothing at all when sizes repeat.
+        buffer.resize(length, T::default());
+        buffer
+    }
+
+    /// Takes a buffer back.
+    #[inline]
+    pub(crate) fn put(&self, buffer: Vec<T>) {
+        if buffer.capacity() == 0 {
+            return;
+        }
+        // A buffer from elsewhere may have any capacity: it goes where it is large enough for all who ask.
+        let class = buffer.capacity().ilog2() as usize;
+        let mut classes = self.classes.borrow_mut();
+        if classes.len() <= class {
+            classes.resize_with(class + 1, Vec::new);
+        }
+        classes[class].push(buffer);
+    }
+
+    /// Takes charge of a buffer: it comes back here by itself.
+    pub(crate) fn hold(&self, buffer: Vec<T>) -> Lent<'_, T> {
+        Lent { buffer, pool: self }
+    }
+
+    /// Returns a buffer that comes back by itself.
+    pub(crate) fn lend(&self, length: usize) -> Lent<'_, T> {
+        self.hold(self.take(length))
+    }
+}
+
+/// A buffer that returns to its pool when dropped.
+pub(crate) struct Lent<'a, T: Copy + Default> {
+    buffer: Vec<T>,
+    pool: &'a Pool<T>,
+}
+
+impl<T: Copy + Default> Lent<'_, T> {
+    /// Returns the buffer for good.
+    pub(crate) fn keep(mut self) -> Vec<T> {
+        mem::take(&mut self.buffer)
+    }
+}
+
+impl<T: Copy + Default> Drop for Lent<'_, T> {
+    fn drop(&mut self) {
+        self.pool.put(mem::take(&mut self.buffer));
+    }
+}
+
+impl<T: Copy + Default> Deref for Lent<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.buffer
+    }
+}
+
+impl<T: Copy + Default> DerefMut for Lent<'_, T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.buffer
+    }
+}
+
+impl<T: Copy + Default> Clone for Lent<'_, T> {
+    fn clone(&self) -> Self {
+        let mut copy = self.pool.lend(self.buffer.len());
+        copy.copy_from_slice(&self.buffer);
+        copy
+    }
+}

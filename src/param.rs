@@ -1,0 +1,276 @@
+//! [`Param`]: a trainable array and its gradient.
+
+use std::fmt;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ndarray::{Array, ArrayD, Dimension, IxDyn};
+
+use crate::kernel::elementwise::{add_assign, zip_in_place, zip_slices};
+use crate::scalar::Scalar;
+use crate::shape::Shape;
+
+/// A trainable array: its value and its gradient, shared by a layer, the tapes that record it, and an optimizer.
+///
+/// A `Param` is a cheap handle: its clones are the same parameter. It can be shared by threads. A parameter that is
+/// used twice, by one layer or by two that are tied, accumulates both contributions in one gradient.
+///
+/// [`value`](Self::value) and [`grad`](Self::grad) return snapshots. A snapshot, and a tape that recorded the value,
+/// never changes: an update writes to other memory as long as somebody holds the old one, and in place otherwise.
+///
+/// # Example
+///
+/// ```
+/// use ndarray::array;
+/// use tapegrad::{Param, Tape};
+///
+/// let w = Param::new(array![1.0, 2.0]);
+/// assert!(w.grad().is_none()); // never reached
+///
+/// let tape = Tape::new();
+/// let v = tape.param(&w);
+/// (v * v).sum().backward();
+/// assert_eq!(*w.grad().unwrap(), array![2.0, 4.0].into_dyn());
+///
+/// w.update(0.5); // w -= 0.5 * grad
+/// assert_eq!(*w.value(), array![0.0, 0.0].into_dyn());
+/// assert_eq!(v.value(), array![1.0, 2.0].into_dyn()); // the tape gives what was recorded
+/// ```
+pub struct Param<T> {
+    shared: Arc<Shared<T>>,
+}
+
+struct Shared<T> {
+    name: String,
+    shape: Shape,
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    value: Arc<ArrayD<T>>,
+    /// The memory of the value before, for the next update that must not write in place.
+    spare: Option<Arc<ArrayD<T>>>,
+    /// The gradient, or the memory for it while `reached` is false.
+    grad: Option<Arc<ArrayD<T>>>,
+    /// Whether a sweep has reached the parameter since the gradient was cleared.
+    reached: bool,
+}
+
+impl<T> Clone for Param<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T: Scalar> Param<T> {
+    /// Returns a parameter with this value and no gradient.
+    #[must_use]
+    pub fn new<D: Dimension>(value: Array<T, D>) -> Self {
+        Self::named("", value)
+    }
+
+    /// Returns a parameter with a name, which messages use.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    ///
+    /// let w = Param::named("weight", array![[1.0, 2.0]]);
+    /// assert_eq!(w.name(), "weight");
+    /// assert_eq!(w.shape().to_string(), "(1, 2)");
+    /// ```
+    #[must_use]
+    pub fn named<D: Dimension>(name: impl Into<String>, value: Array<T, D>) -> Self {
+        let value = standard(value.into_dyn());
+        let shape = Shape::from(value.shape());
+        let state = State { value: Arc::new(value), spare: None, grad: None, reached: false };
+        Self { shared: Arc::new(Shared { name: name.into(), shape, state: Mutex::new(state) }) }
+    }
+
+    /// Returns the name, empty if none was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Returns the shape, which never changes.
+    #[must_use]
+    pub fn shape(&self) -> &Shape {
+        &self.shared.shape
+    }
+
+    /// Returns whether two handles are of the same parameter.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// Returns a snapshot of the value, without copying it.
+    #[must_use]
+    pub fn value(&self) -> Arc<ArrayD<T>> {
+        Arc::clone(&self.state().value)
+    }
+
+    /// Replaces the value.
+    ///
+    /// # Panics
+    ///
+    /// If the shape is another.
+    #[track_caller]
+    pub fn set_value<D: Dimension>(&self, value: Array<T, D>) {
+        let value = standard(value.into_dyn());
+        let found = Shape::from(value.shape());
+        assert!(found == self.shared.shape, "{self:?}: a value of shape {found} does not fit");
+        self.state().value = Arc::new(value);
+    }
+
+    /// Returns a snapshot of the accumulated gradient, without copying it; `None` if no backward pass has reached the
+    /// parameter since [`zero_grad`](Self::zero_grad).
+    #[must_use]
+    pub fn grad(&self) -> Option<Arc<ArrayD<T>>> {
+        let state = self.state();
+        if state.reached { state.grad.clone() } else { None }
+    }
+
+    /// Clears the gradient: [`grad`](Self::grad) is `None` again. Its memory is kept.
+    pub fn zero_grad(&self) {
+        self.state().reached = false;
+    }
+
+    /// Adds to the gradient.
+    ///
+    /// # Panics
+    ///
+    /// If the shape is not the parameter's.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    ///
+    /// let w = Param::new(array![0.0, 0.0]);
+    /// w.accumulate_grad(&array![1.0, 2.0].into_dyn());
+    /// w.accumulate_grad(&array![1.0, 2.0].into_dyn());
+    /// assert_eq!(*w.grad().unwrap(), array![2.0, 4.0].into_dyn());
+    /// ```
+    #[track_caller]
+    pub fn accumulate_grad(&self, g: &ArrayD<T>) {
+        let found = Shape::from(g.shape());
+        assert!(found == self.shared.shape, "{self:?}: a gradient of shape {found} does not fit");
+        self.with_grad(|grad, reached| {
+            for (grad, &g) in grad.iter_mut().zip(g) {
+                *grad = if reached { *grad + g } else { g };
+            }
+        });
+    }
+
+    /// Updates the value by gradient descent, `value -= gradient_step * grad`; does nothing without a gradient.
+    pub fn update(&self, gradient_step: T) {
+        self.step(move |weights, grad| {
+            weights.map(
+                grad,
+                #[inline(always)]
+                move |w, g| w - gradient_step * g,
+            )
+        });
+    }
+
+    /// Lends the gradient's memory to `f`, which must leave the new gradient there. If the second argument is false there
+    /// is no gradient yet and the content means nothing.
+    pub(crate) fn with_grad(&self, f: impl FnOnce(&mut [T], bool)) {
+        let state = &mut *self.state();
+        let grad = state.grad.get_or_insert_with(|| zeros(&self.shared.shape));
+        if Arc::get_mut(grad).is_none() {
+            // Somebody holds a snapshot, which must stay as it is.
+            *grad = if state.reached { Arc::new((**grad).clone()) } else { zeros(&self.shared.shape) };
+        }
+        let grad = Arc::get_mut(grad).and_then(|grad| grad.as_slice_mut());
+        f(grad.expect("nobody else holds it, and it is in standard layout"), state.reached);
+        state.reached = true;
+    }
+
+    /// Adds a sweep's result to the gradient and returns a buffer for it, if one became free. The first contribution
+    /// is taken as it is, without a pass over it.
+    pub(crate) fn take_in(&self, g: Vec<T>) -> Option<Vec<T>> {
+        let state = &mut *self.state();
+        if !state.reached
+            && let Some(grad) = state.grad.as_mut().and_then(Arc::get_mut)
+        {
+            let array = ArrayD::from_shape_vec(grad.raw_dim(), g).expect("a cotangent has its parameter's shape");
+            state.reached = true;
+            return Some(mem::replace(grad, array).into_raw_vec_and_offset().0);
+        }
+        if !state.reached {
+            let array = ArrayD::from_shape_vec(IxDyn(&self.shared.shape), g);
+            state.grad = Some(Arc::new(array.expect("a cotangent has its parameter's shape")));
+            state.reached = true;
+            return None;
+        }
+        if let Some(grad) = state.grad.as_mut()
+            && let Some(grad) = Arc::make_mut(grad).as_slice_mut()
+        {
+            add_assign(grad, &g);
+        }
+        Some(g)
+    }
+
+    /// Lends value and gradient to an optimizer's rule; does nothing without a gradient.
+    pub(crate) fn step(&self, rule: impl FnOnce(Weights<'_, T>, &[T])) {
+        let state = &mut *self.state();
+        let Some(grad) = state.grad.as_ref().filter(|_| state.reached).and_then(|grad| grad.as_slice()) else { return };
+        // Nobody looks: in place. Else into the spare memory, unless somebody still looks there too.
+        if let Some(value) = Arc::get_mut(&mut state.value) {
+            return rule(Weights::InPlace(slice_mut(value)), grad);
+        }
+        let unused = state.spare.take().filter(|spare| Arc::strong_count(spare) == 1);
+        let mut next = unused.unwrap_or_else(|| zeros(&self.shared.shape));
+        let (from, to) = (state.value.as_slice(), Arc::get_mut(&mut next));
+        let from = from.expect("values are in standard layout");
+        rule(Weights::Moved { from, to: slice_mut(to.expect("the memory is new, or nobody else holds it")) }, grad);
+        state.spare = Some(mem::replace(&mut state.value, next));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        // What a panic under the lock can leave behind are some new and some old numbers; the state holds together.
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn slice_mut<T>(array: &mut ArrayD<T>) -> &mut [T] {
+    array.as_slice_mut().expect("values are in standard layout")
+}
+
+fn zeros<T: Scalar>(shape: &Shape) -> Arc<ArrayD<T>> {
+    Arc::new(ArrayD::zeros(IxDyn(shape)))
+}
+
+/// Returns the array in standard layout.
+fn standard<T: Scalar>(array: ArrayD<T>) -> ArrayD<T> {
+    if array.is_standard_layout() { array } else { array.as_standard_layout().into_owned() }
+}
+
+/// The weights that an optimizer updates: in place, or from the old memory to the new.
+pub(crate) enum Weights<'a, T> {
+    InPlace(&'a mut [T]),
+    Moved { from: &'a [T], to: &'a mut [T] },
+}
+
+impl<T: Scalar> Weights<'_, T> {
+    /// `w = f(w, g)`.
+    pub(crate) fn map(self, grad: &[T], f: impl Fn(T, T) -> T) {
+        match self {
+            Self::InPlace(weights) => zip_in_place(weights, grad, f),
+            Self::Moved { from, to } => zip_slices(to, from, grad, f),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Param<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.shared.name;
+        write!(f, "Param{}{name} {}", if name.is_empty() { "" } else { " " }, self.shared.shape)
+    }
+}

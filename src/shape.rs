@@ -1,0 +1,304 @@
+//! [`Shape`], broadcasting and [`ShapeError`]: everything about the form of an array and nothing about its content.
+
+use std::fmt;
+use std::ops::Deref;
+
+use smallvec::SmallVec;
+
+/// The lengths of an array's axes; no axis at all for a scalar.
+///
+/// Up to four axes are held without an allocation. Displayed as Python does: `()`, `(3,)`, `(32, 784)`.
+///
+/// # Example
+///
+/// ```
+/// use tapegrad::Shape;
+///
+/// let shape = Shape::from([32, 784]);
+/// assert_eq!(shape.to_string(), "(32, 784)");
+/// assert_eq!(shape.elements(), 25_088);
+/// assert_eq!(shape[1], 784); // derefs to a slice of axis lengths
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct Shape(SmallVec<[usize; 4]>);
+
+impl Shape {
+    /// Returns the number of elements: the product of the axis lengths, 1 for a scalar.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        elements(self)
+    }
+
+    /// Returns this shape with the axes in `axes` at length 1 ([`KeepDims::Yes`]) or left out ([`KeepDims::No`]).
+    pub(crate) fn reduced(&self, axes: AxisSet, keep: KeepDims) -> Self {
+        let mut shape = Self::default();
+        for (axis, &length) in self.iter().enumerate() {
+            match (axes.contains(axis), keep) {
+                (false, _) => shape.0.push(length),
+                (true, KeepDims::Yes) => shape.0.push(1),
+                (true, KeepDims::No) => {}
+            }
+        }
+        shape
+    }
+
+    /// Returns this shape with the length of `axis` replaced.
+    pub(crate) fn with_axis(&self, axis: usize, length: usize) -> Self {
+        let mut shape = self.clone();
+        shape.0[axis] = length;
+        shape
+    }
+}
+
+impl Deref for Shape {
+    type Target = [usize];
+
+    fn deref(&self) -> &[usize] {
+        &self.0
+    }
+}
+
+impl From<&[usize]> for Shape {
+    fn from(dims: &[usize]) -> Self {
+        Self(SmallVec::from_slice(dims))
+    }
+}
+
+impl<const N: usize> From<[usize; N]> for Shape {
+    fn from(dims: [usize; N]) -> Self {
+        Self(SmallVec::from_slice(&dims))
+    }
+}
+
+impl From<Vec<usize>> for Shape {
+    fn from(dims: Vec<usize>) -> Self {
+        Self::from(dims.as_slice())
+    }
+}
+
+impl From<&Shape> for Shape {
+    fn from(shape: &Shape) -> Self {
+        shape.clone()
+    }
+}
+
+impl FromIterator<usize> for Shape {
+    fn from_iter<I: IntoIterator<Item = usize>>(dims: I) -> Self {
+        Self(dims.into_iter().collect())
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [length] => write!(f, "({length},)"),
+            dims => {
+                f.write_str("(")?;
+                for (axis, length) in dims.iter().enumerate() {
+                    if axis > 0 {
+                        f.write_str(", ")?;
+                    }
+                    write!(f, "{length}")?;
+                }
+                f.write_str(")")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Returns the product of `dims`; the largest number if it is out of range, which no array fills.
+pub(crate) fn elements(dims: &[usize]) -> usize {
+    dims.iter().fold(1, |product: usize, &length| product.saturating_mul(length))
+}
+
+/// Whether a reduction leaves its axes behind with length 1, so that the result broadcasts against the operand.
+///
+/// # Example
+///
+/// ```
+/// use ndarray::array;
+/// use tapegrad::{KeepDims, Tape};
+///
+/// let tape = Tape::new();
+/// let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]);
+/// assert_eq!(x.sum_axes([1], KeepDims::No).shape().to_string(), "(2,)");
+/// assert_eq!(x.sum_axes([1], KeepDims::Yes).shape().to_string(), "(2, 1)");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeepDims {
+    /// Reduced axes stay, with length 1.
+    Yes,
+    /// Reduced axes are left out.
+    No,
+}
+
+/// A set of axes, as bits: what a reduction runs over.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AxisSet(u64);
+
+impl AxisSet {
+    /// Returns the set of all axes of an array of this rank.
+    pub(crate) fn all(rank: usize) -> Self {
+        Self(1u64.unbounded_shl(rank as u32).wrapping_sub(1))
+    }
+
+    /// Returns the set of one axis.
+    pub(crate) fn one(axis: usize) -> Self {
+        Self(1 << axis)
+    }
+
+    /// Returns the axes of `wide` along which an array of shape `narrow` repeats when it is broadcast to `wide`.
+    pub(crate) fn stretched(narrow: &[usize], wide: &[usize]) -> Self {
+        let missing = wide.len() - narrow.len();
+        let repeats = |&axis: &usize| axis < missing || narrow[axis - missing] != wide[axis];
+        Self((0..wide.len()).filter(repeats).fold(0, |set, axis| set | 1 << axis))
+    }
+
+    /// Returns the set of `axes`, negative ones counted from the end as in NumPy.
+    pub(crate) fn new(op: &'static str, axes: &[isize], shape: &[usize]) -> Result<Self, ShapeError> {
+        let mut set = Self(0);
+        for &axis in axes {
+            let index = resolve_axis(op, axis, shape)?;
+            if set.contains(index) {
+                let finding = format!("axis {axis} is named twice");
+                return Err(ShapeError::new(op, &[shape], finding));
+            }
+            set.0 |= 1 << index;
+        }
+        Ok(set)
+    }
+
+    /// Returns whether `axis` is in the set.
+    pub(crate) fn contains(self, axis: usize) -> bool {
+        axis < 64 && self.0 & (1 << axis) != 0
+    }
+
+    /// Returns the product of the lengths of the set's axes: how many elements fall into one.
+    pub(crate) fn elements(self, shape: &[usize]) -> usize {
+        let reduced = shape.iter().enumerate().filter(|&(axis, _)| self.contains(axis));
+        reduced.map(|(_, length)| length).product()
+    }
+}
+
+impl fmt::Debug for AxisSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries((0..64).filter(|&axis| self.contains(axis))).finish()
+    }
+}
+
+/// Returns the index of `axis`, a negative one counted from the end as in NumPy.
+///
+/// # Errors
+///
+/// If `axis` is outside `-rank..rank`.
+pub(crate) fn resolve_axis(op: &'static str, axis: isize, shape: &[usize]) -> Result<usize, ShapeError> {
+    let rank = shape.len() as isize;
+    let index = if axis < 0 { axis + rank } else { axis };
+    if (0..rank).contains(&index) {
+        Ok(index as usize)
+    } else {
+        let finding = format!("axis {axis} is out of range for {rank} axes");
+        Err(ShapeError::new(op, &[shape], finding))
+    }
+}
+
+/// Returns the shape that two operands have together under NumPy's broadcasting: axes are aligned at the right,
+/// a missing axis or one of length 1 stretches to the other's length.
+///
+/// # Errors
+///
+/// If the lengths of an axis differ and neither is 1.
+///
+/// # Example
+///
+/// ```
+/// use tapegrad::shape::broadcast;
+///
+/// # fn main() -> Result<(), tapegrad::ShapeError> {
+/// assert_eq!(broadcast("add", &[32, 1, 5], &[7, 1])?.to_string(), "(32, 7, 5)");
+/// let error = broadcast("add", &[32, 10], &[32]).unwrap_err();
+/// assert_eq!(error.to_string(), "add: (32, 10) x (32,): lengths 10 and 32 of axis -1 do not broadcast");
+/// # Ok(())
+/// # }
+/// ```
+pub fn broadcast(op: &'static str, a: &[usize], b: &[usize]) -> Result<Shape, ShapeError> {
+    let rank = a.len().max(b.len());
+    let length = |dims: &[usize], axis: usize| {
+        // Axes missing at the left count as length 1.
+        (axis + dims.len()).checked_sub(rank).map_or(1, |index| dims[index])
+    };
+    (0..rank)
+        .map(|axis| match (length(a, axis), length(b, axis)) {
+            (m, n) if m == n => Ok(m),
+            (1, n) => Ok(n),
+            (m, 1) => Ok(m),
+            (m, n) => {
+                let from_right = axis as isize - rank as isize;
+                let finding = format!("lengths {m} and {n} of axis {from_right} do not broadcast");
+                Err(ShapeError::new(op, &[a, b], finding))
+            }
+        })
+        .collect()
+}
+
+/// Operands whose shapes an operation cannot take. Displayed as `op: shapes: finding`.
+///
+/// The shape rule of every operation returns it, and the panic of a recorded operation is its [`Display`](fmt::Display)
+/// text followed by the places where the operands were recorded.
+///
+/// # Example
+///
+/// ```
+/// use tapegrad::shape::broadcast;
+///
+/// let error = broadcast("mul", &[2, 3], &[4]).unwrap_err();
+/// assert_eq!(error.op(), "mul");
+/// assert!(error.to_string().contains("(2, 3) x (4,)"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShapeError {
+    op: &'static str,
+    shapes: Vec<Shape>,
+    finding: String,
+}
+
+impl ShapeError {
+    /// Returns the error of `op` on operands of these shapes; `finding` says what does not fit.
+    #[must_use]
+    #[cold]
+    pub fn new(op: &'static str, shapes: &[&[usize]], finding: String) -> Self {
+        let shapes = shapes.iter().map(|&dims| Shape::from(dims)).collect();
+        Self { op, shapes, finding }
+    }
+
+    /// Returns the operation's name.
+    #[must_use]
+    pub fn op(&self) -> &'static str {
+        self.op
+    }
+
+    /// Returns the operands' shapes.
+    #[must_use]
+    pub fn shapes(&self) -> &[Shape] {
+        &self.shapes
+    }
+}
+
+impl fmt::Display for ShapeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.op)?;
+        for (index, shape) in self.shapes.iter().enumerate() {
+            let separator = if index > 0 { " x " } else { "" };
+            write!(f, "{separator}{shape}")?;
+        }
+        write!(f, ": {}", self.finding)
+    }
+}
+
+impl std::error::Error for ShapeError {}

@@ -1,0 +1,443 @@
+//! The reverse sweep: from a value to all that it depends on, by the rules of the table.
+//!
+//! [`backward`] runs the rules on arrays: nothing is recorded, rows of the table are fused into the cotangent's own
+//! buffer, and buffers are recycled. [`grad`] runs the same rules on `Var`s: the backward pass lands on the
+//! tape. Both visit nodes by descending number, which is topological order, so nothing is sorted and nothing recurses,
+//! and both add cotangents up in the same order.
+
+use std::cell::RefCell;
+use std::mem;
+use std::panic::Location;
+
+use smallvec::SmallVec;
+
+use crate::kernel::elementwise::{add_assign, add_assign_view};
+use crate::kernel::view::{self, View};
+use crate::memory::Lent;
+use crate::op::table;
+use crate::op::{Interpreter, Op, Reads, Term};
+use crate::scalar::Scalar;
+use crate::shape::{Shape, elements};
+use crate::tape::{Nodes, Tape};
+use crate::var::Var;
+
+/// The cotangents of a sweep by node; kept by the tape so that the list is allocated once.
+pub(crate) type Cotangents<T> = Vec<Option<Vec<T>>>;
+
+/// What sweeps keep for the next one.
+pub(crate) struct Workspace<T> {
+    cotangents: Cotangents<T>,
+    /// Gradients that are complete, by node: they land when the whole sweep is.
+    complete: Vec<(u32, Vec<T>)>,
+    /// The tape on which the rules of custom operations run.
+    scratch: RefCell<Option<Box<Tape<T>>>>,
+}
+
+impl<T> Default for Workspace<T> {
+    fn default() -> Self {
+        Self { cotangents: Vec::new(), complete: Vec::new(), scratch: RefCell::new(None) }
+    }
+}
+
+/// Sweeps backward from `from` on arrays and accumulates the gradients of leaves and parameters.
+pub(crate) fn backward<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>) {
+    let tape = from.tape();
+    // Taken out, not borrowed: if a rule panics, the tape is as it was.
+    let mut workspace = mem::take(&mut *tape.sweep.borrow_mut());
+    let nodes = tape.nodes();
+    let seed = seed.unwrap_or_else(|| {
+        let mut one = tape.pool.take(1);
+        one.fill(T::ONE);
+        one
+    });
+    let last = from.id() as usize;
+    workspace.cotangents.resize_with(last + 1, || None);
+    workspace.cotangents[last] = Some(seed);
+
+    for id in (0..=from.id()).rev() {
+        let (below, rest) = workspace.cotangents.split_at_mut(id as usize);
+        let Some(g) = rest[0].take() else { continue };
+        let node = nodes.node(id);
+        let operands = nodes.operands(id);
+        match (&node.op, operands) {
+            (_, []) => workspace.complete.push((id, g)),
+            // A row of one operand never broadcasts: its pullback runs in the cotangent's own buffer, and nothing else is
+            // looked up.
+            (Op::Unary(unary), &[x]) => {
+                let mut g = tape.pool.hold(g);
+                let (x_view, y) = (tape.view(&nodes, x), tape.view(&nodes, id).data);
+                match x_view.as_slice() {
+                    Some(x) => T::pull_unary(*unary, &mut g, x, y),
+                    None if !unary.reads().operands() => T::pull_unary(*unary, &mut g, y, y),
+                    None => {
+                        let mut x = tape.pool.lend(g.len());
+                        view::copy(x_view, x_view.shape, &mut x);
+                        T::pull_unary(*unary, &mut g, &x, y);
+                    }
+                }
+                add_buffer(&mut below[x as usize], g);
+            }
+            _ => {
+                let at = AtArrays { tape, nodes: &nodes, id, scratch: &workspace.scratch };
+                pull(&at, tape.pool.hold(g), below);
+            }
+        }
+    }
+    workspace.cotangents.clear();
+
+    // Parameters first, while the nodes are at hand; leaves keep their gradient in their node.
+    workspace.complete.retain_mut(|(id, g)| match nodes.param(*id) {
+        Some(param) => {
+            if let Some(buffer) = param.take_in(mem::take(g)) {
+                tape.pool.put(buffer);
+            }
+            false
+        }
+        None => true,
+    });
+    drop(nodes);
+    for (id, g) in workspace.complete.drain(..) {
+        tape.add_leaf_grad(id, g);
+    }
+    *tape.sweep.borrow_mut() = workspace;
+}
+
+/// Runs the rules of one node on its cotangent.
+fn pull<T: Scalar>(at: &AtArrays<'_, T>, g: Lent<'_, T>, below: &mut [Option<Vec<T>>]) {
+    let nodes = at.nodes;
+    let (op, operands, shape) = (&nodes.node(at.id).op, nodes.operands(at.id), nodes.shape(at.id));
+    let wanted = |&k: &usize| op.passes(k) && nodes.node(operands[k]).needs_grad;
+    // The operand that comes last takes over the cotangent's buffer. It is the first one: in `x + bias` and in
+    // `x * gain` that is the large one.
+    let Some(first) = (0..operands.len()).find(wanted) else { return };
+    for k in (first + 1..operands.len()).rev().filter(wanted) {
+        let term = table::vjp(op, k, at, Tensor::Seen(View::contiguous(&g, shape)));
+        accumulate(at, term, operands[k], below);
+    }
+    // A reshape is nothing but the buffer.
+    if let (Op::Reshape(_), None) = (op, &below[operands[first] as usize]) {
+        return add_buffer(&mut below[operands[first] as usize], g);
+    }
+    let term = table::vjp(op, first, at, Tensor::Own { buffer: g, shape: shape.into() });
+    accumulate(at, term, operands[first], below);
+}
+
+/// Adds a rule's result to the cotangent of `operand`, applying the rule's last operation on the way.
+fn accumulate<T: Scalar>(
+    at: &AtArrays<'_, T>,
+    term: Term<T, Tensor<'_, T>>,
+    operand: u32,
+    below: &mut [Option<Vec<T>>],
+) {
+    let AtArrays { tape, nodes, .. } = *at;
+    let (slot, target) = (&mut below[operand as usize], nodes.shape(operand));
+    let (op, x) = match term {
+        Term::Done(tensor) => return add_broadcast(tape, tensor, target, slot),
+        Term::One(op, x) => (op, Operands::One([x])),
+        Term::Two(op, x, y) => (op, Operands::Two([x, y])),
+    };
+    // A structural rule gives a cotangent of its operand's very shape.
+    debug_assert_eq!(*shape_of(&op, x.as_slice()), *target, "{op}");
+    if let Operands::One([x]) = &x
+        && let Some((layout, offset)) = op.view(x.view().shape, x.view().strides, target)
+    {
+        let (strides, data) = (layout.strides(), &x.view().data[offset..]);
+        let seen = match &strides {
+            Some(strides) => View { data, shape: target, strides: Some(strides) },
+            None => View::contiguous(data, target),
+        };
+        return add_view(tape, seen, target, slot);
+    }
+    let views = x.views();
+    if let Some(sum) = slot
+        && op.run_add(&views, target, sum, tape, &tape.pool)
+    {
+        return;
+    }
+    let mut buffer = tape.pool.lend(elements(target));
+    op.run(&views, target, &mut buffer, tape, &tape.pool);
+    add_buffer(slot, buffer);
+}
+
+/// Adds a contribution to a cotangent. Here, and nowhere in a rule, is broadcasting undone.
+fn add_broadcast<T: Scalar>(tape: &Tape<T>, contribution: Tensor<'_, T>, target: &[usize], slot: &mut Option<Vec<T>>) {
+    let same = contribution.view().shape == target;
+    if same || contribution.view().strides.is_none() && elements(contribution.view().shape) == elements(target) {
+        return match contribution {
+            Tensor::Own { buffer, .. } => add_buffer(slot, buffer),
+            // Axes of length 1 come and go without moving an element.
+            Tensor::Seen(view) if same => add_view(tape, view, target, slot),
+            Tensor::Seen(view) => add_view(tape, View::contiguous(view.data, target), target, slot),
+        };
+    }
+    let op = Op::SumTo(target.into());
+    if let Err(error) = op.shape(&[contribution.view().shape]) {
+        panic!("a rule gives a cotangent that does not fit its operand: {error}");
+    }
+    let mut buffer = tape.pool.lend(elements(target));
+    op.run(&[contribution.view()], target, &mut buffer, tape, &tape.pool);
+    add_buffer(slot, buffer);
+}
+
+/// Adds an array that somebody else owns.
+fn add_view<T: Scalar>(tape: &Tape<T>, view: View<'_, T>, target: &[usize], slot: &mut Option<Vec<T>>) {
+    match slot {
+        Some(sum) => add_assign_view(sum, view, target),
+        None => {
+            let mut buffer = tape.pool.take(elements(target));
+            view::copy(view, target, &mut buffer);
+            *slot = Some(buffer);
+        }
+    }
+}
+
+/// The first cotangent moves into its place, a later one is added to it.
+fn add_buffer<T: Scalar>(slot: &mut Option<Vec<T>>, buffer: Lent<'_, T>) {
+    match slot {
+        Some(sum) => add_assign(sum, &buffer),
+        None => *slot = Some(buffer.keep()),
+    }
+}
+
+/// An array of a sweep.
+enum Tensor<'a, T: Scalar> {
+    /// Recorded, or the cotangent of a node that is not done with it.
+    Seen(View<'a, T>),
+    /// The sweep's own, in row-major order.
+    Own { buffer: Lent<'a, T>, shape: Shape },
+}
+
+impl<T: Scalar> Tensor<'_, T> {
+    fn view(&self) -> View<'_, T> {
+        match self {
+            Self::Seen(view) => *view,
+            Self::Own { buffer, shape } => View::contiguous(buffer, shape),
+        }
+    }
+}
+
+/// The operands of a rule's last operation.
+enum Operands<'a, T: Scalar> {
+    One([Tensor<'a, T>; 1]),
+    Two([Tensor<'a, T>; 2]),
+}
+
+impl<'a, T: Scalar> Operands<'a, T> {
+    fn as_slice(&self) -> &[Tensor<'a, T>] {
+        match self {
+            Self::One(x) => x,
+            Self::Two(x) => x,
+        }
+    }
+
+    fn views(&self) -> SmallVec<[View<'_, T>; 2]> {
+        self.as_slice().iter().map(Tensor::view).collect()
+    }
+}
+
+/// Returns the shape that an operation of a rule gives.
+fn shape_of<T: Scalar>(op: &Op<T>, operands: &[Tensor<'_, T>]) -> Shape {
+    let views: SmallVec<[View<'_, T>; 2]> = operands.iter().map(Tensor::view).collect();
+    let shapes: SmallVec<[&[usize]; 2]> = views.iter().map(|view| view.shape).collect();
+    op.shape(&shapes).unwrap_or_else(|error| panic!("a rule of the table applies {error}"))
+}
+
+/// One node in a sweep on arrays.
+#[derive(Clone, Copy)]
+struct AtArrays<'a, T: Scalar> {
+    tape: &'a Tape<T>,
+    nodes: &'a Nodes<T>,
+    id: u32,
+    scratch: &'a RefCell<Option<Box<Tape<T>>>>,
+}
+
+impl<'a, T: Scalar> AtArrays<'a, T> {
+    fn operand(&self, k: usize) -> View<'a, T> {
+        self.tape.view(self.nodes, self.nodes.operands(self.id)[k])
+    }
+
+    fn result(&self) -> View<'a, T> {
+        self.tape.view(self.nodes, self.id)
+    }
+
+    /// Returns the array in a buffer that may be written.
+    fn writable(&self, tensor: Tensor<'a, T>) -> Lent<'a, T> {
+        match tensor {
+            Tensor::Own { buffer, .. } => buffer,
+            Tensor::Seen(view) => {
+                let mut buffer = self.tape.pool.lend(elements(view.shape));
+                view::copy(view, view.shape, &mut buffer);
+                buffer
+            }
+        }
+    }
+}
+
+impl<'a, T: Scalar> Interpreter<T> for AtArrays<'a, T> {
+    type Value = Tensor<'a, T>;
+
+    fn x(&self, k: usize) -> Tensor<'a, T> {
+        Tensor::Seen(self.operand(k))
+    }
+
+    fn x_shape(&self, k: usize) -> Shape {
+        Shape::from(self.nodes.shape(self.nodes.operands(self.id)[k]))
+    }
+
+    fn y(&self) -> Tensor<'a, T> {
+        Tensor::Seen(self.result())
+    }
+
+    fn again(&self, value: &Tensor<'a, T>) -> Tensor<'a, T> {
+        match value {
+            Tensor::Seen(view) => Tensor::Seen(*view),
+            Tensor::Own { buffer, shape } => Tensor::Own { buffer: buffer.clone(), shape: shape.clone() },
+        }
+    }
+
+    fn apply<const N: usize>(&self, op: Op<T>, operands: [Tensor<'a, T>; N]) -> Tensor<'a, T> {
+        let shape = shape_of(&op, &operands);
+        let views: SmallVec<[View<'_, T>; 2]> = operands.iter().map(Tensor::view).collect();
+        let mut buffer = self.tape.pool.lend(shape.elements());
+        op.run(&views, &shape, &mut buffer, self.tape, &self.tape.pool);
+        drop(views);
+        Tensor::Own { buffer, shape }
+    }
+
+    fn pull(&self, k: usize, g: Tensor<'a, T>) -> Tensor<'a, T> {
+        let y = self.result();
+        match self.nodes.node(self.id).op {
+            Op::Binary(binary) if binary.reads(k) == Reads::Nothing => g,
+            Op::Binary(binary) => {
+                let mut buffer = self.writable(g);
+                T::pull_binary(binary, k, &mut buffer, self.operand(0), self.operand(1), y);
+                Tensor::Own { buffer, shape: y.shape.into() }
+            }
+            Op::Custom(custom) => self.pull_custom(custom, k, &g),
+            ref op => unreachable!("{op} has a rule of its own"),
+        }
+    }
+}
+
+impl<'a, T: Scalar> AtArrays<'a, T> {
+    /// Runs a custom operation's rule, which is written on `Var`s, on a tape of its own.
+    fn pull_custom(&self, custom: crate::op::CustomId, k: usize, g: &Tensor<'a, T>) -> Tensor<'a, T> {
+        let custom = self.tape.custom_op(custom);
+        let mut scratch = self.scratch.take().unwrap_or_default();
+        let (buffer, shape) = {
+            let onto = |view: View<'_, T>| scratch.constant(view.array());
+            let count = self.nodes.operands(self.id).len();
+            let operands: SmallVec<[Var<'_, T>; 4]> = (0..count).map(|k| onto(self.operand(k))).collect();
+            let y = onto(self.result());
+            let result = custom.vjp(k, &operands, y, onto(g.view()));
+            assert!(std::ptr::eq(result.tape(), &*scratch), "{}: vjp returned a Var of another tape", custom.name());
+            let shape = result.shape();
+            if let Err(error) = Op::<T>::SumTo(self.x_shape(k)).shape(&[&shape]) {
+                panic!("{}: vjp returned a cotangent that does not fit operand {k}: {error}", custom.name());
+            }
+            let mut buffer = self.tape.pool.lend(shape.elements());
+            view::copy(scratch.view(&scratch.nodes(), result.id()), &shape, &mut buffer);
+            (buffer, shape)
+        };
+        scratch.reset();
+        self.scratch.replace(Some(scratch));
+        Tensor::Own { buffer, shape }
+    }
+}
+
+/// Returns the gradients of `from` by `targets`, recorded on the tape; `None` where there is no dependence.
+///
+/// `location` is the line of the user's that asked for it: all nodes of the backward pass name it.
+pub(crate) fn grad<'t, T: Scalar>(
+    from: Var<'t, T>,
+    targets: &[Var<'t, T>],
+    location: &'static Location<'static>,
+) -> Vec<Option<Var<'t, T>>> {
+    let tape = from.tape();
+    let _naming = tape.name_origin(location);
+    let count = from.id() as usize + 1;
+    let mut depends = vec![false; count];
+    for target in targets.iter().filter(|target| target.id() <= from.id()) {
+        depends[target.id() as usize] = true;
+    }
+    for id in 0..=from.id() {
+        let nodes = tape.nodes();
+        let mut operands = nodes.operands(id).iter().enumerate();
+        depends[id as usize] |= operands.any(|(k, &x)| depends[x as usize] && nodes.node(id).op.passes(k));
+    }
+
+    let mut cotangents: Vec<Option<Var<'t, T>>> = vec![None; count];
+    cotangents[count - 1] = depends[count - 1].then(|| tape.constant(T::ONE).broadcast_to(from.shape()));
+    for id in (0..=from.id()).rev() {
+        let Some(g) = cotangents[id as usize] else { continue };
+        let (op, operands) = {
+            let nodes = tape.nodes();
+            (nodes.node(id).op.clone(), SmallVec::<[u32; 4]>::from_slice(nodes.operands(id)))
+        };
+        let wanted = |&k: &usize| op.passes(k) && depends[operands[k] as usize];
+        for k in (0..operands.len()).rev().filter(wanted) {
+            let at = AtVars { tape, id, operands: &operands };
+            let contribution = match table::vjp(&op, k, &at, g) {
+                Term::Done(var) => var,
+                Term::One(op, x) => at.record(op, &[x]),
+                Term::Two(op, x, y) => at.record(op, &[x, y]),
+            };
+            let target = at.x_shape(k);
+            let contribution = if contribution.shape() == target { contribution } else { contribution.sum_to(target) };
+            let slot = &mut cotangents[operands[k] as usize];
+            *slot = Some(slot.map_or(contribution, |sum| sum + contribution));
+        }
+    }
+    targets.iter().map(|target| cotangents.get(target.id() as usize).copied().flatten()).collect()
+}
+
+/// One node in a sweep that records.
+struct AtVars<'t, 'o, T> {
+    tape: &'t Tape<T>,
+    id: u32,
+    operands: &'o [u32],
+}
+
+impl<'t, T: Scalar> AtVars<'t, '_, T> {
+    fn record(&self, op: Op<T>, operands: &[Var<'t, T>]) -> Var<'t, T> {
+        let ids: SmallVec<[u32; 2]> = operands.iter().map(|operand| operand.id()).collect();
+        self.tape.apply(op, &ids)
+    }
+}
+
+impl<'t, T: Scalar> Interpreter<T> for AtVars<'t, '_, T> {
+    type Value = Var<'t, T>;
+
+    fn x(&self, k: usize) -> Var<'t, T> {
+        Var::new(self.tape, self.operands[k])
+    }
+
+    fn x_shape(&self, k: usize) -> Shape {
+        self.x(k).shape()
+    }
+
+    fn y(&self) -> Var<'t, T> {
+        Var::new(self.tape, self.id)
+    }
+
+    fn again(&self, value: &Var<'t, T>) -> Var<'t, T> {
+        *value
+    }
+
+    fn apply<const N: usize>(&self, op: Op<T>, operands: [Var<'t, T>; N]) -> Var<'t, T> {
+        self.record(op, &operands)
+    }
+
+    fn pull(&self, k: usize, g: Var<'t, T>) -> Var<'t, T> {
+        let op = self.tape.nodes().node(self.id).op.clone();
+        match op {
+            Op::Unary(unary) => unary.record_vjp(g, self.x(0), self.y()),
+            Op::Binary(binary) => binary.record_vjp(k, g, self.x(0), self.x(1), self.y()),
+            Op::Custom(custom) => {
+                let operands: SmallVec<[Var<'t, T>; 4]> = (0..self.operands.len()).map(|k| self.x(k)).collect();
+                self.tape.custom_op(custom).vjp(k, &operands, self.y(), g)
+            }
+            op => unreachable!("{op} has a rule of its own"),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Where gradients go and how they add up.
+
+use std::sync::Arc;
+
+use ndarray::{Array1, Array2, array};
+use proptest::prelude::*;
+use tapegrad::{Param, Tape, Var};
+
+#[test]
+fn a_value_used_several_times_collects_every_use() {
+    let tape = Tape::new();
+    let x = tape.leaf(array![3.0, -2.0]);
+    (x * x + x + x * 2.0 - x / 4.0 + x.square()).sum().backward(); // 2x + 1 + 2 - 1/4 + 2x
+    assert_eq!(x.grad().unwrap(), array![14.75, -5.25].into_dyn());
+}
+
+#[test]
+fn the_same_leaf_as_both_operands_collects_both() {
+    let tape = Tape::new();
+    let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]);
+    x.matmul(x).sum().backward();
+    assert_eq!(x.grad().unwrap(), array![[7.0, 11.0], [9.0, 13.0]].into_dyn());
+    tape.zero_grad();
+    Var::concat(&[x, x, x], 0).sum().backward();
+    assert_eq!(x.grad().unwrap(), array![[3.0, 3.0], [3.0, 3.0]].into_dyn());
+    tape.zero_grad();
+    x.maximum(x).sum().backward(); // half each
+    assert_eq!(x.grad().unwrap(), array![[1.0, 1.0], [1.0, 1.0]].into_dyn());
+    tape.zero_grad();
+    (x - x).sum().backward();
+    assert_eq!(x.grad().unwrap(), array![[0.0, 0.0], [0.0, 0.0]].into_dyn());
+}
+
+#[test]
+fn backward_twice_accumulates_twice_and_zero_grad_clears() {
+    let tape = Tape::new();
+    let w = Param::new(array![5.0]);
+    let (x, p) = (tape.leaf(array![3.0]), tape.param(&w));
+    let loss = (x * p).sum();
+    loss.backward();
+    let before = x.grad().unwrap();
+    loss.backward();
+    assert_eq!((x.grad().unwrap()[[0]], w.grad().unwrap()[[0]]), (10.0, 6.0));
+    assert_eq!(before[[0]], 5.0, "a gradient that somebody looks at stays as it was");
+    tape.zero_grad();
+    w.zero_grad();
+    assert!(x.grad().is_none() && w.grad().is_none() && p.grad().is_none());
+    loss.backward();
+    assert_eq!((x.grad().unwrap()[[0]], p.grad().unwrap()[[0]]), (5.0, 3.0));
+}
+
+#[test]
+fn what_the_loss_does_not_reach_has_no_gradient() {
+    let tape = Tape::new();
+    let (x, unused, c) = (tape.leaf(1.0), tape.leaf(2.0), tape.constant(3.0));
+    let w = Param::new(array![1.0]);
+    let (_, beside) = (tape.param(&w), unused * 2.0);
+    let loss = x * c;
+    loss.backward();
+    assert!(unused.grad().is_none() && c.grad().is_none() && beside.grad().is_none() && w.grad().is_none());
+    assert_eq!(loss.grads_or_none(&[x, unused]).iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
+    // Recorded after the loss.
+    let later = x * 2.0;
+    assert!(loss.grads_or_none(&[later])[0].is_none());
+}
+
+#[test]
+fn a_parameter_recorded_twice_or_by_two_tapes_collects_all() {
+    let w = Param::new(array![[2.0]]);
+    let (tape, other) = (Tape::new(), Tape::new());
+    (tape.param(&w) * tape.param(&w)).sum().backward();
+    assert_eq!(w.grad().unwrap()[[0, 0]], 4.0);
+    other.param(&w).sum().backward();
+    assert_eq!(w.grad().unwrap()[[0, 0]], 5.0);
+}
+
+#[test]
+fn gradients_by_intermediate_values_and_constants_are_there_for_the_asking() {
+    let tape = Tape::new();
+    let (x, c) = (tape.leaf(3.0), tape.constant(5.0));
+    let h = x * c;
+    let loss = h.square();
+    let grads = loss.grads(&[h, c, x, loss]);
+    assert_eq!(grads.iter().map(|g| g.item()).collect::<Vec<_>>(), [30.0, 90.0, 150.0, 1.0]);
+    assert!(x.grad().is_none(), "grads leaves .grad alone");
+}
+
+#[test]
+fn a_tape_keeps_the_recorded_values_when_parameters_are_updated() {
+    let w = Param::new(array![1.0, 2.0]);
+    let mut tape = Tape::new();
+    for step in 0..4 {
+        let before = w.value();
+        let p = tape.param(&w);
+        let loss = p.square().sum();
+        loss.backward();
+        w.update(0.25); // w -= 0.25 · 2 w
+        assert_eq!(p.value(), *before, "step {step}");
+        assert_eq!(*w.value(), &*before / 2.0);
+        w.zero_grad();
+        w.update(0.25); // no gradient: nothing happens
+        loss.backward(); // again, of the recorded values
+        assert_eq!(*w.grad().unwrap(), &*before * 2.0);
+        w.update(0.0); // a second update while the tape holds the first value
+        assert_eq!(p.value(), *before);
+        w.zero_grad();
+        tape.reset();
+    }
+}
+
+#[test]
+fn snapshots_of_a_parameter_never_change() {
+    let w = Param::new(array![1.0]);
+    w.accumulate_grad(&array![2.0].into_dyn());
+    let (value, grad) = (w.value(), w.grad().unwrap());
+    w.update(1.0);
+    w.accumulate_grad(&array![10.0].into_dyn());
+    let tape = Tape::new();
+    tape.param(&w).sum().backward();
+    assert_eq!((value[[0]], grad[[0]]), (1.0, 2.0));
+    assert_eq!((w.value()[[0]], w.grad().unwrap()[[0]]), (-1.0, 13.0));
+    w.zero_grad();
+    tape.param(&w).sum().backward();
+    assert_eq!((grad[[0]], w.grad().unwrap()[[0]]), (2.0, 1.0));
+}
+
+#[test]
+fn seeds_weigh_the_outputs() {
+    let tape = Tape::new();
+    let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]);
+    x.transpose().backward_with(array![[1.0, 2.0], [3.0, 4.0]].t());
+    assert_eq!(x.grad().unwrap(), array![[1.0, 2.0], [3.0, 4.0]].into_dyn());
+}
+
+#[test]
+fn empty_and_single_arrays_pass() {
+    let tape = Tape::new();
+    let (empty, row) = (tape.leaf(Array2::<f64>::zeros((0, 3))), tape.leaf(array![1.0, 2.0, 3.0]));
+    let sum = (empty.tanh() + row).sum();
+    sum.backward();
+    assert_eq!(sum.item(), 0.0);
+    assert_eq!(empty.grad().unwrap().shape(), [0, 3]);
+    assert_eq!(row.grad().unwrap(), array![0.0, 0.0, 0.0].into_dyn());
+    let product = empty.matmul(tape.leaf(Array2::ones((3, 2))));
+    assert_eq!(*product.shape(), [0, 2]);
+    product.sum().backward();
+    let inner = tape.leaf(Array2::<f64>::ones((2, 0))).matmul(tape.leaf(Array2::ones((0, 2))));
+    assert_eq!(inner.value(), array![[0.0, 0.0], [0.0, 0.0]].into_dyn());
+    inner.sum().backward();
+    let single = tape.leaf(array![[[2.0]]]);
+    single.square().backward(); // one element is a loss, whatever its shape
+    assert_eq!(single.grad().unwrap(), array![[[4.0]]].into_dyn());
+    for axis in [0, 1] {
+        let x = tape.leaf(Array2::<f64>::zeros((0, 3)));
+        x.softmax(axis).sum().backward();
+        x.log_softmax(axis).slice(0, ..0).sum().backward();
+        assert_eq!(x.grad().unwrap().shape(), [0, 3]);
+    }
+    let none = tape.leaf(Array1::<f64>::zeros(0));
+    assert!(none.mean().item().is_nan());
+    assert_eq!(Var::concat(&[none, row], 0).value(), row.value());
+}
+
+#[test]
+fn the_hessian_times_a_vector_is_that_of_the_formula() {
+    // f = Σ tanh(A x): H v = Aᵀ diag(tanh''(A x)) A v, tanh'' = -2 tanh (1 - tanh²).
+    let a = array![[0.3, -0.2], [0.5, 0.4], [-0.1, 0.6]];
+    let (x0, v0) = (array![0.7, -0.4], array![1.0, 2.0]);
+    let tape = Tape::new();
+    let (x, v) = (tape.leaf(&x0), tape.constant(&v0));
+    let gradient = tape.constant(&a).matmul(x).tanh().sum().grad_wrt(x);
+    let product = (gradient * v).sum().grad_wrt(x);
+    let t = a.dot(&x0).mapv(f64::tanh);
+    let expected = a.t().dot(&(t.mapv(|t| -2.0 * t * (1.0 - t * t)) * a.dot(&v0)));
+    for (found, expected) in product.value().iter().zip(&expected) {
+        assert!((found - expected).abs() < 1e-15, "{found} {expected}");
+    }
+}
+
+#[test]
+fn higher_derivatives_of_tanh_are_those_of_the_formula() {
+    let tape = Tape::<f64>::new();
+    let x = tape.leaf(0.3);
+    let y = x.tanh();
+    let first = y.grad_wrt(x);
+    let second = first.grad_wrt(x);
+    let third = second.grad_wrt(x);
+    let t = 0.3_f64.tanh();
+    let d = 1.0 - t * t;
+    for (found, expected) in [(first, d), (second, -2.0 * t * d), (third, d * (6.0 * t * t - 2.0))] {
+        assert!((found.item() - expected).abs() < 1e-15, "{} {expected}", found.item());
+    }
+}
+
+/// An instruction of a random program: which function, and which earlier values it takes.
+type Instruction = (u8, usize, usize);
+
+fn execute<'t>(inputs: &[Var<'t, f64>], program: &[Instruction]) -> Var<'t, f64> {
+    let mut values = inputs.to_vec();
+    for &(function, a, b) in program {
+        // The latest values first, so that programs are deep, with many a value used again.
+        let (a, b) = (values[values.len() - 1 - a % values.len()], values[values.len() - 1 - b % values.len()]);
+        values.push(match function % 12 {
+            0 => a + b,
+            1 => a * b,
+            2 => a - b * 0.5,
+            3 => a / (b.square() + 1.0),
+            4 => a.tanh(),
+            5 => a.sigmoid(),
+            6 => (a * 0.3).exp(),
+            7 => a.softmax(-1),
+            8 => a.matmul(b.transpose()).tanh().matmul(b),
+            9 => a.sum_axes([0], tapegrad::KeepDims::Yes) + b,
+            10 => Var::concat(&[a.slice(0, 1..), b.slice(0, ..1)], 0),
+            _ => a.index_select(1, &[2, 0, 0]).reshape([3, 2]).transpose() + b,
+        });
+    }
+    (values[values.len() - 1].tanh() + values[values.len() / 2].tanh()).mean()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn random_programs_agree_with_differences_and_with_the_recorded_sweep(
+        program in prop::collection::vec((any::<u8>(), 0..6usize, 0..6usize), 1..20),
+        data in prop::collection::vec(-1.0..1.0f64, 24),
+    ) {
+        let leaves = |h: f64| {
+            let at = |start: usize| Array2::from_shape_fn((2, 3), |(i, j)| {
+                let k = 3 * i + j;
+                data[start + k] + h * data[start + 12 + k]
+            });
+            [at(0), at(6)]
+        };
+        let value = |h: f64| {
+            let tape = Tape::new();
+            execute(&leaves(h).map(|x| tape.leaf(x)), &program).item()
+        };
+        let tape = Tape::new();
+        let x = leaves(0.0).map(|x| tape.leaf(x));
+        let loss = execute(&x, &program);
+        loss.backward();
+        let recorded = loss.grads_or_none(&x);
+        let mut along = 0.0;
+        for (k, (x, recorded)) in x.iter().zip(&recorded).enumerate() {
+            let grad = x.grad();
+            // The same kernels in the same order, but for two: products and repeated indices are added straight to the
+            // cotangent that is there, term by term.
+            let in_place = program.iter().any(|&(function, _, _)| matches!(function % 12, 8 | 11));
+            prop_assert_eq!(grad.is_some(), recorded.is_some(), "input {}", k);
+            for (a, b) in grad.iter().flatten().zip(recorded.iter().flat_map(|g| g.value().to_owned())) {
+                let same = if in_place { (a - b).abs() <= 1e-13 * (1.0 + b.abs()) } else { a.to_bits() == b.to_bits() };
+                prop_assert!(same, "input {}: {} {}\n{}", k, a, b, tape);
+            }
+            along += grad.map_or(0.0, |g| g.iter().zip(&data[6 * k + 12..]).map(|(g, v)| g * v).sum::<f64>());
+        }
+        let h = 1e-5;
+        let expected = (value(h) - value(-h)) / (2.0 * h);
+        prop_assert!((along - expected).abs() <= 1e-7 * (1.0 + expected.abs()), "{} {}\n{}", along, expected, tape);
+    }
+}
+
+#[test]
+fn a_shared_constant_is_not_copied_and_an_odd_layout_is() {
+    let x = Arc::new(Array2::<f64>::ones((3, 2)));
+    let tape = Tape::new();
+    assert_eq!(tape.constant(&x).value().as_ptr(), x.as_ptr());
+    let turned = Arc::new(array![[1.0, 2.0], [3.0, 4.0]].reversed_axes());
+    assert_eq!(tape.constant(&turned).value(), array![[1.0, 3.0], [2.0, 4.0]].into_dyn());
+}

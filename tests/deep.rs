@@ -1,0 +1,76 @@
+//! Long tapes, small stacks, and promises that the compiler keeps.
+
+use std::thread;
+
+use static_assertions::{assert_impl_all, assert_not_impl_any};
+use tapegrad::{Param, Tape, Var};
+
+assert_impl_all!(Param<f32>: Send, Sync, Clone);
+assert_impl_all!(Tape<f64>: Send);
+assert_not_impl_any!(Tape<f64>: Sync, Clone);
+assert_impl_all!(Var<'static, f32>: Copy);
+
+fn with_a_small_stack(f: impl FnOnce() + Send + 'static) {
+    let thread = thread::Builder::new().stack_size(256 * 1024).spawn(f).expect("a thread starts");
+    assert!(thread.join().is_ok());
+}
+
+#[test]
+fn a_million_nodes_record_sweep_reset_and_drop_without_recursion() {
+    with_a_small_stack(|| {
+        let mut tape = Tape::<f64>::new();
+        for _ in 0..2 {
+            let x = tape.leaf(1.0);
+            let y = (0..1_000_000).fold(x, |y, k| if k % 2 == 0 { y + 0.5 } else { y * 0.5 });
+            assert_eq!(tape.len(), 1_000_001);
+            y.backward();
+            assert_eq!(x.grad().expect("reached").sum(), 0.0); // 0.5^500,000
+            assert!((y.item() - 0.5).abs() < 1e-15); // the fixed point of (y + 0.5) / 2
+            tape.reset();
+        }
+    });
+}
+
+#[test]
+fn a_hundred_thousand_nodes_are_differentiated_on_the_tape() {
+    with_a_small_stack(|| {
+        let tape = Tape::<f64>::new();
+        let x = tape.leaf(1.0);
+        let y = (0..100_000).fold(x, |y, _| y * 1.0 + x * 1e-5);
+        let first = y.square().grad_wrt(x);
+        let second = first.grad_wrt(x);
+        assert!((first.item() - 8.0).abs() < 1e-9, "{}", first.item()); // y = 2 x, (y²)' = 8 x
+        assert!((second.item() - 8.0).abs() < 1e-9, "{}", second.item());
+    });
+}
+
+#[test]
+fn a_tape_moves_to_another_thread_and_a_parameter_is_shared() {
+    let w = Param::new(ndarray::array![2.0]);
+    let tape = Tape::new();
+    let _ = tape.leaf(1.0);
+    let shared = w.clone();
+    let thread = thread::spawn(move || {
+        (tape.param(&shared) * 3.0).sum().backward();
+        tape.len()
+    });
+    assert_eq!(thread.join().expect("no panic"), 4);
+    assert_eq!(w.grad().expect("reached")[[0]], 3.0);
+}
+
+#[test]
+fn a_printed_tape_has_a_numbered_line_for_each_node_with_its_origin() {
+    let tape = Tape::new();
+    let w = Param::new(ndarray::array![[1.0], [2.0]]);
+    let x = tape.constant(ndarray::array![[1.0, 2.0]]);
+    let y = x.matmul(tape.param(&w)).tanh();
+    let _ = y.sum().grads(&[x]);
+    let text = tape.to_string();
+    assert_eq!(text.lines().count(), tape.len());
+    for (number, line) in text.lines().enumerate() {
+        assert!(line.starts_with(&format!("%{number}")), "{line}");
+        assert!(line.contains("tests/deep.rs:"), "{line}");
+    }
+    assert!(text.contains("= matmul %0 %1 : (1, 1)"), "{text}");
+    assert!(format!("{tape:?}").ends_with(&text));
+}

@@ -1,0 +1,225 @@
+//! A bug in calling code panics at the caller's line and names operation, shapes, and where the operands were recorded.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ndarray::{Array1, Array2, ArrayViewD, ArrayViewMutD, array};
+use tapegrad::{CustomOp, KeepDims, Param, Shape, ShapeError, Tape, Var};
+
+/// One test at a time: the panic hook is the process's.
+static HOOK: Mutex<()> = Mutex::new(());
+
+/// Runs `f`, which must panic, and returns the message and the line of this file that it names.
+fn caught<R>(f: impl FnOnce() -> R) -> (String, u32) {
+    let _one_at_a_time = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = Arc::new(Mutex::new(None));
+    let before = panic::take_hook();
+    let slot = Arc::clone(&found);
+    panic::set_hook(Box::new(move |info| {
+        let payload = info.payload();
+        let owned = payload.downcast_ref::<String>().cloned();
+        let message = owned.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
+        let location = info.location().expect("a panic has a location");
+        *slot.lock().expect("nobody panics here") = Some((message, location.file().to_string(), location.line()));
+    }));
+    let result = panic::catch_unwind(AssertUnwindSafe(f));
+    panic::set_hook(before);
+    assert!(result.is_err(), "nothing panicked");
+    let (message, file, line) = found.lock().expect("nobody panics here").take().expect("the hook ran");
+    assert!(file.ends_with("errors.rs"), "the panic is at {file}:{line}, not at the caller: {message}");
+    (message, line)
+}
+
+/// Asserts that an expression panics on its own line with this message.
+macro_rules! assert_panics {
+    ($expression:expr, $expected:expr) => {
+        let (message, line) = caught(|| $expression);
+        assert_eq!(message, $expected);
+        assert_eq!(line, line!());
+    };
+    ($expression:expr, starts with $expected:expr) => {
+        let (message, line) = caught(|| $expression);
+        assert!(message.starts_with(&$expected), "{message}");
+        assert_eq!(line, line!());
+    };
+}
+
+fn zeros(rows: usize, columns: usize) -> Array2<f64> {
+    Array2::zeros((rows, columns))
+}
+
+#[test]
+fn a_matrix_product_that_does_not_fit_names_shapes_and_lines() {
+    let tape = Tape::new();
+    let x = tape.leaf(zeros(32, 784));
+    let w = tape.param(&Param::new(zeros(785, 10)));
+    let (x_line, w_line) = (line!() - 2, line!() - 1);
+    let expected = format!(
+        "matmul: (32, 784) x (785, 10): inner dimensions 784 and 785 differ\n  \
+         operand 0: %0 = leaf (32, 784), recorded at tests/errors.rs:{x_line}:18\n  \
+         operand 1: %1 = param (785, 10), recorded at tests/errors.rs:{w_line}:18"
+    );
+    assert_panics!(x.matmul(w), expected);
+    assert_panics!(x.transpose().transpose().matmul(w), starts with "matmul: (32, 784) x (785, 10): inner dimensions");
+    let vector = tape.leaf(Array1::zeros(3));
+    assert_panics!(x.matmul(vector), starts with "matmul: (32, 784) x (3,): inner dimensions 784 and 3 differ");
+    let cube = tape.leaf(ndarray::Array3::zeros((2, 3, 4)));
+    assert_panics!(cube.matmul(x), starts with "matmul: (2, 3, 4) x (32, 784): the left operand has 3 axes");
+}
+
+#[test]
+fn operators_name_the_line_of_the_expression() {
+    let tape = Tape::new();
+    let (a, b) = (tape.leaf(zeros(32, 10)), tape.leaf(Array1::zeros(32)));
+    assert_panics!(a + b, starts with "add: (32, 10) x (32,): lengths 10 and 32 of axis -1 do not broadcast\n  operand 0: %0");
+    assert_panics!(a - b, starts with "sub: ");
+    assert_panics!(a * b, starts with "mul: ");
+    assert_panics!(a / b, starts with "div: ");
+    assert_panics!(a.maximum(b), starts with "maximum: ");
+    // Computed operands name the line that computed them.
+    let line = line!() + 1;
+    let doubled = b * 2.0;
+    let found = caught(|| a + doubled).0;
+    assert!(found.contains(&format!("operand 1: %2 = scale[2] (32,), recorded at tests/errors.rs:{line}:")), "{found}");
+}
+
+#[test]
+fn values_of_different_tapes_do_not_mix() {
+    let (tape, other) = (Tape::new(), Tape::new());
+    let (a, b) = (tape.leaf(1.0), other.leaf(2.0));
+    assert_panics!(a + b, starts with "add: the operands belong to different tapes: %0 = leaf (), recorded at tests/errors.rs:");
+    assert_panics!(a.matmul(b), starts with "matmul: the operands belong to different tapes");
+    assert_panics!(Var::concat(&[a, b], 0), starts with "concat: the operands belong to different tapes");
+    assert_panics!((a * a).grads(&[b]), starts with "grads: the operands belong to different tapes");
+}
+
+#[test]
+fn axes_out_of_range_are_named() {
+    let tape = Tape::new();
+    let x = tape.leaf(zeros(2, 3));
+    assert_panics!(x.sum_axes([2], KeepDims::No), starts with "sum: (2, 3): axis 2 is out of range for 2 axes");
+    assert_panics!(x.mean_axes([-3], KeepDims::No), starts with "mean: (2, 3): axis -3 is out of range for 2 axes");
+    assert_panics!(x.max_axes([0, -2], KeepDims::No), starts with "max: (2, 3): axis -2 is named twice");
+    assert_panics!(x.softmax(5), starts with "softmax: (2, 3): axis 5 is out of range");
+    assert_panics!(x.log_softmax(2), starts with "log_softmax: (2, 3): axis 2 is out of range");
+    assert_panics!(x.slice(2, ..), starts with "slice: (2, 3): axis 2 is out of range");
+    assert_panics!(x.index_select(2, &[0]), starts with "index_select: (2, 3): axis 2 is out of range");
+    assert_panics!(Var::concat(&[x], 2), starts with "concat: (2, 3): axis 2 is out of range");
+    assert_panics!(x.permute([0]), starts with "permute: (2, 3): [0] does not name each of the 2 axes once");
+    assert_panics!(x.permute([0, 0]), starts with "permute: (2, 3): axis 0 is named twice");
+}
+
+#[test]
+fn shapes_and_indices_that_do_not_fit_are_named() {
+    let tape = Tape::new();
+    let x = tape.leaf(zeros(2, 3));
+    assert_panics!(x.reshape([4, 2]), starts with "reshape: (2, 3): 6 elements do not fill the shape (4, 2), which takes 8");
+    assert_panics!(x.broadcast_to([3, 2]), starts with "broadcast_to: (2, 3): it does not broadcast to (3, 2)");
+    assert_panics!(x.broadcast_to([3]), starts with "broadcast_to: (2, 3): it does not broadcast to (3,)");
+    assert_panics!(x.sum_to([2]), starts with "sum_to: (2, 3): it is not a broadcast of (2,)");
+    assert_panics!(x.slice(0, 1..4), starts with "slice: (2, 3): 1..4 in steps of 1 is no range of axis 0 of length 2");
+    assert_panics!(x.slice_step(0, .., 0), starts with "slice: (2, 3): 0..2 in steps of 0 is no range");
+    assert_panics!(x.index_select(0, &[0, 2]), starts with "index_select: (2, 3): index 2 at position 1 is out of range for axis 0 of length 2");
+    assert_panics!(x.pick(&[0, 3]), starts with "pick: (2, 3): index 3 at position 1 is out of range for axis 1 of length 3");
+    assert_panics!(x.pick(&[0]), starts with "pick: (2, 3): 1 columns are named for 2 rows");
+    assert_panics!(x.sum().pick(&[0]), starts with "pick: (): the operand has 0 axes, not 2");
+    let other = tape.leaf(zeros(3, 2));
+    assert_panics!(Var::concat(&[x, other], 1), starts with "concat: (2, 3) x (3, 2): operand 1 differs from the first outside axis 1");
+    assert_panics!(Var::<f64>::concat(&[], 1), "concat: there is nothing to join");
+    assert_panics!(x.slice(0, ..=usize::MAX), starts with "slice: (2, 3): 0..18446744073709551615 in steps of 1");
+    assert_panics!(x.reshape([usize::MAX, 2]), starts with "reshape: (2, 3): 6 elements do not fill the shape");
+    let empty = tape.leaf(zeros(2, 0));
+    assert_panics!(empty.max(), starts with "max: (2, 0): the maximum over no elements does not exist");
+}
+
+#[test]
+fn backward_from_what_is_no_loss_says_what_to_do() {
+    let tape = Tape::new();
+    let (x, c) = (tape.leaf(array![1.0, 2.0]), tape.constant(3.0));
+    let advice =
+        "a value of shape (2,) has no single gradient: reduce it to one number first, or use backward_with(seed)";
+    assert_panics!(x.backward(), format!("backward: {advice}"));
+    assert_panics!(x.grads(&[x]), format!("grads: {advice}"));
+    assert_panics!(x.backward_with(1.0), "backward_with: a seed of shape () for a value of shape (2,)");
+    assert_panics!((c * 2.0).backward(), starts with "backward: the value depends on no leaf and no parameter: %2 = scale[2] ()");
+    assert_panics!(x.item(), "item: a value of shape (2,) is not a single number");
+    assert_panics!(x.sum().grads(&[x, c]), starts with "grads: the value does not depend on target 1: %1 = constant ()");
+}
+
+#[derive(Debug)]
+struct Stubborn;
+
+impl CustomOp<f64> for Stubborn {
+    fn name(&self) -> &'static str {
+        "stubborn"
+    }
+
+    fn shape(&self, operands: &[&[usize]]) -> Result<Shape, ShapeError> {
+        match operands {
+            [x] => Ok(Shape::from(*x)),
+            _ => Err(ShapeError::new("stubborn", operands, "it takes one operand".into())),
+        }
+    }
+
+    fn forward(&self, operands: &[ArrayViewD<f64>], mut result: ArrayViewMutD<f64>) {
+        result.assign(&operands[0]);
+    }
+
+    fn vjp<'t>(&self, _: usize, _: &[Var<'t, f64>], _: Var<'t, f64>, _: Var<'t, f64>) -> Var<'t, f64> {
+        panic!("no derivative today")
+    }
+}
+
+#[test]
+fn a_custom_operation_refuses_with_its_own_words() {
+    let tape = Tape::new();
+    let x = tape.leaf(1.0);
+    let op = Arc::new(Stubborn);
+    assert_panics!(Var::custom(&op, &[x, x]), starts with "stubborn: () x (): it takes one operand\n  operand 0: %0 = leaf ()");
+    assert_panics!(Var::custom(&op, &[]), "stubborn: there are no operands");
+}
+
+/// A rule that mixes up rows and columns.
+#[derive(Debug)]
+struct Turned;
+
+impl CustomOp<f64> for Turned {
+    fn name(&self) -> &'static str {
+        "turned"
+    }
+
+    fn shape(&self, operands: &[&[usize]]) -> Result<Shape, ShapeError> {
+        Ok(Shape::from(operands[0]))
+    }
+
+    fn forward(&self, operands: &[ArrayViewD<f64>], mut result: ArrayViewMutD<f64>) {
+        result.assign(&operands[0]);
+    }
+
+    fn vjp<'t>(&self, _: usize, _: &[Var<'t, f64>], _: Var<'t, f64>, g: Var<'t, f64>) -> Var<'t, f64> {
+        g.transpose()
+    }
+}
+
+#[test]
+fn a_rule_of_the_wrong_shape_is_refused() {
+    let tape = Tape::new();
+    let x = tape.leaf(zeros(2, 3));
+    let y = Var::custom(&Arc::new(Turned), &[x]).sum();
+    let message = panic::catch_unwind(AssertUnwindSafe(|| y.backward())).expect_err("the shapes differ");
+    let message = message.downcast_ref::<String>().expect("a message");
+    assert!(message.starts_with("turned: vjp returned a cotangent that does not fit operand 0: "), "{message}");
+    assert!(x.grad().is_none());
+}
+
+#[test]
+fn a_rule_that_panics_leaves_gradients_and_tape_as_they_were() {
+    let tape = Tape::new();
+    let (x, w) = (tape.leaf(3.0), Param::new(array![2.0]));
+    let loss = (Var::custom(&Arc::new(Stubborn), &[x]) * tape.param(&w)).sum();
+    assert_eq!(caught(|| loss.backward()).0, "no derivative today");
+    assert_eq!(caught(|| loss.grads(&[x])).0, "no derivative today");
+    assert!(x.grad().is_none() && w.grad().is_none());
+    (x * tape.param(&w)).sum().backward();
+    assert_eq!((x.grad().expect("reached").sum(), w.grad().expect("reached").sum()), (2.0, 3.0));
+}

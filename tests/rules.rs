@@ -1,0 +1,254 @@
+//! Every rule of the table against central differences, at orders 1 and 2, and the two sweeps against each other.
+//!
+//! A sample is a function of a few inputs. With a random cotangent `u` and random directions `v` it must hold that
+//! `<u, f(x + h v) - f(x - h v)> / 2h = <grad, v>`, and the same for the gradient itself.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, IxDyn, Zip};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tapegrad::op::{Binary, Unary, names};
+use tapegrad::{CustomOp, KeepDims, Shape, ShapeError, Tape, Var};
+
+type Function = Box<dyn for<'t> Fn(&[Var<'t, f64>]) -> Var<'t, f64>>;
+
+struct Sample {
+    name: String,
+    shapes: Vec<Vec<usize>>,
+    range: std::ops::Range<f64>,
+    f: Function,
+}
+
+fn sample(
+    name: impl Into<String>,
+    shapes: &[&[usize]],
+    range: std::ops::Range<f64>,
+    f: impl for<'t> Fn(&[Var<'t, f64>]) -> Var<'t, f64> + 'static,
+) -> Sample {
+    let shapes = shapes.iter().map(|shape| shape.to_vec()).collect();
+    Sample { name: name.into(), shapes, range, f: Box::new(f) }
+}
+
+/// `y = x0² x1`, with a rule for each operand.
+#[derive(Debug)]
+struct SquareTimes;
+
+impl CustomOp<f64> for SquareTimes {
+    fn name(&self) -> &'static str {
+        "square_times"
+    }
+
+    fn shape(&self, operands: &[&[usize]]) -> Result<Shape, ShapeError> {
+        match operands {
+            [a, b] if a == b => Ok(Shape::from(*a)),
+            _ => Err(ShapeError::new("square_times", operands, "expected two operands of one shape".into())),
+        }
+    }
+
+    fn forward(&self, operands: &[ArrayViewD<f64>], result: ArrayViewMutD<f64>) {
+        Zip::from(result).and(&operands[0]).and(&operands[1]).for_each(|y, &a, &b| *y = a * a * b);
+    }
+
+    fn vjp<'t>(&self, k: usize, x: &[Var<'t, f64>], y: Var<'t, f64>, g: Var<'t, f64>) -> Var<'t, f64> {
+        if k == 0 { g * y / x[0] * 2.0 } else { g * x[0] * x[0] }
+    }
+}
+
+fn samples() -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for (unary, range) in Unary::<f64>::samples() {
+        samples.push(sample(unary.name(), &[&[3, 4]], range.clone(), move |x| x[0].unary(unary)));
+        samples.push(sample(format!("{} strided", unary.name()), &[&[3, 4]], range, move |x| {
+            x[0].transpose().slice_step(0, .., 2).unary(unary)
+        }));
+    }
+    for &binary in Binary::ALL {
+        let name = binary.name();
+        // One operand is shifted so that no two elements are near each other: ties are kinks.
+        for (a, b) in [(vec![3, 4], vec![3, 4]), (vec![3, 4], vec![4]), (vec![3, 1], vec![2, 1, 4]), (vec![], vec![5])]
+        {
+            samples.push(sample(name, &[&a, &b], 0.5..1.0, move |x| x[0].binary(binary, x[1] + 0.7)));
+            samples.push(sample(name, &[&a, &b], 0.5..1.0, move |x| (x[0] + 0.7).binary(binary, x[1])));
+        }
+        samples.push(sample(format!("{name} strided"), &[&[4, 3], &[3, 4]], 0.5..1.0, move |x| {
+            x[0].transpose().binary(binary, x[1] + 0.7)
+        }));
+    }
+    let near_zero = -1.0..1.0;
+    macro_rules! add {
+        ($name:literal, [$($shape:expr),*], |$x:ident| $f:expr) => {
+            samples.push(sample($name, &[$(&$shape),*], near_zero.clone(), |$x| $f))
+        };
+    }
+    add!("matmul", [[3, 4], [4, 5]], |x| x[0].matmul(x[1]));
+    add!("matmul left transposed", [[4, 3], [4, 5]], |x| x[0].transpose().matmul(x[1]));
+    add!("matmul right transposed", [[3, 4], [5, 4]], |x| x[0].matmul(x[1].transpose()));
+    add!("matmul both transposed", [[4, 3], [5, 4]], |x| x[0].transpose().matmul(x[1].transpose()));
+    add!("matmul row", [[1, 4], [4, 5]], |x| x[0].matmul(x[1]));
+    add!("matmul vector matrix", [[4], [4, 5]], |x| x[0].matmul(x[1]));
+    add!("matmul matrix vector", [[3, 4], [4]], |x| x[0].matmul(x[1]));
+    add!("matmul dot", [[4], [4]], |x| x[0].matmul(x[1]));
+    add!("matmul sliced", [[6, 8], [8, 5]], |x| x[0].slice_step(0, .., 2).matmul(x[1].slice(1, 1..4)));
+    add!("matmul broadcast", [[1, 4], [4, 5]], |x| x[0].broadcast_to([3, 4]).matmul(x[1]));
+    add!("matmul of itself", [[4, 4]], |x| x[0].matmul(x[0]));
+    add!("sum", [[2, 3, 4]], |x| x[0].sum());
+    add!("sum over the last", [[2, 3, 4]], |x| x[0].sum_axes([-1], KeepDims::No));
+    add!("sum over the middle", [[2, 3, 4]], |x| x[0].sum_axes([1], KeepDims::Yes));
+    add!("sum over the outer", [[2, 3, 4]], |x| x[0].sum_axes([0, 2], KeepDims::No));
+    add!("sum strided", [[2, 3, 4]], |x| x[0].transpose().sum_axes([0], KeepDims::No));
+    add!("mean", [[2, 3, 4]], |x| x[0].mean());
+    add!("mean over axes", [[2, 3, 4]], |x| x[0].mean_axes([0, 1], KeepDims::Yes));
+    add!("max", [[2, 3, 4]], |x| x[0].max());
+    add!("max over axes", [[2, 3, 4]], |x| x[0].max_axes([1], KeepDims::No));
+    add!("max over outer axes", [[2, 3, 4]], |x| x[0].max_axes([0, 2], KeepDims::Yes));
+    add!("softmax", [[2, 3, 4]], |x| x[0].softmax(-1));
+    add!("softmax over the first", [[2, 3, 4]], |x| x[0].softmax(0));
+    add!("softmax over the middle", [[2, 3, 4]], |x| x[0].softmax(1));
+    add!("log_softmax", [[2, 3, 4]], |x| x[0].log_softmax(-1));
+    add!("log_softmax over the first", [[2, 3, 4]], |x| x[0].log_softmax(0));
+    add!("log_softmax strided", [[4, 3]], |x| x[0].transpose().log_softmax(1));
+    add!("reshape", [[2, 6]], |x| x[0].reshape([3, 4]));
+    add!("reshape strided", [[2, 6]], |x| x[0].transpose().reshape([3, 4]));
+    add!("transpose", [[2, 3, 4]], |x| x[0].transpose());
+    add!("permute", [[2, 3, 4]], |x| x[0].permute([1, -1, 0]));
+    add!("broadcast_to", [[3, 1]], |x| x[0].broadcast_to([2, 3, 4]));
+    add!("sum_to", [[2, 3, 4]], |x| x[0].sum_to([3, 1]));
+    add!("slice", [[5, 4]], |x| x[0].slice(0, 1..4).slice(-1, ..=2));
+    add!("slice_step", [[7, 4]], |x| x[0].slice_step(0, 1.., 3));
+    add!("index_select", [[5, 4]], |x| x[0].index_select(0, &[3, 0, 3]));
+    add!("index_select of columns", [[2, 5, 4]], |x| x[0].index_select(1, &[4, 4, 1, 0]));
+    add!("index_select strided", [[5, 4]], |x| x[0].transpose().index_select(0, &[1, 1]));
+    add!("pick", [[3, 4]], |x| x[0].pick(&[2, 0, 2]));
+    add!("concat", [[2, 3], [2, 1], [2, 2]], |x| Var::concat(x, 1));
+    add!("concat of rows", [[2, 3], [1, 3]], |x| Var::concat(&[x[0], x[1], x[0]], 0));
+    samples.push(sample("custom", &[&[3, 2], &[3, 2]], 0.5..2.0, |x| Var::custom(&Arc::new(SquareTimes), x)));
+    samples
+}
+
+fn random(rng: &mut StdRng, shape: &[usize], range: std::ops::Range<f64>) -> ArrayD<f64> {
+    ArrayD::from_shape_simple_fn(IxDyn(shape), || rng.random_range(range.clone()))
+}
+
+fn dot(a: &ArrayViewD<f64>, b: &ArrayD<f64>) -> f64 {
+    assert_eq!(a.shape(), b.shape());
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// Runs `f` on `x + h v` and returns `<u, y>`, then the gradients of that, then `<w, gradients>` and its gradients.
+struct Run {
+    value: f64,
+    first: Vec<Option<ArrayD<f64>>>,
+    contracted: f64,
+    second: Vec<Option<ArrayD<f64>>>,
+    ops: Vec<&'static str>,
+}
+
+fn run(f: &Function, x: &[ArrayD<f64>], u: &ArrayD<f64>, w: &[ArrayD<f64>]) -> Run {
+    let tape = Tape::new();
+    let x: Vec<Var<'_, f64>> = x.iter().map(|x| tape.leaf(x)).collect();
+    let loss = (f(&x) * tape.constant(u)).sum();
+    let grads = loss.grads_or_none(&x);
+    let first = grads.iter().map(|grad| grad.map(|grad| grad.value().to_owned())).collect();
+    // Half the square makes a second order of functions whose gradient is constant, too.
+    let mut contracted = loss * loss * 0.5;
+    for (grad, w) in grads.iter().zip(w) {
+        if let Some(grad) = grad {
+            contracted = contracted + (*grad * tape.constant(w)).sum();
+        }
+    }
+    let second = contracted.grads_or_none(&x).iter().map(|g| g.map(|g| g.value().to_owned())).collect();
+    Run { value: loss.item(), first, contracted: contracted.item(), second, ops: tape.ops() }
+}
+
+#[test]
+fn every_rule_agrees_with_central_differences_at_orders_1_and_2() {
+    let mut rng = StdRng::seed_from_u64(1);
+    for Sample { name, shapes, range, f } in samples() {
+        let x: Vec<ArrayD<f64>> = shapes.iter().map(|shape| random(&mut rng, shape, range.clone())).collect();
+        let v: Vec<ArrayD<f64>> = shapes.iter().map(|shape| random(&mut rng, shape, -1.0..1.0)).collect();
+        let w: Vec<ArrayD<f64>> = shapes.iter().map(|shape| random(&mut rng, shape, -1.0..1.0)).collect();
+        let u = {
+            let tape = Tape::new();
+            let inputs: Vec<Var<'_, f64>> = x.iter().map(|x| tape.leaf(x)).collect();
+            random(&mut rng, &f(&inputs).shape(), -1.0..1.0)
+        };
+        let h = 1e-5;
+        let moved = |h: f64| -> Vec<ArrayD<f64>> { x.iter().zip(&v).map(|(x, v)| x + &(v * h)).collect() };
+        let (at, above, below) = (run(&f, &x, &u, &w), run(&f, &moved(h), &u, &w), run(&f, &moved(-h), &u, &w));
+        let along = |grads: &[Option<ArrayD<f64>>]| -> f64 {
+            grads.iter().zip(&v).map(|(grad, v)| grad.as_ref().map_or(0.0, |grad| dot(&grad.view(), v))).sum()
+        };
+        for (order, found, expected) in [
+            (1, along(&at.first), (above.value - below.value) / (2.0 * h)),
+            (2, along(&at.second), (above.contracted - below.contracted) / (2.0 * h)),
+        ] {
+            let scale = 1.0 + expected.abs();
+            assert!(
+                (found - expected).abs() <= 2e-8 * scale,
+                "{name}, shapes {shapes:?}, order {order}: the rule gives {found}, differences give {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_sweep_on_arrays_gives_the_bits_of_the_sweep_that_records() {
+    let mut rng = StdRng::seed_from_u64(2);
+    for Sample { name, shapes, range, f } in samples() {
+        let tape = Tape::new();
+        let x: Vec<Var<'_, f64>> =
+            shapes.iter().map(|shape| tape.leaf(random(&mut rng, shape, range.clone()))).collect();
+        let y = f(&x);
+        let loss = (y * tape.constant(random(&mut rng, &y.shape(), -1.0..1.0))).sum();
+        let recorded = loss.grads_or_none(&x);
+        if recorded.iter().all(Option::is_none) {
+            continue; // a mask
+        }
+        loss.backward();
+        for (k, (x, recorded)) in x.iter().zip(recorded).enumerate() {
+            let recorded = recorded.map(|grad| grad.value().mapv(f64::to_bits));
+            assert_eq!(x.grad().map(|grad| grad.mapv(f64::to_bits)), recorded, "{name}, shapes {shapes:?}, input {k}");
+        }
+    }
+}
+
+#[test]
+fn single_precision_agrees_with_double() {
+    for (unary, range) in Unary::<f64>::samples() {
+        let same_row = Unary::<f32>::samples().into_iter().find(|(single, _)| single.name() == unary.name());
+        let single = same_row.expect("both types have the same rows").0;
+        let x = ndarray::Array1::linspace(range.start, range.end, 33);
+        let (double_tape, single_tape) = (Tape::new(), Tape::new());
+        let (a, b) = (double_tape.leaf(&x), single_tape.leaf(x.mapv(|x| x as f32)));
+        let (ya, yb) = (a.unary(unary), b.unary(single));
+        for (a, b) in ya.value().iter().zip(yb.value()) {
+            assert!((a - f64::from(*b)).abs() <= 1e-5 * (1.0 + a.abs()), "{}: {a} and {b}", unary.name());
+        }
+        if unary.reads() == tapegrad::op::Reads::Flat {
+            continue;
+        }
+        ya.sum().backward();
+        yb.sum().backward();
+        let (ga, gb) = (a.grad().expect("reached"), b.grad().expect("reached"));
+        for (a, b) in ga.iter().zip(gb) {
+            assert!((a - f64::from(*b)).abs() <= 1e-5 * (1.0 + a.abs()), "{}': {a} and {b}", unary.name());
+        }
+    }
+}
+
+#[test]
+fn every_operation_has_a_sample() {
+    let mut rng = StdRng::seed_from_u64(3);
+    let mut seen = BTreeSet::new();
+    for Sample { shapes, range, f, .. } in samples() {
+        let x: Vec<ArrayD<f64>> = shapes.iter().map(|shape| random(&mut rng, shape, range.clone())).collect();
+        let tape = Tape::new();
+        let inputs: Vec<Var<'_, f64>> = x.iter().map(|x| tape.leaf(x)).collect();
+        let u = random(&mut rng, &f(&inputs).shape(), -1.0..1.0);
+        seen.extend(run(&f, &x, &u, &x).ops);
+    }
+    let missing: Vec<_> = names().into_iter().filter(|name| !seen.contains(name)).collect();
+    assert!(missing.is_empty(), "no sample records {missing:?}");
+}

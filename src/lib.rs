@@ -46,6 +46,7 @@
 //! | [`Param`] | a trainable array and its gradient, shared by layer, tape and optimizer |
 //! | [`op`] | what an operation is; the rows of the table of derivatives as data |
 //! | [`CustomOp`] | operations of one's own |
+//! | [`data`] | digits from `.npy` files, batches, accuracy |
 //! | [`shape`] | broadcasting, and the error that says what does not fit |
 //!
 //! # Words
@@ -82,6 +83,8 @@
 #![warn(missing_docs, missing_debug_implementations)]
 
 mod custom;
+pub mod data;
+mod error;
 mod input;
 mod kernel;
 mod memory;
@@ -94,6 +97,7 @@ mod tape;
 mod var;
 
 pub use custom::CustomOp;
+pub use error::{Error, Result};
 pub use input::Input;
 pub use param::Param;
 pub use scalar::Scalar;

@@ -1,0 +1,140 @@
+//! `.npy` files as samples, with everything about them checked.
+
+use std::fs;
+use std::path::Path;
+
+use ndarray::{Array2, ArrayD, Ix2};
+use ndarray_npy::{ReadNpyError, ReadNpyExt, ReadableElement};
+
+use super::samples::Samples;
+use crate::error::{Error, Result};
+use crate::scalar::Scalar;
+
+/// Reads images and their labels.
+pub(super) fn read_samples<T: Scalar>(images: &Path, labels: &Path) -> Result<Samples<T>> {
+    let pixels = read_images(images)?;
+    let (numbers, classes) = read_labels(labels)?;
+    if numbers.len() != pixels.nrows() {
+        let name = images.file_name().unwrap_or(images.as_os_str()).to_string_lossy();
+        let expected = format!("{} labels, one for each image of {name}", pixels.nrows());
+        return Err(Error::content(labels, expected, format!("{} labels", numbers.len())));
+    }
+    Samples::new(pixels.mapv(T::from_f64), numbers, classes)
+}
+
+fn read_images(path: &Path) -> Result<Array2<f64>> {
+    let array = read_array(path, &["u8", "f32", "f64"])?;
+    let found = format!("shape {:?}", array.shape());
+    let Ok(images) = array.into_dimensionality::<Ix2>() else {
+        return Err(Error::content(path, "an array of shape (samples, pixels)", found));
+    };
+    if images.is_empty() {
+        return Err(Error::content(path, "at least one image with at least one pixel", found));
+    }
+    if let Some(((row, column), value)) = images.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        return Err(Error::content(path, "finite numbers", format!("{value} in row {row}, column {column}")));
+    }
+    Ok(images)
+}
+
+/// Returns the class of each sample and the number of classes.
+fn read_labels(path: &Path) -> Result<(Vec<usize>, usize)> {
+    let array = read_array(path, &["u8", "f32", "f64", "i32", "i64"])?;
+    let expected = "one-hot labels of shape (samples, classes) or whole numbers of shape (samples,)";
+    let (rows, columns) = match *array.shape() {
+        [rows] | [rows, 1] => (rows, 1),
+        [rows, columns] => (rows, columns),
+        _ => return Err(Error::content(path, expected, format!("shape {:?}", array.shape()))),
+    };
+    if rows == 0 || columns == 0 {
+        return Err(Error::content(path, "at least one label", format!("shape {:?}", array.shape())));
+    }
+    let values: Vec<f64> = array.iter().copied().collect();
+    if columns > 1 {
+        let labels = values.chunks(columns).enumerate().map(|(row, values)| one_hot_class(path, row, values));
+        return Ok((labels.collect::<Result<_>>()?, columns));
+    }
+    let labels: Vec<usize> =
+        values.iter().enumerate().map(|(row, &value)| whole_number(path, row, value)).collect::<Result<_>>()?;
+    let classes = labels.iter().max().map_or(0, |&largest| largest + 1);
+    Ok((labels, classes))
+}
+
+fn one_hot_class(path: &Path, row: usize, values: &[f64]) -> Result<usize> {
+    let ones = values.iter().filter(|&&value| value == 1.0).count();
+    let zeros = values.iter().filter(|&&value| value == 0.0).count();
+    match values.iter().position(|&value| value == 1.0) {
+        Some(class) if ones == 1 && zeros == values.len() - 1 => Ok(class),
+        _ => Err(Error::content(path, "one-hot rows, a single 1 among 0", format!("{values:?} in row {row}"))),
+    }
+}
+
+/// More classes than this are a mistake, and would ask for memory that nobody has.
+const MAX_CLASSES: f64 = 1e6;
+
+fn whole_number(path: &Path, row: usize, value: f64) -> Result<usize> {
+    if value >= 0.0 && value.fract() == 0.0 && value < MAX_CLASSES {
+        Ok(value as usize)
+    } else {
+        Err(Error::content(path, "labels that are whole numbers from 0 to 999,999", format!("{value} in row {row}")))
+    }
+}
+
+/// Reads an array of one of the accepted number types.
+fn read_array(path: &Path, accepted: &[&str]) -> Result<ArrayD<f64>> {
+    if path.is_dir() {
+        return Err(Error::content(path, "an .npy file", "a directory"));
+    }
+    let bytes = fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    check_length(path, &bytes)?;
+    let mut descriptor = None;
+    for &name in accepted {
+        let read = match name {
+            "u8" => decode::<u8>(&bytes, f64::from),
+            "f32" => decode::<f32>(&bytes, f64::from),
+            "f64" => decode::<f64>(&bytes, |x| x),
+            "i32" => decode::<i32>(&bytes, f64::from),
+            // Labels beyond 2^53 are refused anyway.
+            _ => decode::<i64>(&bytes, |x| x as f64),
+        };
+        match read {
+            Ok(array) => return Ok(array),
+            Err(ReadNpyError::WrongDescriptor(found)) => descriptor = Some(found.to_string()),
+            Err(error) => return Err(Error::content(path, "an .npy file", error.to_string())),
+        }
+    }
+    let expected = format!("numbers of type {}", accepted.join(", "));
+    Err(Error::content(path, expected, format!("type {}", descriptor.unwrap_or_default())))
+}
+
+fn decode<N: ReadableElement + Copy>(
+    bytes: &[u8],
+    convert: fn(N) -> f64,
+) -> std::result::Result<ArrayD<f64>, ReadNpyError> {
+    Ok(ArrayD::<N>::read_npy(bytes)?.mapv(convert))
+}
+
+/// Checks that the file is no shorter than its header says, before anybody allocates what the header says.
+fn check_length(path: &Path, bytes: &[u8]) -> Result<()> {
+    if !bytes.starts_with(b"\x93NUMPY") {
+        let found = if bytes.is_empty() { "an empty file" } else { "a file that does not begin like one" };
+        return Err(Error::content(path, "an .npy file", found));
+    }
+    // The header is a Python dictionary; a shape that cannot be made out is left to the reader to refuse.
+    let header = String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]);
+    let shape = header.split("'shape':").nth(1).and_then(|rest| rest.split_once('(')?.1.split_once(')'));
+    let Some((shape, _)) = shape else { return Ok(()) };
+    let lengths = shape.split(',').map(str::trim).filter(|length| !length.is_empty());
+    let product = lengths
+        .map(|length| length.parse::<u128>().ok())
+        .try_fold(1u128, |product, length| product.checked_mul(length?));
+    match product {
+        // Every element takes at least a byte.
+        Some(elements) if elements <= bytes.len() as u128 => Ok(()),
+        _ => Err(Error::content(
+            path,
+            format!("the data of an array of shape ({shape})"),
+            format!("{} bytes", bytes.len()),
+        )),
+    }
+}

@@ -1,0 +1,238 @@
+//! Files as they come: every accepted form gives the same samples, every fault a message that names file, expectation and
+//! finding.
+
+use std::fs;
+use std::path::Path;
+
+use ndarray::{Array, Array1, Array2, Array3, Dimension, ShapeBuilder, array};
+use ndarray_npy::{WritableElement, write_npy};
+use tapegrad::data::{Batches, Dataset, Samples, load_data};
+use tempfile::TempDir;
+
+const DIGITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/digits178");
+
+fn write<N: WritableElement, D: Dimension>(directory: &TempDir, name: &str, array: &Array<N, D>) {
+    write_npy(directory.path().join(name), array).expect("the file is written");
+}
+
+/// A directory with a small data set that loads.
+fn good() -> TempDir {
+    let directory = TempDir::new().expect("a directory is made");
+    write(&directory, "x.npy", &array![[0u8, 255], [7, 8], [1, 2]]);
+    write(&directory, "y.npy", &array![[1u8, 0], [0, 1], [0, 1]]);
+    write(&directory, "xt.npy", &array![[3u8, 4]]);
+    write(&directory, "yt.npy", &array![[1u8, 0]]);
+    directory
+}
+
+/// The error of loading, without the directory's own path.
+fn error(directory: &TempDir) -> String {
+    let error = load_data::<f64>(directory.path()).expect_err("this must not load").to_string();
+    let prefix = format!("{}{}", directory.path().display(), std::path::MAIN_SEPARATOR);
+    error.strip_prefix(&prefix).unwrap_or_else(|| panic!("{error} does not begin with the file")).to_string()
+}
+
+/// The error after a good file was replaced.
+fn error_with<N: WritableElement, D: Dimension>(name: &str, array: &Array<N, D>) -> String {
+    let directory = good();
+    write(&directory, name, array);
+    error(&directory)
+}
+
+fn error_with_bytes(name: &str, bytes: &[u8]) -> String {
+    let directory = good();
+    fs::write(directory.path().join(name), bytes).expect("the file is written");
+    error(&directory)
+}
+
+#[test]
+fn the_digits_of_this_repository_load() {
+    let data: Dataset<f32> = load_data(DIGITS).expect("the digits are there");
+    let count = |samples: &Samples<f32>, class| samples.labels().iter().filter(|&&label| label == class).count();
+    assert_eq!([0, 1, 2].map(|class| count(data.train(), class)), [902, 856, 756]);
+    assert_eq!([0, 1, 2].map(|class| count(data.test(), class)), [225, 214, 188]);
+    assert_eq!((data.train().images().ncols(), data.test().classes()), (784, 3));
+    let brightest = data.train().images().iter().fold(0.0, |a: f32, &b| a.max(b));
+    assert_eq!(brightest, 255.0);
+    // The top left corner of a digit is paper.
+    assert!(data.train().images().column(0).iter().all(|&pixel| pixel == 0.0));
+}
+
+#[test]
+fn every_number_type_and_form_of_label_gives_the_same_samples() {
+    let expected: Dataset<f64> = load_data(good().path()).expect("it is good");
+    assert_eq!(expected.train().labels(), [0, 1, 1]);
+    let images = array![[0.0, 255.0], [7.0, 8.0], [1.0, 2.0]];
+    let mut forms = 0;
+    for image_form in 0..4 {
+        for label_form in 0..8 {
+            let directory = good();
+            match image_form {
+                0 => write(&directory, "x.npy", &images),
+                1 => write(&directory, "x.npy", &images.mapv(|pixel| pixel as f32)),
+                2 => write(&directory, "x.npy", &images.mapv(|pixel| pixel as u8)),
+                _ => {
+                    // Column by column.
+                    let mut turned = Array2::zeros(images.raw_dim().f());
+                    turned.assign(&images);
+                    write(&directory, "x.npy", &turned);
+                }
+            }
+            match label_form {
+                0 => write(&directory, "y.npy", &array![0i64, 1, 1]),
+                1 => write(&directory, "y.npy", &array![0i32, 1, 1]),
+                2 => write(&directory, "y.npy", &array![0u8, 1, 1]),
+                3 => write(&directory, "y.npy", &array![[0.0f64], [1.0], [1.0]]),
+                4 => write(&directory, "y.npy", &array![0.0f32, 1.0, 1.0]),
+                5 => write(&directory, "y.npy", &array![[1.0f32, 0.0], [0.0, 1.0], [0.0, 1.0]]),
+                6 => write(&directory, "y.npy", &array![[1i64, 0], [0, 1], [0, 1]]),
+                _ => {}
+            }
+            assert_eq!(load_data::<f64>(directory.path()).expect("it loads"), expected, "{image_form} {label_form}");
+            forms += 1;
+        }
+    }
+    assert_eq!(forms, 32);
+}
+
+#[test]
+fn big_endian_files_load() {
+    let directory = good();
+    let header = "{'descr': '>f4', 'fortran_order': False, 'shape': (1, 2), }";
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    let padded = format!("{header:<117}\n");
+    bytes.extend((padded.len() as u16).to_le_bytes());
+    bytes.extend(padded.bytes());
+    bytes.extend([3.0f32, 4.0].iter().flat_map(|x| x.to_be_bytes()));
+    fs::write(directory.path().join("xt.npy"), bytes).expect("the file is written");
+    let data = load_data::<f64>(directory.path()).expect("it loads");
+    assert_eq!(data.test().images(), array![[3.0, 4.0]]);
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let nowhere = load_data::<f64>("no/such/directory").expect_err("it is not there").to_string();
+    let expected = "expected a directory with x.npy, y.npy, xt.npy and yt.npy, found nothing there";
+    assert_eq!(nowhere, format!("no/such/directory: {expected}"));
+    let file = Path::new(DIGITS).join("x.npy");
+    let file = load_data::<f64>(&file).expect_err("it is a file").to_string();
+    assert!(file.ends_with("expected a directory with x.npy, y.npy, xt.npy and yt.npy, found a file"), "{file}");
+    for name in ["x.npy", "y.npy", "xt.npy", "yt.npy"] {
+        let directory = good();
+        fs::remove_file(directory.path().join(name)).expect("it was there");
+        let found = error(&directory);
+        assert!(found.starts_with(&format!("{name}: cannot be read: ")), "{found}");
+        fs::create_dir(directory.path().join(name)).expect("a directory is made");
+        assert_eq!(error(&directory), format!("{name}: expected an .npy file, found a directory"));
+    }
+}
+
+#[test]
+fn files_that_are_cut_off_or_something_else_are_refused() {
+    let whole = fs::read(Path::new(DIGITS).join("x.npy")).expect("it is there");
+    for length in [7, 20, 100, 128, 129, whole.len() - 1] {
+        let found = error_with_bytes("x.npy", &whole[..length]);
+        assert!(found.starts_with("x.npy: expected "), "{length}: {found}");
+    }
+    let longer = [&whole[..], b"more"].concat();
+    let found = error_with_bytes("x.npy", &longer);
+    assert!(found.starts_with("x.npy: expected an .npy file, found "), "{found}");
+    let text = error_with_bytes("y.npy", b"1,0\n0,1\n");
+    assert_eq!(text, "y.npy: expected an .npy file, found a file that does not begin like one");
+    assert_eq!(error_with_bytes("y.npy", b""), "y.npy: expected an .npy file, found an empty file");
+}
+
+#[test]
+fn a_header_that_promises_more_than_there_is_costs_no_memory() {
+    for shape in ["(1000000000000, 784)", "(99999999999999999999, 99999999999999999999)", "(18446744073709551615,)"] {
+        let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        let padded = format!("{header:<117}\n");
+        bytes.extend((padded.len() as u16).to_le_bytes());
+        bytes.extend(padded.bytes());
+        let found = error_with_bytes("xt.npy", &bytes);
+        assert!(found.starts_with("xt.npy: expected the data of an array of shape ("), "{found}");
+        assert!(found.ends_with("found 128 bytes"), "{found}");
+    }
+}
+
+#[test]
+fn wrong_types_and_ranks_are_named() {
+    let found = error_with("x.npy", &array![[1u32, 2], [3, 4], [5, 6]]);
+    assert!(found.starts_with("x.npy: expected numbers of type u8, f32, f64, found type "), "{found}");
+    assert!(found.contains("<u4"), "{found}");
+    let found = error_with("y.npy", &array![true, false, true]);
+    assert!(found.starts_with("y.npy: expected numbers of type u8, f32, f64, i32, i64, found type "), "{found}");
+    let found = error_with("x.npy", &Array3::<u8>::zeros((3, 28, 28)));
+    assert_eq!(found, "x.npy: expected an array of shape (samples, pixels), found shape [3, 28, 28]");
+    let found = error_with("xt.npy", &Array1::<f64>::zeros(2));
+    assert_eq!(found, "xt.npy: expected an array of shape (samples, pixels), found shape [2]");
+    let found = error_with("y.npy", &Array3::<u8>::zeros((3, 2, 1)));
+    assert!(
+        found.starts_with("y.npy: expected one-hot labels of shape (samples, classes) or whole numbers"),
+        "{found}"
+    );
+}
+
+#[test]
+fn counts_and_widths_that_differ_are_named() {
+    let found = error_with("y.npy", &array![0u8, 1]);
+    assert_eq!(found, "y.npy: expected 3 labels, one for each image of x.npy, found 2 labels");
+    let found = error_with("xt.npy", &array![[1u8, 2, 3]]);
+    assert_eq!(found, "xt.npy: expected images of 2 pixels, as in x.npy, found 3 pixels");
+    let found = error_with("yt.npy", &array![2u8]);
+    assert_eq!(found, "yt.npy: expected labels of 2 classes, as in y.npy, found 3 classes");
+    let found = error_with("x.npy", &Array2::<u8>::zeros((0, 2)));
+    assert_eq!(found, "x.npy: expected at least one image with at least one pixel, found shape [0, 2]");
+    let found = error_with("yt.npy", &Array1::<u8>::zeros(0));
+    assert_eq!(found, "yt.npy: expected at least one label, found shape [0]");
+}
+
+#[test]
+fn numbers_that_are_none_are_named_with_their_place() {
+    let found = error_with("x.npy", &array![[0.0, 1.0], [2.0, f64::NAN], [4.0, 5.0]]);
+    assert_eq!(found, "x.npy: expected finite numbers, found NaN in row 1, column 1");
+    let found = error_with("xt.npy", &array![[f32::INFINITY, 0.0]]);
+    assert_eq!(found, "xt.npy: expected finite numbers, found inf in row 0, column 0");
+}
+
+#[test]
+fn labels_that_are_no_classes_are_named_with_their_row() {
+    for (row, text) in [([1u8, 1u8], "[1.0, 1.0]"), ([0, 0], "[0.0, 0.0]"), ([0, 2], "[0.0, 2.0]")] {
+        let found = error_with("y.npy", &ndarray::arr2(&[[1u8, 0], row, [0, 1]]));
+        assert_eq!(found, format!("y.npy: expected one-hot rows, a single 1 among 0, found {text} in row 1"));
+    }
+    for (label, text) in [(-1.0, "-1"), (0.5, "0.5"), (f64::NAN, "NaN"), (1e300, &format!("{}", 1e300))] {
+        let found = error_with("y.npy", &array![0.0, 1.0, label]);
+        assert_eq!(
+            found,
+            format!("y.npy: expected labels that are whole numbers from 0 to 999,999, found {text} in row 2")
+        );
+    }
+}
+
+#[test]
+fn samples_check_what_they_are_made_of() {
+    let error =
+        |images: Array2<f64>, labels: &[usize]| Samples::new(images, labels.to_vec(), 2).unwrap_err().to_string();
+    assert_eq!(error(array![[1.0]], &[0, 1]), "labels: expected 1, one for each image, found 2");
+    assert_eq!(error(array![[1.0]], &[2]), "labels: expected classes below 2, found 2 in row 0");
+    assert!(error(Array2::zeros((0, 3)), &[]).starts_with("images: expected at least one"));
+}
+
+#[test]
+fn equal_seeds_give_equal_batches_and_every_epoch_another_order() {
+    let epochs = |seed| {
+        let mut batches = Batches::new(100, 32, seed);
+        (0..3).map(move |_| {
+            batches.shuffle();
+            batches.iter().map(<[usize]>::to_vec).collect::<Vec<_>>()
+        })
+    };
+    let (first, again, other) =
+        (epochs(1).collect::<Vec<_>>(), epochs(1).collect::<Vec<_>>(), epochs(2).collect::<Vec<_>>());
+    assert_eq!(first, again);
+    assert_ne!(first, other);
+    assert_ne!(first[0], first[1]);
+    assert_eq!(first[0].iter().map(Vec::len).collect::<Vec<_>>(), [32, 32, 32, 4]);
+}

@@ -13,6 +13,7 @@
 //! |---|---|---|
 //! | [`Var::backward`] | the sweep on arrays; nothing is recorded | `.grad()` of every leaf and [`Param`], accumulated |
 //! | [`Var::grads`] | the same sweep on `Var`s | gradients as `Var`s, of any order |
+//! | [`nn::Module`] | formulas derived by hand, independent of the rules | the second witness |
 //!
 //! # One worked gradient
 //!
@@ -46,6 +47,8 @@
 //! | [`Param`] | a trainable array and its gradient, shared by layer, tape and optimizer |
 //! | [`op`] | what an operation is; the rows of the table of derivatives as data |
 //! | [`CustomOp`] | operations of one's own |
+//! | [`nn`] | the hand-derived path: [`Module`](nn::Module), layers, [`Sequential`](nn::Sequential), losses |
+//! | [`optim`] | optimizers, for both paths |
 //! | [`data`] | digits from `.npy` files, batches, accuracy |
 //! | [`shape`] | broadcasting, and the error that says what does not fit |
 //!
@@ -88,7 +91,9 @@ mod error;
 mod input;
 mod kernel;
 mod memory;
+pub mod nn;
 pub mod op;
+pub mod optim;
 mod param;
 mod scalar;
 pub mod shape;
@@ -109,5 +114,9 @@ pub use var::Var;
 pub mod prelude {
     pub use ndarray::array;
 
+    pub use crate::nn::{
+        CrossEntropy, Linear, Loss, Module, Mse, ReLU, Sequential, Sigmoid, Softmax, SoftmaxCrossEntropy, Tanh,
+    };
+    pub use crate::optim::{Optimizer, Sgd};
     pub use crate::{KeepDims, Param, Scalar, Tape, Var};
 }

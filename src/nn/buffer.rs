@@ -1,0 +1,69 @@
+//! [`Buffer`]: a matrix whose memory is kept from one pass to the next.
+
+use std::mem;
+
+use ndarray::{Array2, ArrayRef2};
+
+use crate::scalar::Scalar;
+
+/// A row-major matrix that is overwritten at every pass.
+///
+/// It allocates only when it becomes larger than ever before: a smaller last batch of an epoch leaves the memory
+/// of the full batches in place.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Buffer<T> {
+    array: Array2<T>,
+}
+
+impl<T: Scalar> Buffer<T> {
+    /// Returns the matrix.
+    pub(crate) fn array(&self) -> &Array2<T> {
+        &self.array
+    }
+
+    /// Returns the elements in row-major order.
+    pub(crate) fn values(&self) -> &[T] {
+        self.array.as_slice().expect("a buffer is row-major")
+    }
+
+    /// Gives the matrix this shape and returns its elements in row-major order, to be overwritten.
+    pub(crate) fn shaped(&mut self, (rows, columns): (usize, usize)) -> &mut [T] {
+        if self.array.dim() != (rows, columns) {
+            let (mut values, _) = mem::take(&mut self.array).into_raw_vec_and_offset();
+            values.resize(rows * columns, T::ZERO);
+            self.array = Array2::from_shape_vec((rows, columns), values).expect("as many elements as the shape takes");
+        }
+        self.array.as_slice_mut().expect("a buffer is row-major")
+    }
+
+    /// Makes the matrix a copy of another and returns its elements.
+    pub(crate) fn copy_from(&mut self, matrix: &ArrayRef2<T>) -> &mut [T] {
+        self.shaped(matrix.dim());
+        self.array.assign(matrix);
+        self.array.as_slice_mut().expect("a buffer is row-major")
+    }
+
+    /// Returns the elements of a matrix in row-major order, copied to this buffer only if they do not lie so already.
+    pub(crate) fn rows_of<'a>(&'a mut self, matrix: &'a ArrayRef2<T>) -> &'a [T] {
+        match matrix.as_slice() {
+            Some(values) => values,
+            None => self.copy_from(matrix),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_smaller_batch_keeps_the_memory() {
+        let mut buffer = Buffer::<f64>::default();
+        let memory = buffer.shaped((4, 3)).as_ptr();
+        for rows in [1, 4, 0, 4] {
+            assert_eq!(buffer.shaped((rows, 3)).len(), 3 * rows);
+            assert_eq!(buffer.shaped((rows, 3)).as_ptr(), memory);
+            assert_eq!(buffer.array().dim(), (rows, 3));
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! [`SoftmaxCrossEntropy`]: the cross-entropy of scores, one class out of several.
+
+use ndarray::{Array2, ArrayRef2};
+
+use super::{Loss, check_shapes, count};
+use crate::nn::buffer::Buffer;
+use crate::nn::softmax::{row_max, softmax_rows};
+use crate::scalar::Scalar;
+use crate::shape::Shape;
+use crate::var::Var;
+
+/// The cross-entropy between target distributions `y` and the softmax of scores `ŷ`, the mean over the `n` rows:
+/// `L = -1/n Σ_i Σ_j y[i, j] ln p[i, j]` with `p = softmax(ŷ)`.
+///
+/// `y` is one-hot or any distribution per row; a class of probability 0 counts as 0 even where its score is minus
+/// infinity. For targets that are class numbers there are [`forward_labels`](Self::forward_labels),
+/// [`backward_labels`](Self::backward_labels) and [`record_labels`](Self::record_labels).
+///
+/// # Derivative
+///
+/// For one row, with `m` its largest score and `S = Σ_k e^(ŷ[k] - m)` (log-sum-exp shift):
+///
+/// ```text
+/// ln p[j]     = (ŷ[j] - m) - ln S                    nothing overflows
+/// d ln p[k] / dŷ[j] = (k = j) - p[j]
+/// dL/dŷ[j]    = -1/n Σ_k y[k] ((k = j) - p[j]) = (s p[j] - y[j]) / n    with s = Σ_k y[k]
+/// ```
+///
+/// A distribution has `s = 1`, which gives the well-known `(p - y) / n`.
+///
+/// # Example
+///
+/// ```
+/// use ndarray::array;
+/// use tapegrad::nn::{Loss, SoftmaxCrossEntropy};
+///
+/// let mut loss = SoftmaxCrossEntropy::new();
+/// let scores = array![[0.0, 0.0], [1000.0, 0.0]]; // probabilities ½, ½ and 1, 0
+/// let y = array![[1.0, 0.0], [1.0, 0.0]];
+/// let value: f64 = loss.forward(&y, &scores);
+/// assert!((value - 2.0_f64.ln() / 2.0).abs() < 1e-15); // (ln 2 + 0) / 2
+/// assert_eq!(loss.backward(&y, &scores), array![[-0.25, 0.25], [0.0, 0.0]]);
+/// assert_eq!(loss.backward_labels(&[0, 0], &scores), array![[-0.25, 0.25], [0.0, 0.0]]);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct SoftmaxCrossEntropy<T> {
+    /// The scores for which the following are valid.
+    scores: Buffer<T>,
+    softmax: Buffer<T>,
+    /// `ln S` of each row.
+    log_sums: Vec<T>,
+    delta: Buffer<T>,
+    targets: Buffer<T>,
+}
+
+impl<T: Scalar> SoftmaxCrossEntropy<T> {
+    /// Returns the loss.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            scores: Buffer::default(),
+            softmax: Buffer::default(),
+            log_sums: Vec::new(),
+            delta: Buffer::default(),
+            targets: Buffer::default(),
+        }
+    }
+
+    /// Returns the loss for class numbers, `(batch)` labels for `(batch, classes)` scores.
+    ///
+    /// # Panics
+    ///
+    /// If there is not one label for each row, or a label is not below the number of classes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::nn::SoftmaxCrossEntropy;
+    ///
+    /// let mut loss = SoftmaxCrossEntropy::new();
+    /// // The second class is ruled out.
+    /// assert_eq!(loss.forward_labels(&[0], &array![[3.0, f64::NEG_INFINITY]]), 0.0);
+    /// ```
+    #[track_caller]
+    pub fn forward_labels(&mut self, labels: &[usize], yhat: &ArrayRef2<T>) -> T {
+        check_labels(labels, yhat.shape());
+        self.evaluate(yhat);
+        let rows = self.scores.values().chunks_exact(yhat.ncols().max(1));
+        let mut sum = 0.0;
+        for ((row, &log_sum), &label) in rows.zip(&self.log_sums).zip(labels) {
+            sum -= ((row[label] - row_max(row)) - log_sum).to_f64();
+        }
+        T::from_f64(sum / labels.len() as f64)
+    }
+
+    /// Returns the gradient of the loss for class numbers by the scores: `(p - 1) / n` at the label, `p / n` elsewhere.
+    ///
+    /// # Panics
+    ///
+    /// As [`forward_labels`](Self::forward_labels).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::nn::SoftmaxCrossEntropy;
+    ///
+    /// let mut loss = SoftmaxCrossEntropy::new();
+    /// assert_eq!(loss.backward_labels(&[1], &array![[7.0, 7.0]]), array![[0.5, -0.5]]);
+    /// ```
+    #[track_caller]
+    pub fn backward_labels(&mut self, labels: &[usize], yhat: &ArrayRef2<T>) -> &Array2<T> {
+        check_labels(labels, yhat.shape());
+        self.evaluate(yhat);
+        let n = count::<T>(labels.len());
+        let rows = self.delta.copy_from(self.softmax.array()).chunks_exact_mut(yhat.ncols().max(1));
+        for (row, &label) in rows.zip(labels) {
+            row[label] -= T::ONE;
+            row.iter_mut().for_each(|delta| *delta /= n);
+        }
+        self.delta.array()
+    }
+
+    /// Records the loss for class numbers. The scores of other classes may be minus infinity.
+    ///
+    /// # Panics
+    ///
+    /// As [`forward_labels`](Self::forward_labels).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    /// use tapegrad::nn::SoftmaxCrossEntropy;
+    ///
+    /// let tape = Tape::new();
+    /// let scores = tape.leaf(array![[7.0, 7.0]]);
+    /// SoftmaxCrossEntropy::new().record_labels(&[1], scores).backward();
+    /// assert_eq!(scores.grad().unwrap(), array![[0.5, -0.5]].into_dyn());
+    /// ```
+    #[track_caller]
+    pub fn record_labels<'t>(&self, labels: &[usize], yhat: Var<'t, T>) -> Var<'t, T> {
+        check_labels(labels, &yhat.shape());
+        -yhat.log_softmax(-1).pick(labels).mean()
+    }
+
+    /// Computes softmax and `ln S` of the scores, unless they are those of the last time.
+    fn evaluate(&mut self, yhat: &ArrayRef2<T>) {
+        // Equal scores give equal results. A NaN equals nothing, and is computed anew.
+        if self.scores.array() == yhat && self.log_sums.len() == yhat.nrows() {
+            return;
+        }
+        self.scores.copy_from(yhat);
+        self.log_sums.clear();
+        softmax_rows(self.softmax.copy_from(yhat), yhat.ncols(), |sum| self.log_sums.push(sum.ln()));
+    }
+}
+
+impl<T: Scalar> Loss<T> for SoftmaxCrossEntropy<T> {
+    fn forward(&mut self, y: &ArrayRef2<T>, yhat: &ArrayRef2<T>) -> T {
+        check_shapes("SoftmaxCrossEntropy", y.shape(), yhat.shape());
+        self.evaluate(yhat);
+        let classes = yhat.ncols().max(1);
+        let rows = self.scores.values().chunks_exact(classes).zip(&self.log_sums);
+        let mut sum = 0.0;
+        for ((row, &log_sum), y) in rows.zip(self.targets.rows_of(y).chunks_exact(classes)) {
+            let max = row_max(row);
+            for (&yhat, &y) in row.iter().zip(y) {
+                // Selected: 0 times the logarithm of 0 would be NaN.
+                if y != T::ZERO {
+                    sum -= (y * ((yhat - max) - log_sum)).to_f64();
+                }
+            }
+        }
+        T::from_f64(sum / y.nrows() as f64)
+    }
+
+    fn backward(&mut self, y: &ArrayRef2<T>, yhat: &ArrayRef2<T>) -> &Array2<T> {
+        check_shapes("SoftmaxCrossEntropy", y.shape(), yhat.shape());
+        self.evaluate(yhat);
+        let (n, classes) = (count::<T>(y.nrows()), yhat.ncols().max(1));
+        let rows = self.delta.copy_from(self.softmax.array()).chunks_exact_mut(classes);
+        for (row, y) in rows.zip(self.targets.rows_of(y).chunks_exact(classes)) {
+            let s: T = y.iter().copied().sum();
+            for (p, &y) in row.iter_mut().zip(y) {
+                *p = (s * *p - y) / n;
+            }
+        }
+        self.delta.array()
+    }
+
+    fn record<'t>(&self, y: &ArrayRef2<T>, yhat: Var<'t, T>) -> Var<'t, T> {
+        check_shapes("SoftmaxCrossEntropy", y.shape(), &yhat.shape());
+        let n = count::<T>(y.nrows());
+        let y = yhat.tape().constant(y);
+        // The gate selects the classes that count, as in `forward`.
+        -(y * yhat.log_softmax(-1).gate(y.abs())).sum() / n
+    }
+}
+
+/// Checks that there is a label for each row, and that each is one of the classes.
+#[track_caller]
+fn check_labels(labels: &[usize], yhat: &[usize]) {
+    let &[rows, classes] = yhat else {
+        panic!("SoftmaxCrossEntropy: expected scores of shape (batch, classes), found {}", Shape::from(yhat));
+    };
+    assert!(labels.len() == rows, "SoftmaxCrossEntropy: {} labels for {rows} rows of scores", labels.len());
+    if let Some((row, label)) = labels.iter().enumerate().find(|&(_, &label)| label >= classes) {
+        panic!("SoftmaxCrossEntropy: label {label} of row {row} is out of range for {classes} classes");
+    }
+}

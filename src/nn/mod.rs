@@ -1,0 +1,61 @@
+//! Neural networks with their derivatives by hand, after Lua torch's `nn`: the second witness beside the tape.
+//!
+//! Every layer states its derivation and computes it, without the engine's table of rules. A layer can
+//! also [`record`](Module::record) itself on a [`Tape`](crate::Tape), whose sweep knows nothing of these formulas. Both
+//! ways accumulate in the same [`Param`](crate::Param)s and must agree, which is how each checks the other.
+//!
+//! | here | Lua torch |
+//! |---|---|
+//! | [`Module::forward`] | `updateOutput`, `forward` |
+//! | [`Module::backward_delta`] | `updateGradInput` |
+//! | [`Module::backward_update_gradient`] | `accGradParameters` |
+//! | [`Module::zero_grad`] | `zeroGradParameters` |
+//! | [`Module::update_parameters`] | `updateParameters` |
+//! | [`Loss`] | `Criterion` |
+//!
+//! Results are kept in buffers that the layers own: from the second batch on, a step allocates nothing.
+//!
+//! # Example
+//!
+//! One step of gradient descent on `(w x - 1)²`, by hand and on the tape.
+//!
+//! ```
+//! use ndarray::array;
+//! use tapegrad::nn::{Linear, Loss, Module, Mse, Sequential};
+//! use tapegrad::{Param, Tape};
+//!
+//! let w = Param::new(array![[0.25]]);
+//! let mut net = Sequential::new().push(Linear::from_params(w.clone(), None));
+//! let mut loss = Mse::new();
+//! let (x, y) = (array![[2.0]], array![[1.0]]);
+//!
+//! let yhat = net.forward(&x);
+//! assert_eq!(loss.forward(&y, yhat), 0.25); // (0.5 - 1)²
+//! let delta = loss.backward(&y, yhat);
+//! net.backward_update_gradient(&x, delta);
+//! let by_hand = w.grad().unwrap(); // 2 (0.5 - 1) · 2
+//! assert_eq!(by_hand[[0, 0]], -2.0);
+//!
+//! net.zero_grad();
+//! let tape = Tape::new();
+//! loss.record(&y, net.record(&tape, tape.constant(&x))).backward();
+//! assert_eq!(w.grad().unwrap(), by_hand);
+//!
+//! net.update_parameters(0.125);
+//! assert_eq!(w.value()[[0, 0]], 0.5); // 0.25 + 0.125 · 2
+//! ```
+
+mod activation;
+mod buffer;
+mod linear;
+mod loss;
+mod module;
+mod sequential;
+mod softmax;
+
+pub use activation::{ReLU, Sigmoid, Tanh};
+pub use linear::Linear;
+pub use loss::{CrossEntropy, Loss, Mse, SoftmaxCrossEntropy};
+pub use module::Module;
+pub use sequential::Sequential;
+pub use softmax::Softmax;

@@ -1,0 +1,262 @@
+//! [`Sequential`]: layers one after the other.
+
+use std::fmt;
+
+use ndarray::{Array2, ArrayRef2};
+
+use super::buffer::Buffer;
+use super::module::{Module, check_shapes, expect, recorded_width};
+use crate::param::Param;
+use crate::scalar::Scalar;
+use crate::tape::Tape;
+use crate::var::Var;
+
+/// A network of layers, each fed with the output of the one before.
+///
+/// Every layer keeps its output, so that the backward pass computes nothing twice. A `Sequential` is a
+/// [`Module`] itself and may be a layer of another. One without layers is the identity.
+///
+/// # Derivative
+///
+/// The chain rule, for layers `y = f2(f1(x))` with `delta = dL/dy`: `f2` turns `delta` into the gradient by its own
+/// input, which is the `delta` of `f1`, and so on down to `x`.
+///
+/// [`backward_update_gradient`](Module::backward_update_gradient) stops at the first layer that has parameters:
+/// the gradient by that layer's input serves nobody.
+///
+/// # Panics
+///
+/// As every [`Module`] does; the message names the layer by its position, from 0, as in
+/// `in layer 2 (Linear 100 -> 3): expected an input of width 100, found 784`.
+///
+/// # Example
+///
+/// ```
+/// use ndarray::array;
+/// use tapegrad::Param;
+/// use tapegrad::nn::{Linear, Module, ReLU, Sequential};
+///
+/// let first = Linear::from_params(Param::new(array![[1.0, -1.0]]), None);
+/// let last = Linear::from_params(Param::new(array![[2.0], [3.0]]), Some(Param::new(array![0.5])));
+/// let mut net = Sequential::new().push(first).push(ReLU::new()).push(last);
+///
+/// let x = array![[4.0]];
+/// assert_eq!(net.forward(&x), array![[8.5]]); // relu [4, -4] = [4, 0]; 2·4 + 3·0 + 0.5
+/// assert_eq!(net.backward(&x, &array![[1.0]]), array![[2.0]]);
+/// assert_eq!(*net.parameters()[1].grad().unwrap(), array![[4.0], [0.0]].into_dyn());
+///
+/// net.update_parameters(0.25); // w -= 0.25 grad
+/// assert_eq!(*net.parameters()[1].value(), array![[1.0], [3.0]].into_dyn());
+/// net.zero_grad();
+/// assert!(net.gradient().iter().all(Option::is_none));
+/// ```
+pub struct Sequential<T> {
+    layers: Vec<Box<dyn Module<T>>>,
+    /// The parameters of all layers, each once: two tied layers do not make one update two.
+    parameters: Vec<Param<T>>,
+    /// Output and delta of a network without layers.
+    identity: (Buffer<T>, Buffer<T>),
+}
+
+impl<T: Scalar> Sequential<T> {
+    /// Returns a network without layers: the identity.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { layers: Vec::new(), parameters: Vec::new(), identity: Default::default() }
+    }
+
+    /// Returns the network with one more layer at its end.
+    #[doc(alias = "add")]
+    #[must_use]
+    pub fn push(mut self, layer: impl Module<T> + 'static) -> Self {
+        for parameter in layer.parameters() {
+            if !self.parameters.iter().any(|known| known.is(parameter)) {
+                self.parameters.push(parameter.clone());
+            }
+        }
+        self.layers.push(Box::new(layer));
+        self
+    }
+
+    /// Returns the number of layers.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Returns whether there are no layers.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// Returns the layers.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::nn::{ReLU, Sequential, Tanh};
+    ///
+    /// let net = Sequential::<f32>::new().push(Tanh::new()).push(ReLU::new());
+    /// let names: Vec<String> = net.layers().map(|layer| layer.name()).collect();
+    /// assert_eq!(names, ["Tanh", "ReLU"]);
+    /// ```
+    pub fn layers(&self) -> impl ExactSizeIterator<Item = &dyn Module<T>> {
+        self.layers.iter().map(Box::as_ref)
+    }
+
+    /// Panics with the message of a check that failed: one that names its layer, or one about no layers at all.
+    #[track_caller]
+    fn expect<R>(&self, checked: Result<R, String>) -> R {
+        match checked {
+            Ok(value) => value,
+            Err(message) if self.is_empty() => panic!("{}: {message}", self.name()),
+            Err(message) => panic!("{message}"),
+        }
+    }
+
+    /// Returns a message with the layer in front of it.
+    fn in_layer(&self, index: usize, message: &str) -> String {
+        format!("in layer {index} ({}): {message}", self.layers[index].name())
+    }
+}
+
+impl<T: Scalar> Default for Sequential<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Hands `delta` down through `layers`, from the last to the first, and returns it as it arrives below them. Each
+/// layer's input is the output of the one before it, the first one's is `input`.
+fn hand_down<'a, T: Scalar>(
+    layers: &'a mut [Box<dyn Module<T>>],
+    input: &ArrayRef2<T>,
+    mut delta: &'a ArrayRef2<T>,
+    pass: impl for<'l> Fn(&'l mut dyn Module<T>, &ArrayRef2<T>, &ArrayRef2<T>) -> &'l Array2<T>,
+) -> &'a ArrayRef2<T> {
+    let mut rest = layers;
+    while let Some((layer, before)) = rest.split_last_mut() {
+        let input = before.last().map_or(input, |below| below.output());
+        delta = pass(layer.as_mut(), input, delta);
+        rest = before;
+    }
+    delta
+}
+
+impl<T: Scalar> Module<T> for Sequential<T> {
+    fn name(&self) -> String {
+        match self.len() {
+            1 => "Sequential of 1 layer".into(),
+            count => format!("Sequential of {count} layers"),
+        }
+    }
+
+    fn forward(&mut self, input: &ArrayRef2<T>) -> &Array2<T> {
+        // Before any layer runs: a network never keeps the outputs of two inputs.
+        self.expect(self.output_width(input.ncols()));
+        let Some((first, later)) = self.layers.split_first_mut() else {
+            self.identity.0.copy_from(input);
+            return self.identity.0.array();
+        };
+        let mut output = first.forward(input);
+        for layer in later {
+            output = layer.forward(output);
+        }
+        output
+    }
+
+    fn output(&self) -> &Array2<T> {
+        self.layers.last().map_or(self.identity.0.array(), |last| last.output())
+    }
+
+    fn backward_update_gradient(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) {
+        self.expect(self.check_backward(input, delta));
+        let Some(first) = self.layers.iter().position(|layer| !layer.parameters().is_empty()) else { return };
+        let (before, rest) = self.layers.split_at_mut(first);
+        let Some((layer, later)) = rest.split_first_mut() else { return };
+        let input = before.last().map_or(input, |below| below.output());
+        let delta = hand_down(later, layer.output(), delta, |layer, input, delta| layer.backward(input, delta));
+        layer.backward_update_gradient(input, delta);
+    }
+
+    fn backward_delta(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> &Array2<T> {
+        self.expect(self.check_backward(input, delta));
+        let Some((first, later)) = self.layers.split_first_mut() else {
+            self.identity.1.copy_from(delta);
+            return self.identity.1.array();
+        };
+        let delta = hand_down(later, first.output(), delta, |layer, input, delta| layer.backward_delta(input, delta));
+        first.backward_delta(input, delta)
+    }
+
+    fn backward(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> &Array2<T> {
+        self.expect(self.check_backward(input, delta));
+        let Some((first, later)) = self.layers.split_first_mut() else {
+            self.identity.1.copy_from(delta);
+            return self.identity.1.array();
+        };
+        let delta = hand_down(later, first.output(), delta, |layer, input, delta| layer.backward(input, delta));
+        first.backward(input, delta)
+    }
+
+    fn parameters(&self) -> &[Param<T>] {
+        &self.parameters
+    }
+
+    fn record<'t>(&self, tape: &'t Tape<T>, x: Var<'t, T>) -> Var<'t, T> {
+        if !self.is_empty() {
+            let width = expect(self, recorded_width(x));
+            self.expect(self.output_width(width));
+        }
+        self.layers.iter().fold(x, |x, layer| layer.record(tape, x))
+    }
+
+    fn output_width(&self, input_width: usize) -> Result<usize, String> {
+        let mut width = input_width;
+        for (index, layer) in self.layers.iter().enumerate() {
+            width = layer.output_width(width).map_err(|message| self.in_layer(index, &message))?;
+        }
+        Ok(width)
+    }
+
+    /// Checks the last layer against `delta` and the first against `input`: between them, the layers fit since the
+    /// forward pass.
+    fn check_backward(&self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> Result<(), String> {
+        let (Some(first), Some(last)) = (self.layers.first(), self.layers.last()) else {
+            return check_shapes(self, input, delta);
+        };
+        let index = self.len() - 1;
+        let last_input = if index == 0 { input } else { self.layers[index - 1].output() };
+        last.check_backward(last_input, delta).map_err(|message| self.in_layer(index, &message))?;
+        first.check_backward(input, first.output()).map_err(|message| self.in_layer(0, &message))
+    }
+}
+
+/// Prints a summary: a line for each layer, and how many numbers there are to learn.
+///
+/// # Example
+///
+/// ```
+/// use rand::{SeedableRng, rngs::StdRng};
+/// use tapegrad::nn::{Linear, Sequential, Tanh};
+///
+/// let mut rng = StdRng::seed_from_u64(0);
+/// let (first, last) = (Linear::<f32>::new(784, 100, &mut rng), Linear::new(100, 3, &mut rng));
+/// let net = Sequential::new().push(first).push(Tanh::new()).push(last);
+/// assert_eq!(
+///     format!("{net:?}"),
+///     "Sequential of 3 layers, 78803 weights\n  0: Linear 784 -> 100\n  1: Tanh\n  2: Linear 100 -> 3"
+/// );
+/// ```
+impl<T: Scalar> fmt::Debug for Sequential<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let weights: usize = self.parameters.iter().map(|parameter| parameter.shape().elements()).sum();
+        write!(f, "{}, {weights} weights", self.name())?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            // The lines of a network within the network are indented below its own.
+            write!(f, "\n  {index}: {}", format!("{layer:?}").replace('\n', "\n  "))?;
+        }
+        Ok(())
+    }
+}

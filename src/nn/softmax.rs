@@ -1,0 +1,123 @@
+//! [`Softmax`]: scores to probabilities.
+
+use std::fmt;
+
+use ndarray::{Array2, ArrayRef2};
+
+use super::buffer::Buffer;
+use super::module::{Module, expect};
+use crate::kernel::elementwise::map_in_place;
+use crate::scalar::Scalar;
+use crate::tape::Tape;
+use crate::var::Var;
+
+/// The softmax of each row, `y[j] = e^x[j] / Σ_k e^x[k]`: a row of probabilities.
+///
+/// The largest element of the row is subtracted first. That changes nothing, since `e^-max` cancels, and no
+/// exponential can overflow.
+///
+/// In front of a cross-entropy, leave this layer out and use
+/// [`SoftmaxCrossEntropy`](super::SoftmaxCrossEntropy), which takes the scores.
+///
+/// # Derivative
+///
+/// For one row, with `S = Σ_k e^x[k]`:
+///
+/// ```text
+/// dy[k]/dx[j] = (k = j) e^x[j]/S - e^x[k] e^x[j]/S² = y[j] ((k = j) - y[k])
+/// d_in[j]     = Σ_k delta[k] dy[k]/dx[j] = y[j] (delta[j] - Σ_k delta[k] y[k])
+/// ```
+///
+/// # Example
+///
+/// ```
+/// use ndarray::array;
+/// use tapegrad::nn::{Module, Softmax};
+///
+/// let mut layer = Softmax::new();
+/// let x = array![[1000.0, 1000.0]];
+/// assert_eq!(layer.forward(&x), array![[0.5, 0.5]]);
+/// // Σ delta y = 2: ½ (4 - 2) and ½ (0 - 2)
+/// assert_eq!(layer.backward_delta(&x, &array![[4.0, 0.0]]), array![[1.0, -1.0]]);
+/// ```
+#[derive(Clone, Default)]
+pub struct Softmax<T> {
+    output: Buffer<T>,
+    delta: Buffer<T>,
+}
+
+impl<T: Scalar> Softmax<T> {
+    /// Returns the layer. It takes any width.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { output: Buffer::default(), delta: Buffer::default() }
+    }
+}
+
+impl<T: Scalar> Module<T> for Softmax<T> {
+    fn name(&self) -> String {
+        "Softmax".into()
+    }
+
+    fn forward(&mut self, input: &ArrayRef2<T>) -> &Array2<T> {
+        softmax_rows(self.output.copy_from(input), input.ncols(), |_| ());
+        self.output.array()
+    }
+
+    fn output(&self) -> &Array2<T> {
+        self.output.array()
+    }
+
+    fn backward_delta(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> &Array2<T> {
+        expect(self, self.check_backward(input, delta));
+        let width = delta.ncols().max(1);
+        let (y, d_in) = (self.output.values(), self.delta.copy_from(delta));
+        for (d_in, y) in d_in.chunks_exact_mut(width).zip(y.chunks_exact(width)) {
+            let mut weighted = T::ZERO;
+            for (&delta, &y) in d_in.iter().zip(y) {
+                weighted += delta * y;
+            }
+            for (d_in, &y) in d_in.iter_mut().zip(y) {
+                *d_in = y * (*d_in - weighted);
+            }
+        }
+        self.delta.array()
+    }
+
+    fn record<'t>(&self, _: &'t Tape<T>, x: Var<'t, T>) -> Var<'t, T> {
+        x.softmax(-1)
+    }
+}
+
+/// Prints the name.
+impl<T: Scalar> fmt::Debug for Softmax<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Softmax")
+    }
+}
+
+/// Replaces each row `x` of `width` elements by `e^(x - max) / S` with `S = Σ e^(x - max)`, and hands the `S` of the
+/// rows to `sums`, in order.
+pub(crate) fn softmax_rows<T: Scalar>(rows: &mut [T], width: usize, mut sums: impl FnMut(T)) {
+    let width = width.max(1);
+    for row in rows.chunks_exact_mut(width) {
+        let max = row_max(row);
+        row.iter_mut().for_each(|x| *x -= max);
+    }
+    // All rows at once: the exponential runs at full vector width however short the rows are.
+    map_in_place(
+        rows,
+        #[inline(always)]
+        |x| x.exp(),
+    );
+    for row in rows.chunks_exact_mut(width) {
+        let sum = row.iter().copied().sum();
+        row.iter_mut().for_each(|y| *y /= sum);
+        sums(sum);
+    }
+}
+
+/// Returns the largest element; a NaN is passed over, and makes the whole row NaN once the maximum is subtracted.
+pub(crate) fn row_max<T: Scalar>(row: &[T]) -> T {
+    row.iter().fold(T::NEG_INFINITY, |max, &x| if x > max { x } else { max })
+}

@@ -1,0 +1,157 @@
+//! A step that records, sweeps, updates and resets allocates nothing once it has run a few times, by hand or on the tape.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+use ndarray::{Array1, Array2};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh};
+use tapegrad::optim::{Optimizer, Sgd};
+use tapegrad::{Param, Scalar, Tape};
+
+/// Counts what this thread asks for; other tests run on other threads.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    static LIVE_BYTES: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(allocations: usize, bytes: isize) {
+    // A thread that is ending has no counters any more.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + allocations));
+    let _ = LIVE_BYTES.try_with(|live| live.set(live.get() + bytes));
+}
+
+// SAFETY: every call is handed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(1, layout.size() as isize);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(0, -(layout.size() as isize));
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(1, size as isize - layout.size() as isize);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Runs a step a few times, then asserts that it allocates nothing more.
+fn assert_steady(mut step: impl FnMut()) {
+    for _ in 0..3 {
+        step();
+    }
+    let (allocations, live) = (ALLOCATIONS.get(), LIVE_BYTES.get());
+    for _ in 0..100 {
+        step();
+    }
+    assert_eq!(ALLOCATIONS.get() - allocations, 0, "allocations in 100 steps");
+    assert_eq!(LIVE_BYTES.get(), live, "bytes held");
+}
+
+fn mlp<T: Scalar>() -> Sequential<T> {
+    let mut rng = StdRng::seed_from_u64(0);
+    Sequential::new().push(Linear::new(784, 100, &mut rng)).push(Tanh::new()).push(Linear::new(100, 3, &mut rng))
+}
+
+fn batch<T: Scalar>(rows: usize) -> (Arc<Array2<T>>, Vec<usize>) {
+    let pixel = |(i, j)| T::from_f64(((i * 31 + j * 7) % 97) as f64 / 97.0);
+    (Arc::new(Array2::from_shape_fn((rows, 784), pixel)), (0..rows).map(|row| row % 3).collect())
+}
+
+fn tape_step<T: Scalar>(momentum: f64, copied: bool) -> impl FnMut() {
+    let (network, loss, mut tape) = (mlp::<T>(), SoftmaxCrossEntropy::new(), Tape::new());
+    let mut sgd = Sgd::new(network.parameters(), T::from_f64(0.01)).with_momentum(T::from_f64(momentum));
+    let (images, labels) = batch(32);
+    move || {
+        let x = if copied { tape.constant(&*images) } else { tape.constant(&images) };
+        loss.record_labels(&labels, network.record(&tape, x)).backward();
+        sgd.step();
+        sgd.zero_grad();
+        tape.reset();
+    }
+}
+
+#[test]
+fn a_training_step_on_the_tape_allocates_nothing() {
+    assert_steady(tape_step::<f32>(0.0, false));
+    assert_steady(tape_step::<f64>(0.9, true));
+}
+
+#[test]
+fn a_training_step_by_hand_allocates_nothing() {
+    let (mut network, mut loss) = (mlp::<f32>(), SoftmaxCrossEntropy::new());
+    let mut sgd = Sgd::new(network.parameters(), 0.01).with_momentum(0.9);
+    let (images, labels) = batch(32);
+    assert_steady(|| {
+        let scores = network.forward(&images);
+        loss.forward_labels(&labels, scores);
+        let delta = loss.backward_labels(&labels, scores);
+        network.backward_update_gradient(&images, delta);
+        sgd.step();
+        sgd.zero_grad();
+    });
+}
+
+#[test]
+fn a_chain_of_600_small_operations_allocates_nothing() {
+    let x = Array1::<f64>::linspace(-1.0, 1.0, 64);
+    let mut tape = Tape::new();
+    assert_steady(|| {
+        let x = tape.leaf(&x);
+        let y = (0..200).fold(x, |y, _| (y * 0.9 + 0.1).tanh());
+        y.square().sum().backward();
+        tape.reset();
+    });
+}
+
+#[test]
+fn accumulating_over_batches_and_views_allocates_nothing() {
+    let w = Param::new(Array2::<f64>::ones((6, 4)));
+    let x = Arc::new(Array2::<f64>::ones((5, 6)));
+    let mut tape = Tape::new();
+    assert_steady(|| {
+        w.zero_grad();
+        for _ in 0..3 {
+            let w = tape.param(&w);
+            let y =
+                tape.constant(&x).matmul(w).slice(0, 1..4).transpose() + w.slice(0, ..4).index_select(1, &[2, 0, 2]);
+            (y.max_axes([1], tapegrad::KeepDims::Yes) * y.softmax(0)).sum().backward();
+            tape.reset();
+        }
+        w.update(1e-3);
+    });
+}
+
+#[test]
+fn memory_stays_constant_over_10_000_steps_of_changing_batches() {
+    let w = Param::new(Array2::<f32>::ones((20, 4)));
+    let batches = [64, 17, 64, 1].map(|rows| Arc::new(Array2::<f32>::ones((rows, 20))));
+    let mut tape = Tape::new();
+    let mut epoch = || {
+        for x in &batches {
+            (tape.constant(x).matmul(tape.param(&w)).tanh() - 0.5).square().mean().backward();
+            w.update(1e-3);
+            w.zero_grad();
+            tape.reset();
+        }
+    };
+    for _ in 0..10 {
+        epoch();
+    }
+    let live = LIVE_BYTES.get();
+    for _ in 0..2500 {
+        epoch();
+    }
+    assert_eq!(LIVE_BYTES.get(), live);
+}

@@ -120,3 +120,8 @@ pub mod prelude {
     pub use crate::optim::{Optimizer, Sgd};
     pub use crate::{KeepDims, Param, Scalar, Tape, Var};
 }
+
+/// The README's code, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,383 @@
+//! Trains one network twice on real digits, from the same parameters and on the same batches: by hand-derived
+//! backward passes, and by the tape. Prints how far the two ever differ, and what a step of each costs.
+//!
+//! `cargo run --release --example manual_vs_autograd -- --help`
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::{Parser, ValueEnum};
+use ndarray::{Array2, ArrayD, Axis};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tapegrad::data::{Batches, Samples, accuracy, load_data};
+use tapegrad::nn::{Linear, Module, ReLU, Sequential, Sigmoid, SoftmaxCrossEntropy, Tanh};
+use tapegrad::optim::{Optimizer, Sgd};
+use tapegrad::{Param, Scalar, Tape};
+
+/// Train the same network by hand-derived passes and by the tape, step for step, and compare.
+///
+/// Exit codes: 0 the two agree to rounding, 1 they do not or the data cannot be read, 2 the arguments are wrong.
+#[derive(Parser, Debug)]
+struct Options {
+    /// Directory with x.npy, y.npy (training) and xt.npy, yt.npy (test) [default: the digits of this repository]
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Width of every hidden layer
+    #[arg(long, default_value_t = 100, value_parser = positive)]
+    hidden: usize,
+    /// Activation after every layer but the last
+    #[arg(long, value_enum, default_value_t = Activation::Tanh)]
+    activation: Activation,
+    /// Number of linear layers: 1 is softmax regression, 2 has one hidden layer
+    #[arg(long, default_value_t = 2, value_parser = positive)]
+    depth: usize,
+    /// Passes over the training digits
+    #[arg(long, default_value_t = 10, value_parser = positive)]
+    epochs: usize,
+    /// Digits in a batch
+    #[arg(long, default_value_t = 128, value_parser = positive)]
+    batch: usize,
+    /// Learning rate
+    #[arg(long, default_value_t = 0.1, value_parser = learning_rate)]
+    lr: f64,
+    /// Momentum, as PyTorch defines it
+    #[arg(long, default_value_t = 0.9, value_parser = momentum)]
+    momentum: f64,
+    /// Seed of initial parameters and batches
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Number type
+    #[arg(long, value_enum, default_value_t = Dtype::F32)]
+    dtype: Dtype,
+    /// End with one JSON object on the last line of standard output
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Activation {
+    Tanh,
+    Relu,
+    Sigmoid,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Dtype {
+    F32,
+    F64,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("expected a whole number of at least 1".into()),
+    }
+}
+
+fn learning_rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if number > 0.0 && f64::is_finite(number) => Ok(number),
+        _ => Err("expected a positive number".into()),
+    }
+}
+
+fn momentum(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (0.0..1.0).contains(&number) => Ok(number),
+        _ => Err("expected a number from 0 up to, but not including, 1".into()),
+    }
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let agreed = match options.dtype {
+        Dtype::F32 => run::<f32>(&options),
+        Dtype::F64 => run::<f64>(&options),
+    };
+    match agreed {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns whether the two paths agree.
+fn run<T: Scalar>(options: &Options) -> Result<bool, Box<dyn Error>> {
+    let directory =
+        options.data.clone().unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/data/digits178").into());
+    let data = load_data::<T>(&directory)?;
+    let (train, test) = (data.train().scaled(1.0 / 255.0), data.test().scaled(1.0 / 255.0));
+    println!(
+        "{} training and {} test digits of {} classes from {}",
+        train.len(),
+        test.len(),
+        train.classes(),
+        directory.display()
+    );
+
+    let mut by_hand = ByHand::new(network(options, &train), options);
+    let mut by_tape = ByTape::new(network(options, &train), options);
+    println!("{:?}\n", by_hand.network);
+
+    // The batch is in an `Arc` so that the tape shares it instead of copying it.
+    let mut images = Arc::new(Array2::zeros((0, 0)));
+    let mut labels = Vec::new();
+    let mut batches = Batches::new(train.len(), options.batch, options.seed);
+    let (mut hand_us, mut tape_us) = (Vec::new(), Vec::new());
+    let mut max_rel_grad_diff = None;
+
+    for epoch in 1..=options.epochs {
+        let (mut hand_losses, mut tape_losses) = (Vec::new(), Vec::new());
+        let first_of_epoch = hand_us.len();
+        batches.shuffle();
+        for rows in batches.iter() {
+            let batch = Arc::get_mut(&mut images).ok_or("the batch is still on the tape")?;
+            train.gather_into(rows, batch, &mut labels);
+            if max_rel_grad_diff.is_none() {
+                // Not a step: both gradients at the common start, to be looked at.
+                by_hand.gradients(&images, &labels);
+                by_tape.gradients(&images, &labels);
+                println!("gradients at the start, on the first batch");
+                max_rel_grad_diff = Some(compare_gradients(by_hand.network.parameters(), by_tape.network.parameters()));
+                by_hand.optimizer.zero_grad();
+                by_tape.optimizer.zero_grad();
+                print_heading();
+            }
+            // Whoever goes first finds a colder cache: take turns.
+            let order = if hand_us.len().is_multiple_of(2) { [0, 1] } else { [1, 0] };
+            for path in order {
+                let start = Instant::now();
+                if path == 0 {
+                    hand_losses.push(by_hand.step(&images, &labels));
+                    hand_us.push(start.elapsed().as_secs_f64() * 1e6);
+                } else {
+                    tape_losses.push(by_tape.step(&images, &labels));
+                    tape_us.push(start.elapsed().as_secs_f64() * 1e6);
+                }
+            }
+        }
+        println!(
+            "{epoch:5}    {:<12.6}   {:<12.6}   {:5.2}  {:5.2}   {:5.2}  {:5.2}   {:<7.1}  {:<7.1}",
+            mean(&hand_losses),
+            mean(&tape_losses),
+            100.0 * by_hand.accuracy(&train),
+            100.0 * by_tape.accuracy(&train),
+            100.0 * by_hand.accuracy(&test),
+            100.0 * by_tape.accuracy(&test),
+            median(&hand_us[first_of_epoch..]),
+            median(&tape_us[first_of_epoch..]),
+        );
+    }
+
+    let steps = hand_us.len();
+    let max_rel_grad_diff = max_rel_grad_diff.ok_or("no batch was seen")?;
+    let pairs = by_hand.network.parameters().iter().zip(by_tape.network.parameters());
+    let max_rel_param_diff = pairs.map(|(a, b)| relative_difference(&a.value(), &b.value())).fold(0.0, worse);
+    let (hand_us, tape_us) = (median(&hand_us), median(&tape_us));
+
+    // Once more where training has led, from equal parameters again.
+    for (hand, tape) in by_hand.network.parameters().iter().zip(by_tape.network.parameters()) {
+        tape.set_value((*hand.value()).clone());
+    }
+    by_hand.gradients(&images, &labels);
+    by_tape.gradients(&images, &labels);
+    println!("\ngradients at the end, on the last batch, from the parameters trained by hand");
+    let last_rel_grad_diff = compare_gradients(by_hand.network.parameters(), by_tape.network.parameters());
+
+    // A gradient is a sum over the batch and the layers: some hundred roundings. Training multiplies what they leave:
+    // every step may carry on the last one's difference, and momentum adds up 1 / (1 - momentum) of them. Whatever the
+    // number of steps, a tenth of the largest parameter is more than rounding.
+    let grad_bound = 1e3 * T::EPSILON.to_f64();
+    let param_bound = (grad_bound * steps as f64 / (1.0 - options.momentum)).min(0.1);
+    let agreed =
+        max_rel_grad_diff <= grad_bound && last_rel_grad_diff <= grad_bound && max_rel_param_diff <= param_bound;
+    println!(
+        "\n{}: gradients differ by {max_rel_grad_diff:.1e} at the start and {last_rel_grad_diff:.1e} at the end (rounding \
+         explains {grad_bound:.1e}), parameters after {steps} steps by {max_rel_param_diff:.1e} ({param_bound:.1e})",
+        if agreed { "The two paths agree" } else { "THE TWO PATHS DISAGREE" }
+    );
+    println!("a step takes {hand_us:.1} µs by hand, {tape_us:.1} µs by tape: {:.2} times", tape_us / hand_us);
+
+    if options.json {
+        let result = serde_json::json!({
+            "samples": train.len(),
+            "test_samples": test.len(),
+            "steps": steps,
+            "max_rel_grad_diff": max_rel_grad_diff,
+            "max_rel_grad_diff_at_end": last_rel_grad_diff,
+            "max_rel_param_diff": max_rel_param_diff,
+            "manual_test_accuracy": by_hand.accuracy(&test),
+            "autograd_test_accuracy": by_tape.accuracy(&test),
+            "manual_us_per_step": hand_us,
+            "autograd_us_per_step": tape_us,
+            "dtype": T::DTYPE,
+            "agreed": agreed,
+        });
+        println!("{result}");
+    }
+    Ok(agreed)
+}
+
+fn print_heading() {
+    println!("\nepoch    loss by hand   loss by tape   train %        test %         µs a step");
+    println!("                                       hand   tape    hand   tape    hand     tape");
+}
+
+/// Returns the network that the options describe. The same options give the same initial parameters.
+fn network<T: Scalar>(options: &Options, train: &Samples<T>) -> Sequential<T> {
+    let mut rng = StdRng::seed_from_u64(options.seed);
+    let mut network = Sequential::new();
+    let mut width = train.images().ncols();
+    for _ in 1..options.depth {
+        network = network.push(Linear::new(width, options.hidden, &mut rng));
+        network = match options.activation {
+            Activation::Tanh => network.push(Tanh::new()),
+            Activation::Relu => network.push(ReLU::new()),
+            Activation::Sigmoid => network.push(Sigmoid::new()),
+        };
+        width = options.hidden;
+    }
+    network.push(Linear::new(width, train.classes(), &mut rng))
+}
+
+/// The network, its loss and its optimizer, on the hand-derived path.
+struct ByHand<T: Scalar> {
+    network: Sequential<T>,
+    loss: SoftmaxCrossEntropy<T>,
+    optimizer: Sgd<T>,
+}
+
+impl<T: Scalar> ByHand<T> {
+    fn new(network: Sequential<T>, options: &Options) -> Self {
+        let optimizer = optimizer(&network, options);
+        Self { network, loss: SoftmaxCrossEntropy::new(), optimizer }
+    }
+
+    fn gradients(&mut self, images: &Array2<T>, labels: &[usize]) -> T {
+        let scores = self.network.forward(images);
+        let loss = self.loss.forward_labels(labels, scores);
+        let delta = self.loss.backward_labels(labels, scores);
+        self.network.backward_update_gradient(images, delta);
+        loss
+    }
+
+    fn step(&mut self, images: &Array2<T>, labels: &[usize]) -> T {
+        let loss = self.gradients(images, labels);
+        self.optimizer.step();
+        self.optimizer.zero_grad();
+        loss
+    }
+
+    fn accuracy(&mut self, samples: &Samples<T>) -> f64 {
+        accuracy(self.network.forward(samples.images()), samples.labels())
+    }
+}
+
+/// The same on the tape.
+struct ByTape<T: Scalar> {
+    network: Sequential<T>,
+    loss: SoftmaxCrossEntropy<T>,
+    optimizer: Sgd<T>,
+    tape: Tape<T>,
+}
+
+impl<T: Scalar> ByTape<T> {
+    fn new(network: Sequential<T>, options: &Options) -> Self {
+        let optimizer = optimizer(&network, options);
+        Self { network, loss: SoftmaxCrossEntropy::new(), optimizer, tape: Tape::new() }
+    }
+
+    fn gradients(&mut self, images: &Arc<Array2<T>>, labels: &[usize]) -> T {
+        let scores = self.network.record(&self.tape, self.tape.constant(images));
+        let loss = self.loss.record_labels(labels, scores);
+        loss.backward();
+        let loss = loss.item();
+        self.tape.reset();
+        loss
+    }
+
+    fn step(&mut self, images: &Arc<Array2<T>>, labels: &[usize]) -> T {
+        let scores = self.network.record(&self.tape, self.tape.constant(images));
+        let loss = self.loss.record_labels(labels, scores);
+        loss.backward();
+        self.optimizer.step();
+        self.optimizer.zero_grad();
+        let loss = loss.item();
+        self.tape.reset();
+        loss
+    }
+
+    fn accuracy(&mut self, samples: &Samples<T>) -> f64 {
+        let scores = self.network.record(&self.tape, self.tape.constant(samples.images()));
+        let scores = scores.value();
+        let rows = (0..samples.len()).map(|row| scores.index_axis(Axis(0), row));
+        let right = rows.zip(samples.labels()).filter(|(row, label)| argmax(row.iter().copied()) == **label).count();
+        self.tape.reset();
+        right as f64 / samples.len() as f64
+    }
+}
+
+fn optimizer<T: Scalar>(network: &Sequential<T>, options: &Options) -> Sgd<T> {
+    let parameters = network.parameters().iter().cloned();
+    Sgd::new(parameters, T::from_f64(options.lr)).with_momentum(T::from_f64(options.momentum))
+}
+
+fn argmax<T: Scalar>(row: impl Iterator<Item = T>) -> usize {
+    row.enumerate().fold((0, T::NEG_INFINITY), |best, (k, x)| if x > best.1 { (k, x) } else { best }).0
+}
+
+/// Prints the gradients of both paths side by side and returns their largest relative difference.
+fn compare_gradients<T: Scalar>(by_hand: &[Param<T>], by_tape: &[Param<T>]) -> f64 {
+    println!("parameter          shape           norm by hand       norm by tape       max |a-b| / max |a|");
+    let mut worst = 0.0;
+    for (k, (hand, tape)) in by_hand.iter().zip(by_tape).enumerate() {
+        let name = format!("{k} {}", hand.name());
+        let shape = hand.shape().to_string();
+        let difference = match (hand.grad(), tape.grad()) {
+            (Some(hand), Some(tape)) => {
+                let difference = relative_difference(&hand, &tape);
+                println!("{name:18} {shape:15} {:<18.12e} {:<18.12e} {difference:.2e}", norm(&hand), norm(&tape));
+                difference
+            }
+            (hand, tape) => {
+                println!("{name:18} {shape:15} by hand: {}, by tape: {}", hand.is_some(), tape.is_some());
+                f64::INFINITY
+            }
+        };
+        worst = worse(worst, difference);
+    }
+    worst
+}
+
+/// Returns the larger of two differences, NaN if either is: NaN must not pass for agreement.
+fn worse(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a > b { a } else { b }
+}
+
+fn norm<T: Scalar>(a: &ArrayD<T>) -> f64 {
+    a.iter().map(|x| x.to_f64().powi(2)).sum::<f64>().sqrt()
+}
+
+/// Returns `max |a - b| / max |a|`.
+fn relative_difference<T: Scalar>(a: &ArrayD<T>, b: &ArrayD<T>) -> f64 {
+    let largest = a.iter().map(|a| a.to_f64().abs()).fold(0.0, worse);
+    let difference = a.iter().zip(b).map(|(a, b)| (a.to_f64() - b.to_f64()).abs()).fold(0.0, worse);
+    if difference == 0.0 { 0.0 } else { difference / largest }
+}
+
+fn mean<T: Scalar>(values: &[T]) -> f64 {
+    values.iter().map(|x| x.to_f64()).sum::<f64>() / values.len() as f64
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,5 +1,7 @@
 //! Where gradients go and how they add up.
 
+mod common;
+
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, array};
@@ -219,7 +221,7 @@ fn execute<'t>(inputs: &[Var<'t, f64>], program: &[Instruction]) -> Var<'t, f64>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(common::cases(300))]
 
     #[test]
     fn random_programs_agree_with_differences_and_with_the_recorded_sweep(
@@ -245,19 +247,30 @@ proptest! {
         let mut along = 0.0;
         for (k, (x, recorded)) in x.iter().zip(&recorded).enumerate() {
             let grad = x.grad();
-            // The same kernels in the same order, but for two: products and repeated indices are added straight to the
-            // cotangent that is there, term by term.
-            let in_place = program.iter().any(|&(function, _, _)| matches!(function % 12, 8 | 11));
+            // The same kernels in the same order, but for what is added straight to the cotangent that is there: products
+            // and repeated indices, term by term; and the cotangent of a slice, to its window alone. Outside the window the
+            // recorded sweep adds a zero, which makes +0 of a -0.
+            let uses = |functions: &[u8]| program.iter().any(|(function, _, _)| functions.contains(&(function % 12)));
+            let (in_place, sliced) = (uses(&[8, 11]), uses(&[10]));
+            let agree = |a: &f64, b: &f64| match (in_place, sliced) {
+                _ if a.is_nan() => b.is_nan(), // some programs overflow
+                (true, _) => a == b || (a - b).abs() <= 1e-13 * (1.0 + b.abs()),
+                (_, true) => a == b,
+                _ => a.to_bits() == b.to_bits(),
+            };
             prop_assert_eq!(grad.is_some(), recorded.is_some(), "input {}", k);
             for (a, b) in grad.iter().flatten().zip(recorded.iter().flat_map(|g| g.value().to_owned())) {
-                let same = if in_place { (a - b).abs() <= 1e-13 * (1.0 + b.abs()) } else { a.to_bits() == b.to_bits() };
-                prop_assert!(same, "input {}: {} {}\n{}", k, a, b, tape);
+                prop_assert!(agree(a, &b), "input {}: {} {}\n{}", k, a, b, tape);
             }
             along += grad.map_or(0.0, |g| g.iter().zip(&data[6 * k + 12..]).map(|(g, v)| g * v).sum::<f64>());
         }
-        let h = 1e-5;
-        let expected = (value(h) - value(-h)) / (2.0 * h);
-        prop_assert!((along - expected).abs() <= 1e-7 * (1.0 + expected.abs()), "{} {}\n{}", along, expected, tape);
+        // Extrapolated from two step sizes, and believed no further than these agree: some programs bend sharply.
+        let slope = |h: f64| (value(h) - value(-h)) / (2.0 * h);
+        let (coarse, fine) = (slope(2e-5), slope(1e-5));
+        let expected = fine + (fine - coarse) / 3.0;
+        let tolerance = 1e-7 * (1.0 + expected.abs()) + (fine - coarse).abs();
+        prop_assume!(tolerance.is_finite() && along.is_finite());
+        prop_assert!((along - expected).abs() <= tolerance, "{} {}\n{}", along, expected, tape);
     }
 }
 

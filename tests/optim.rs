@@ -1,5 +1,7 @@
 //! Optimizers against loops by hand.
 
+mod common;
+
 use ndarray::{Array1, array};
 use proptest::prelude::*;
 use tapegrad::optim::{Optimizer, Sgd};
@@ -12,7 +14,7 @@ fn vectors(count: usize) -> impl Strategy<Value = Vec<Vec<f64>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(50))]
+    #![proptest_config(common::cases(50))]
 
     #[test]
     fn sgd_is_the_loop_of_its_definition(

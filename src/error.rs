@@ -25,6 +25,13 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The operating system could not write a file. What was there before is still there.
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A file holds something else than it should.
     Content {
         /// The file.
@@ -62,6 +69,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read { path, source } => write!(f, "{}: cannot be read: {source}", path.display()),
+            Self::Write { path, source } => write!(f, "{}: cannot be written: {source}", path.display()),
             Self::Content { path, expected, found } => {
                 write!(f, "{}: expected {expected}, found {found}", path.display())
             }
@@ -73,7 +81,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Read { source, .. } => Some(source),
+            Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
             Self::Content { .. } | Self::Value { .. } => None,
         }
     }

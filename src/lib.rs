@@ -95,16 +95,19 @@ pub mod nn;
 pub mod op;
 pub mod optim;
 mod param;
+mod reduction;
 mod scalar;
 pub mod shape;
 mod sweep;
 mod tape;
+pub mod train;
 mod var;
 
 pub use custom::CustomOp;
 pub use error::{Error, Result};
 pub use input::Input;
 pub use param::Param;
+pub use reduction::Reduction;
 pub use scalar::Scalar;
 pub use shape::{KeepDims, Shape, ShapeError};
 pub use tape::Tape;
@@ -115,10 +118,11 @@ pub mod prelude {
     pub use ndarray::array;
 
     pub use crate::nn::{
-        CrossEntropy, Linear, Loss, Module, Mse, ReLU, Sequential, Sigmoid, Softmax, SoftmaxCrossEntropy, Tanh,
+        CrossEntropy, Linear, LogSoftmax, Loss, Module, Mse, ReLU, Sequential, Sigmoid, Softmax, SoftmaxCrossEntropy,
+        Tanh,
     };
     pub use crate::optim::{Optimizer, Sgd};
-    pub use crate::{KeepDims, Param, Scalar, Tape, Var};
+    pub use crate::{KeepDims, Param, Reduction, Scalar, Tape, Var};
 }
 
 /// The README's code, compiled and run.

@@ -12,10 +12,11 @@ use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tapegrad::nn::{
-    CrossEntropy, Linear, Loss, Module, Mse, ReLU, Sequential, Sigmoid, Softmax, SoftmaxCrossEntropy, Tanh,
+    AugmentedLinear, CrossEntropy, Hinge, Linear, LogSoftmax, Loss, Module, Mse, Perceptron, ReLU, Sequential, Sigmoid,
+    Softmax, SoftmaxCrossEntropy, Tanh,
 };
 use tapegrad::optim::{Optimizer, Sgd};
-use tapegrad::{Param, Scalar, Tape, Var};
+use tapegrad::{Param, Reduction, Scalar, Tape, Var};
 
 /// A random network, its batch and its loss.
 #[derive(Clone, Debug)]
@@ -26,6 +27,7 @@ struct Spec {
     /// How many of the first layers form a network within the network.
     nested: usize,
     loss: Kind,
+    reduction: Reduction,
     seed: u64,
 }
 
@@ -33,17 +35,21 @@ struct Spec {
 enum Layer {
     Linear(usize),
     LinearWithoutBias(usize),
+    AugmentedLinear(usize),
     /// Square, on a weight shared with all others of its width.
     Tied,
     Tanh,
     Sigmoid,
     ReLU,
     Softmax,
+    LogSoftmax,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Mse,
+    Hinge,
+    Perceptron,
     CrossEntropy,
     Distributions,
     /// Rows that do not sum to 1.
@@ -56,26 +62,32 @@ fn specs() -> impl Strategy<Value = Spec> {
     let layer = prop_oneof![
         3 => (1..=8_usize).prop_map(Layer::Linear),
         1 => (1..=8_usize).prop_map(Layer::LinearWithoutBias),
+        1 => (1..=8_usize).prop_map(Layer::AugmentedLinear),
         1 => Just(Layer::Tied),
         1 => Just(Layer::Tanh),
         1 => Just(Layer::Sigmoid),
         1 => Just(Layer::ReLU),
         1 => Just(Layer::Softmax),
+        1 => Just(Layer::LogSoftmax),
     ];
     let loss = prop::sample::select(vec![
         Kind::Mse,
+        Kind::Hinge,
+        Kind::Perceptron,
         Kind::CrossEntropy,
         Kind::Distributions,
         Kind::Weights,
         Kind::OneHot,
         Kind::Labels,
     ]);
+    let reductions = vec![Reduction::Mean, Reduction::BatchMean, Reduction::OutputMean, Reduction::Sum];
+    let loss = (loss, prop::sample::select(reductions));
     (1..=8_usize, 1..=6_usize, prop::collection::vec(layer, 1..=6), 0..=3_usize, loss, any::<u64>()).prop_map(
-        |(width, batch, mut layers, nested, loss, seed)| {
+        |(width, batch, mut layers, nested, (loss, reduction), seed)| {
             if let Kind::CrossEntropy = loss {
                 layers.push(Layer::Sigmoid); // its outputs are probabilities
             }
-            Spec { width, batch, layers, nested, loss, seed }
+            Spec { width, batch, layers, nested, loss, reduction, seed }
         },
     )
 }
@@ -95,6 +107,7 @@ fn network<T: Scalar>(spec: &Spec) -> Sequential<T> {
         *part = match layer {
             Layer::Linear(outputs) => net.push(Linear::new(width, outputs, rng)),
             Layer::LinearWithoutBias(outputs) => net.push(Linear::without_bias(width, outputs, rng)),
+            Layer::AugmentedLinear(outputs) => net.push(AugmentedLinear::new(width, outputs, rng)),
             Layer::Tied => {
                 let weight = tied.entry(width).or_insert_with(|| {
                     let bound = T::from_f64((width as f64).sqrt());
@@ -106,8 +119,9 @@ fn network<T: Scalar>(spec: &Spec) -> Sequential<T> {
             Layer::Sigmoid => net.push(Sigmoid::new()),
             Layer::ReLU => net.push(ReLU::new()),
             Layer::Softmax => net.push(Softmax::new()),
+            Layer::LogSoftmax => net.push(LogSoftmax::new()),
         };
-        if let Layer::Linear(outputs) | Layer::LinearWithoutBias(outputs) = layer {
+        if let Layer::Linear(outputs) | Layer::LinearWithoutBias(outputs) | Layer::AugmentedLinear(outputs) = layer {
             width = outputs;
         }
     }
@@ -122,26 +136,34 @@ enum Target<T> {
 }
 
 impl<T: Scalar> Target<T> {
-    fn new(kind: Kind, rows: usize, classes: usize, rng: &mut StdRng) -> Self {
+    fn new(kind: Kind, reduction: Reduction, rows: usize, classes: usize, rng: &mut StdRng) -> Self {
         let labels: Vec<usize> = (0..rows).map(|_| rng.random_range(0..classes)).collect();
         let mut weights = Array2::from_shape_simple_fn((rows, classes), || T::from_f64(rng.random_range(0.0..1.0)));
-        match kind {
-            Kind::Mse => Self::Arrays(Box::new(Mse::new()), weights),
-            Kind::CrossEntropy => Self::Arrays(Box::new(CrossEntropy::new()), weights),
-            Kind::Weights => Self::Arrays(Box::new(SoftmaxCrossEntropy::new()), weights),
+        let softmax = SoftmaxCrossEntropy::new().with_reduction(reduction);
+        let sign = |y: T| if y < T::from_f64(0.5) { -T::ONE } else { T::ONE };
+        let loss: Box<dyn Loss<T>> = match kind {
+            Kind::Mse => Box::new(Mse::new().with_reduction(reduction)),
+            Kind::Hinge => Box::new(Hinge::new().with_reduction(reduction)),
+            Kind::Perceptron => Box::new(Perceptron::new().with_reduction(reduction)),
+            Kind::CrossEntropy => Box::new(CrossEntropy::new().with_reduction(reduction)),
+            Kind::Distributions | Kind::Weights | Kind::OneHot => Box::new(softmax),
+            Kind::Labels => return Self::Labels(Box::new(softmax), labels),
+        };
+        let targets = match kind {
+            Kind::Hinge | Kind::Perceptron => weights.mapv(sign),
             Kind::Distributions => {
                 for mut row in weights.rows_mut() {
                     let sum = row.sum();
                     row.mapv_inplace(|y| y / sum);
                 }
-                Self::Arrays(Box::new(SoftmaxCrossEntropy::new()), weights)
+                weights
             }
             Kind::OneHot => {
-                let y = Array2::from_shape_fn((rows, classes), |(i, j)| if labels[i] == j { T::ONE } else { T::ZERO });
-                Self::Arrays(Box::new(SoftmaxCrossEntropy::new()), y)
+                Array2::from_shape_fn((rows, classes), |(i, j)| if labels[i] == j { T::ONE } else { T::ZERO })
             }
-            Kind::Labels => Self::Labels(Box::default(), labels),
-        }
+            _ => weights,
+        };
+        Self::Arrays(loss, targets)
     }
 
     fn forward(&mut self, yhat: &ArrayRef2<T>) -> T {
@@ -172,7 +194,7 @@ fn setup<T: Scalar>(spec: &Spec) -> (Sequential<T>, Array2<T>, Target<T>) {
     let rng = &mut StdRng::seed_from_u64(spec.seed ^ 1);
     let x = uniform(spec.batch, spec.width, rng);
     let classes = net.output_width(spec.width).unwrap();
-    let target = Target::new(spec.loss, spec.batch, classes, rng);
+    let target = Target::new(spec.loss, spec.reduction, spec.batch, classes, rng);
     (net, x, target)
 }
 
@@ -346,7 +368,8 @@ fn training_with_momentum_gives_the_same_parameters() {
         if let Kind::CrossEntropy = loss {
             layers.push(Layer::Sigmoid);
         }
-        let spec = Spec { width: 4, batch: 5, layers, nested: 2, loss, seed: seed as u64 };
+        let spec =
+            Spec { width: 4, batch: 5, layers, nested: 2, loss, reduction: Reduction::BatchMean, seed: seed as u64 };
         let (mut by_hand, recorded) = (network::<f64>(&spec), network::<f64>(&spec));
         let mut sgd_by_hand = Sgd::new(by_hand.parameters(), 0.2).with_momentum(0.9);
         let mut sgd_recorded = Sgd::new(recorded.parameters(), 0.2).with_momentum(0.9);
@@ -355,7 +378,7 @@ fn training_with_momentum_gives_the_same_parameters() {
         let rng = &mut StdRng::seed_from_u64(7);
         for batch in [5, 5, 2, 6, 5] {
             let x = uniform(batch, 4, rng);
-            let mut target = Target::new(loss, batch, 3, rng);
+            let mut target = Target::new(loss, Reduction::BatchMean, batch, 3, rng);
 
             sgd_by_hand.zero_grad();
             let delta = target.backward(by_hand.forward(&x));
@@ -409,6 +432,9 @@ impl Module<f64> for Probe {
     }
     fn output(&self) -> &Array2<f64> {
         &self.output
+    }
+    fn grad_input(&self) -> &Array2<f64> {
+        &self.delta
     }
     fn backward_update_gradient(&mut self, _: &ArrayRef2<f64>, _: &ArrayRef2<f64>) {
         self.updates.fetch_add(1, Ordering::Relaxed);

@@ -1,13 +1,21 @@
 //! Labelled samples: from `.npy` files, in batches, and how well they are told apart.
 
 mod batches;
+mod metrics;
 mod npy;
+#[cfg(feature = "npz")]
+mod npz;
 mod samples;
+mod usps;
 
 use std::path::Path;
 
 pub use batches::Batches;
-pub use samples::{Samples, accuracy, one_hot};
+pub use metrics::{ConfusionMatrix, accuracy, predictions};
+#[cfg(feature = "npz")]
+pub use npz::{Npz, save_npz};
+pub use samples::{Samples, one_hot};
+pub use usps::load_usps;
 
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
@@ -44,6 +52,12 @@ impl<T: Scalar> Dataset<T> {
     pub fn test(&self) -> &Samples<T> {
         &self.test
     }
+
+    /// Returns both with all pixels multiplied by `factor`, see [`Samples::scaled`].
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
+        Self { train: self.train.scaled(factor), test: self.test.scaled(factor) }
+    }
 }
 
 /// Reads `x.npy` and `y.npy` (training) and `xt.npy` and `yt.npy` (test) from a directory.
@@ -79,14 +93,22 @@ pub fn load_data<T: Scalar>(directory: impl AsRef<Path>) -> Result<Dataset<T>> {
     }
     let read = |images: &str, labels: &str| npy::read_samples(&directory.join(images), &directory.join(labels));
     let (train, test): (Samples<T>, Samples<T>) = (read("x.npy", "y.npy")?, read("xt.npy", "yt.npy")?);
+    check_pair((train, "x.npy", "y.npy"), (test, &directory.join("xt.npy"), &directory.join("yt.npy")))
+}
+
+/// Checks that test samples are of the kind of the training samples. Messages name the files of images and labels.
+fn check_pair<T: Scalar>(
+    (train, train_images, train_labels): (Samples<T>, &str, &str),
+    (test, images, labels): (Samples<T>, &Path, &Path),
+) -> Result<Dataset<T>> {
     let (width, test_width) = (train.images().ncols(), test.images().ncols());
     if test_width != width {
-        let expected = format!("images of {width} pixels, as in x.npy");
-        return Err(Error::content(&directory.join("xt.npy"), expected, format!("{test_width} pixels")));
+        let expected = format!("images of {width} pixels, as in {train_images}");
+        return Err(Error::content(images, expected, format!("{test_width} pixels")));
     }
     if test.classes() > train.classes() {
-        let expected = format!("labels of {} classes, as in y.npy", train.classes());
-        return Err(Error::content(&directory.join("yt.npy"), expected, format!("{} classes", test.classes())));
+        let expected = format!("labels of {} classes, as in {train_labels}", train.classes());
+        return Err(Error::content(labels, expected, format!("{} classes", test.classes())));
     }
     // A class may be missing among the test samples: it is a class all the same.
     let test = test.with_classes(train.classes());

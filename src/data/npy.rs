@@ -12,8 +12,24 @@ use crate::scalar::Scalar;
 
 /// Reads images and their labels.
 pub(super) fn read_samples<T: Scalar>(images: &Path, labels: &Path) -> Result<Samples<T>> {
-    let pixels = read_images(images)?;
-    let (numbers, classes) = read_labels(labels)?;
+    let (pixels, numbers) = (read_array(images, PIXELS)?, read_array(labels, LABELS)?);
+    to_samples(images, pixels, labels, numbers)
+}
+
+/// Number types of images.
+pub(super) const PIXELS: &[&str] = &["u8", "f32", "f64"];
+/// Number types of labels.
+pub(super) const LABELS: &[&str] = &["u8", "f32", "f64", "i32", "i64"];
+
+/// Checks arrays of images and labels, each of which came from a file.
+pub(super) fn to_samples<T: Scalar>(
+    images: &Path,
+    pixels: ArrayD<f64>,
+    labels: &Path,
+    numbers: ArrayD<f64>,
+) -> Result<Samples<T>> {
+    let pixels = to_images(images, pixels)?;
+    let (numbers, classes) = to_labels(labels, numbers)?;
     if numbers.len() != pixels.nrows() {
         let name = images.file_name().unwrap_or(images.as_os_str()).to_string_lossy();
         let expected = format!("{} labels, one for each image of {name}", pixels.nrows());
@@ -22,8 +38,7 @@ pub(super) fn read_samples<T: Scalar>(images: &Path, labels: &Path) -> Result<Sa
     Samples::new(pixels.mapv(T::from_f64), numbers, classes)
 }
 
-fn read_images(path: &Path) -> Result<Array2<f64>> {
-    let array = read_array(path, &["u8", "f32", "f64"])?;
+fn to_images(path: &Path, array: ArrayD<f64>) -> Result<Array2<f64>> {
     let found = format!("shape {:?}", array.shape());
     let Ok(images) = array.into_dimensionality::<Ix2>() else {
         return Err(Error::content(path, "an array of shape (samples, pixels)", found));
@@ -38,8 +53,7 @@ fn read_images(path: &Path) -> Result<Array2<f64>> {
 }
 
 /// Returns the class of each sample and the number of classes.
-fn read_labels(path: &Path) -> Result<(Vec<usize>, usize)> {
-    let array = read_array(path, &["u8", "f32", "f64", "i32", "i64"])?;
+fn to_labels(path: &Path, array: ArrayD<f64>) -> Result<(Vec<usize>, usize)> {
     let expected = "one-hot labels of shape (samples, classes) or whole numbers of shape (samples,)";
     let (rows, columns) = match *array.shape() {
         [rows] | [rows, 1] => (rows, 1),
@@ -86,16 +100,21 @@ fn read_array(path: &Path, accepted: &[&str]) -> Result<ArrayD<f64>> {
         return Err(Error::content(path, "an .npy file", "a directory"));
     }
     let bytes = fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    check_length(path, &bytes)?;
+    decode_array(path, &bytes, accepted)
+}
+
+/// Reads an array from the bytes of an `.npy` file.
+pub(super) fn decode_array(path: &Path, bytes: &[u8], accepted: &[&str]) -> Result<ArrayD<f64>> {
+    check_length(path, bytes)?;
     let mut descriptor = None;
     for &name in accepted {
         let read = match name {
-            "u8" => decode::<u8>(&bytes, f64::from),
-            "f32" => decode::<f32>(&bytes, f64::from),
-            "f64" => decode::<f64>(&bytes, |x| x),
-            "i32" => decode::<i32>(&bytes, f64::from),
+            "u8" => decode::<u8>(bytes, f64::from),
+            "f32" => decode::<f32>(bytes, f64::from),
+            "f64" => decode::<f64>(bytes, |x| x),
+            "i32" => decode::<i32>(bytes, f64::from),
             // Labels beyond 2^53 are refused anyway.
-            _ => decode::<i64>(&bytes, |x| x as f64),
+            _ => decode::<i64>(bytes, |x| x as f64),
         };
         match read {
             Ok(array) => return Ok(array),

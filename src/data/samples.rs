@@ -1,8 +1,12 @@
 //! [`Samples`]: images and their labels.
 
-use ndarray::{Array2, ArrayRef2, Axis};
+use ndarray::Array2;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 
 use crate::error::{Error, Result};
+use crate::kernel::matrix::shape_to;
 use crate::scalar::Scalar;
 
 /// Images, one in each row, and the class of each.
@@ -91,6 +95,72 @@ impl<T: Scalar> Samples<T> {
         Self { images: self.images.mapv(|pixel| pixel * factor), ..self.clone() }
     }
 
+    /// Returns the samples of these rows, in this order.
+    ///
+    /// # Panics
+    ///
+    /// If a row is out of range, or there is none.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::Samples;
+    ///
+    /// # fn main() -> tapegrad::Result<()> {
+    /// let samples = Samples::new(array![[1.0], [2.0], [3.0]], vec![0, 1, 0], 2)?;
+    /// assert_eq!(samples.select(&[2, 1]), Samples::new(array![[3.0], [2.0]], vec![0, 1], 2)?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self {
+        assert!(!rows.is_empty(), "select: expected at least one row, found none");
+        let mut selected = Self { images: Array2::default((0, 0)), labels: Vec::new(), classes: self.classes };
+        self.gather_into(rows, &mut selected.images, &mut selected.labels);
+        selected
+    }
+
+    /// Returns the samples in random order. Equal seeds give equal orders.
+    #[must_use]
+    pub fn shuffled(&self, seed: u64) -> Self {
+        self.select(&shuffled_rows(self.len(), seed))
+    }
+
+    /// Returns the samples in two parts, drawn at random: to train on, and this share of them to test with, rounded to
+    /// the nearest number. Equal seeds give equal parts.
+    ///
+    /// # Errors
+    ///
+    /// If one of the parts would have no sample.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::Array2;
+    /// use tapegrad::data::Samples;
+    ///
+    /// # fn main() -> tapegrad::Result<()> {
+    /// let samples = Samples::new(Array2::<f64>::zeros((10, 2)), vec![0; 10], 1)?;
+    /// let (train, test) = samples.train_test_split(0.2, 0)?;
+    /// assert_eq!((train.len(), test.len()), (8, 2));
+    /// assert!(samples.train_test_split(1.0, 0).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn train_test_split(&self, test_share: f64, seed: u64) -> Result<(Self, Self)> {
+        let count = (self.len() as f64 * test_share).round();
+        // Written so that NaN is refused.
+        if !(count >= 1.0 && count < self.len() as f64) {
+            let expected = format!("one that leaves both parts of {} samples some", self.len());
+            return Err(Error::value("test share", expected, test_share.to_string()));
+        }
+        let rows = shuffled_rows(self.len(), seed);
+        let (test, train) = rows.split_at(count as usize);
+        Ok((self.select(train), self.select(test)))
+    }
+
     /// Copies the samples of these rows into a batch, whose memory is reused.
     ///
     /// # Panics
@@ -117,14 +187,7 @@ impl<T: Scalar> Samples<T> {
         if let Some(row) = rows.iter().find(|&&row| row >= self.len()) {
             panic!("gather_into: row {row} of {} samples", self.len());
         }
-        let width = self.images.ncols();
-        if images.dim() != (rows.len(), width) {
-            // The old memory serves a batch of another size.
-            let mut memory = std::mem::take(images).into_raw_vec_and_offset().0;
-            memory.clear();
-            memory.resize(rows.len() * width, T::ZERO);
-            *images = Array2::from_shape_vec((rows.len(), width), memory).expect("the memory has the batch's size");
-        }
+        shape_to(images, (rows.len(), self.images.ncols()));
         labels.clear();
         for (&row, mut image) in rows.iter().zip(images.rows_mut()) {
             image.assign(&self.images.row(row));
@@ -136,6 +199,12 @@ impl<T: Scalar> Samples<T> {
     pub(crate) fn with_classes(self, classes: usize) -> Self {
         Self { classes, ..self }
     }
+}
+
+fn shuffled_rows(count: usize, seed: u64) -> Vec<usize> {
+    let mut rows: Vec<usize> = (0..count).collect();
+    rows.shuffle(&mut StdRng::seed_from_u64(seed));
+    rows
 }
 
 fn check_labels(labels: &[usize], classes: usize) -> Result<()> {
@@ -179,33 +248,4 @@ fn fill_one_hot<T: Scalar>(labels: &[usize], classes: usize) -> Array2<T> {
 pub fn one_hot<T: Scalar>(labels: &[usize], classes: usize) -> Result<Array2<T>> {
     check_labels(labels, classes)?;
     Ok(fill_one_hot(labels, classes))
-}
-
-/// Returns the share of rows of `scores`, `(samples, classes)`, whose largest score is in the column of the label.
-///
-/// The first of several equal scores counts; a NaN is never the largest. NaN if there is no row.
-///
-/// # Panics
-///
-/// If there are more or fewer labels than rows.
-///
-/// # Example
-///
-/// ```
-/// use ndarray::array;
-/// use tapegrad::data::accuracy;
-///
-/// let scores = array![[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]];
-/// assert_eq!(accuracy(&scores, &[1, 0, 0]), 2.0 / 3.0);
-/// ```
-#[track_caller]
-#[must_use]
-pub fn accuracy<T: Scalar>(scores: &ArrayRef2<T>, labels: &[usize]) -> f64 {
-    assert!(scores.nrows() == labels.len(), "accuracy: {} rows of scores for {} labels", scores.nrows(), labels.len());
-    let largest = scores.axis_iter(Axis(0)).map(|row| {
-        let best = (None, T::NEG_INFINITY);
-        row.iter().enumerate().fold(best, |best, (k, &x)| if x > best.1 { (Some(k), x) } else { best }).0
-    });
-    let right = largest.zip(labels).filter(|(largest, label)| *largest == Some(**label)).count();
-    right as f64 / labels.len() as f64
 }

@@ -7,6 +7,7 @@ pub(crate) mod elementwise;
 pub(crate) mod index;
 pub(crate) mod math;
 pub mod matmul;
+pub(crate) mod matrix;
 pub(crate) mod reduce;
 pub(crate) mod softmax;
 pub(crate) mod view;

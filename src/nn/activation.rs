@@ -11,6 +11,18 @@ use crate::scalar::Scalar;
 use crate::tape::Tape;
 use crate::var::Var;
 
+/// Which function [`Sequential::mlp`](super::Sequential::mlp) puts between two linear layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Activation {
+    /// [`Tanh`].
+    Tanh,
+    /// [`Sigmoid`].
+    Sigmoid,
+    /// [`ReLU`].
+    ReLU,
+}
+
 /// A layer `y = f(x)` on each element, with `f'` written in terms of `y`: the input need not be read again.
 macro_rules! activation {
     ($(
@@ -77,6 +89,10 @@ macro_rules! activation {
                         |delta, y| Self::d_in(delta, y),
                     ),
                 }
+                self.delta.array()
+            }
+
+            fn grad_input(&self) -> &Array2<T> {
                 self.delta.array()
             }
 

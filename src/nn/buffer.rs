@@ -1,9 +1,8 @@
 //! [`Buffer`]: a matrix whose memory is kept from one pass to the next.
 
-use std::mem;
+use ndarray::{Array2, ArrayD, ArrayRef2};
 
-use ndarray::{Array2, ArrayRef2};
-
+use crate::kernel::matrix::shape_to;
 use crate::scalar::Scalar;
 
 /// A row-major matrix that is overwritten at every pass.
@@ -21,19 +20,19 @@ impl<T: Scalar> Buffer<T> {
         &self.array
     }
 
+    /// Returns the matrix, to be written.
+    pub(crate) fn array_mut(&mut self) -> &mut Array2<T> {
+        &mut self.array
+    }
+
     /// Returns the elements in row-major order.
     pub(crate) fn values(&self) -> &[T] {
         self.array.as_slice().expect("a buffer is row-major")
     }
 
     /// Gives the matrix this shape and returns its elements in row-major order, to be overwritten.
-    pub(crate) fn shaped(&mut self, (rows, columns): (usize, usize)) -> &mut [T] {
-        if self.array.dim() != (rows, columns) {
-            let (mut values, _) = mem::take(&mut self.array).into_raw_vec_and_offset();
-            values.resize(rows * columns, T::ZERO);
-            self.array = Array2::from_shape_vec((rows, columns), values).expect("as many elements as the shape takes");
-        }
-        self.array.as_slice_mut().expect("a buffer is row-major")
+    pub(crate) fn shaped(&mut self, shape: (usize, usize)) -> &mut [T] {
+        shape_to(&mut self.array, shape)
     }
 
     /// Makes the matrix a copy of another and returns its elements.
@@ -50,6 +49,11 @@ impl<T: Scalar> Buffer<T> {
             None => self.copy_from(matrix),
         }
     }
+}
+
+/// Returns the elements of a parameter's value in row-major order.
+pub(crate) fn row_major<T: Scalar>(value: &ArrayD<T>) -> &[T] {
+    value.as_slice().expect("a parameter's value is in standard layout")
 }
 
 #[cfg(test)]

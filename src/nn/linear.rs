@@ -5,7 +5,7 @@ use std::fmt;
 use ndarray::{Array1, Array2, ArrayRef2};
 use rand::{Rng, RngExt};
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, row_major};
 use super::module::{Module, expect, recorded_width};
 use crate::kernel::elementwise::add_assign;
 use crate::kernel::matmul::{Matrix, Store, matmul};
@@ -177,7 +177,7 @@ impl<T: Scalar> Linear<T> {
 }
 
 /// Returns a draw from the interval of ±1/√inputs.
-fn uniform<T: Scalar>(inputs: usize, rng: &mut (impl Rng + ?Sized)) -> impl FnMut() -> T {
+pub(super) fn uniform<T: Scalar>(inputs: usize, rng: &mut (impl Rng + ?Sized)) -> impl FnMut() -> T {
     let bound = 1.0 / (inputs as f64).sqrt();
     move || T::from_f64(rng.random_range(-bound..=bound))
 }
@@ -196,7 +196,7 @@ impl<T: Scalar> Module<T> for Linear<T> {
         let store = match self.parameters.get(1) {
             Some(bias) => {
                 let bias = bias.value();
-                let b = values(&bias);
+                let b = row_major(&bias);
                 y.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(b));
                 Store::Add
             }
@@ -204,7 +204,7 @@ impl<T: Scalar> Module<T> for Linear<T> {
         };
         let weight = self.parameters[0].value();
         let x = Matrix { data: self.input_rows.rows_of(input), row_stride: inputs, col_stride: 1 };
-        let w = Matrix { data: values(&weight), row_stride: outputs, col_stride: 1 };
+        let w = Matrix { data: row_major(&weight), row_stride: outputs, col_stride: 1 };
         matmul(batch, outputs, inputs, x, w, y, store);
         self.output.array()
     }
@@ -240,8 +240,12 @@ impl<T: Scalar> Module<T> for Linear<T> {
         let (batch, inputs, outputs) = (input.nrows(), self.inputs, self.outputs);
         let weight = self.parameters[0].value();
         let delta = Matrix { data: self.delta_rows.rows_of(delta), row_stride: outputs, col_stride: 1 };
-        let w_transposed = Matrix { data: values(&weight), row_stride: 1, col_stride: outputs };
+        let w_transposed = Matrix { data: row_major(&weight), row_stride: 1, col_stride: outputs };
         matmul(batch, inputs, outputs, delta, w_transposed, self.delta.shaped((batch, inputs)), Store::Overwrite);
+        self.delta.array()
+    }
+
+    fn grad_input(&self) -> &Array2<T> {
         self.delta.array()
     }
 
@@ -265,10 +269,6 @@ impl<T: Scalar> Module<T> for Linear<T> {
             Err(format!("expected an input of width {}, found {input_width}", self.inputs))
         }
     }
-}
-
-fn values<T: Scalar>(array: &ndarray::ArrayD<T>) -> &[T] {
-    array.as_slice().expect("a parameter's value is in standard layout")
 }
 
 /// Prints the name.

@@ -46,16 +46,22 @@
 //! ```
 
 mod activation;
+mod augmented_linear;
 mod buffer;
 mod linear;
 mod loss;
+mod model;
 mod module;
+mod nary;
 mod sequential;
 mod softmax;
 
-pub use activation::{ReLU, Sigmoid, Tanh};
+pub use activation::{Activation, ReLU, Sigmoid, Tanh};
+pub use augmented_linear::AugmentedLinear;
 pub use linear::Linear;
-pub use loss::{CrossEntropy, Loss, Mse, SoftmaxCrossEntropy};
+pub use loss::{CrossEntropy, Hinge, Loss, Mse, Perceptron, SoftmaxCrossEntropy};
+pub use model::Model;
 pub use module::Module;
+pub use nary::{DotProduct, Graph, NaryModule, NodeId, Sum, Vector};
 pub use sequential::Sequential;
-pub use softmax::Softmax;
+pub use softmax::{LogSoftmax, Softmax};

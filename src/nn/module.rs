@@ -56,6 +56,9 @@ use crate::var::Var;
 ///         self.delta = 2.0 * input * delta;
 ///         &self.delta
 ///     }
+///     fn grad_input(&self) -> &Array2<f64> {
+///         &self.delta
+///     }
 ///     fn record<'t>(&self, _: &'t Tape<f64>, x: Var<'t, f64>) -> Var<'t, f64> {
 ///         x * x
 ///     }
@@ -80,16 +83,49 @@ pub trait Module<T: Scalar>: Debug + Send {
 
     /// Adds the gradient of the loss by each parameter to the parameter's gradient. A layer without parameters does
     /// nothing.
-    #[doc(alias = "accGradParameters")]
     #[track_caller]
     fn backward_update_gradient(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) {
         expect(self, self.check_backward(input, delta));
     }
 
+    /// Adds `scale` times the gradient of the loss by each parameter to the parameter's gradient.
+    ///
+    /// Gradients are linear in `delta`, so this is [`backward_update_gradient`](Self::backward_update_gradient) of
+    /// `scale * delta`. That product is allocated; a scale of 1 costs nothing.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::nn::{Linear, Module};
+    ///
+    /// let mut layer = Linear::from_params(Param::new(array![[5.0]]), None);
+    /// let x = array![[2.0]];
+    /// layer.forward(&x);
+    /// layer.acc_grad_parameters(&x, &array![[3.0]], 0.5);
+    /// layer.acc_grad_parameters(&x, &array![[3.0]], 1.0);
+    /// assert_eq!(layer.weight().grad().unwrap()[[0, 0]], 9.0); // (0.5 + 1) · 2 · 3
+    /// ```
+    #[doc(alias = "accGradParameters")]
+    #[track_caller]
+    fn acc_grad_parameters(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>, scale: T) {
+        if scale == T::ONE {
+            self.backward_update_gradient(input, delta);
+        } else {
+            self.backward_update_gradient(input, &delta.mapv(|delta| scale * delta));
+        }
+    }
+
     /// Returns the gradient of the loss by the input: `(batch, out) -> (batch, in)`. Parameters are left alone.
-    #[doc(alias("updateGradInput", "gradInput"))]
+    #[doc(alias = "updateGradInput")]
     #[track_caller]
     fn backward_delta(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> &Array2<T>;
+
+    /// Returns the result of the last [`backward_delta`](Self::backward_delta) or [`backward`](Self::backward), of shape
+    /// `(0, 0)` before the first.
+    #[doc(alias = "gradInput")]
+    fn grad_input(&self) -> &Array2<T>;
 
     /// Does both: [`backward_update_gradient`](Self::backward_update_gradient), then
     /// [`backward_delta`](Self::backward_delta), whose result it returns.
@@ -122,6 +158,21 @@ pub trait Module<T: Scalar>: Debug + Send {
         for parameter in self.parameters() {
             parameter.update(gradient_step);
         }
+    }
+
+    /// Returns how many numbers there are to learn.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::{Linear, Module};
+    ///
+    /// let layer = Linear::<f32>::new(784, 10, &mut StdRng::seed_from_u64(0));
+    /// assert_eq!(layer.parameter_count(), 7_850); // 784 · 10 + 10
+    /// ```
+    fn parameter_count(&self) -> usize {
+        self.parameters().iter().map(|parameter| parameter.shape().elements()).sum()
     }
 
     /// Records the forward computation of `x`, `(batch, in) -> (batch, out)`. Kept results are left alone.

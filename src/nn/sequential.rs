@@ -3,9 +3,13 @@
 use std::fmt;
 
 use ndarray::{Array2, ArrayRef2};
+use rand::Rng;
 
+use super::activation::{Activation, ReLU, Sigmoid, Tanh};
 use super::buffer::Buffer;
+use super::linear::Linear;
 use super::module::{Module, check_shapes, expect, recorded_width};
+use crate::error::{Error, Result};
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::tape::Tape;
@@ -76,6 +80,107 @@ impl<T: Scalar> Sequential<T> {
         }
         self.layers.push(Box::new(layer));
         self
+    }
+
+    /// Returns a multi-layer perceptron of `layers` layers in all: linear ones, with an activation between any two.
+    /// Its widths are `inputs -> hidden -> … -> hidden -> classes`.
+    ///
+    /// # Errors
+    ///
+    /// If the number of layers is not odd or below 3, or a width is 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::{Activation, Module, Sequential};
+    ///
+    /// # fn main() -> tapegrad::Result<()> {
+    /// let mut rng = StdRng::seed_from_u64(0);
+    /// let net = Sequential::<f32>::mlp(3, 784, 10, 3, Activation::ReLU, &mut rng)?;
+    /// assert_eq!(net.layers().map(|layer| layer.name()).collect::<Vec<_>>(), ["Linear 784 -> 10", "ReLU", "Linear 10 -> 3"]);
+    /// assert_eq!(net.parameter_count(), 7_883); // 784·10 + 10 + 10·3 + 3
+    ///
+    /// let error = Sequential::<f32>::mlp(4, 784, 10, 3, Activation::ReLU, &mut rng).unwrap_err();
+    /// assert_eq!(error.to_string(), "layers: expected an odd number of at least 3, found 4");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias("MLP", "multilayer perceptron"))]
+    pub fn mlp(
+        layers: usize,
+        inputs: usize,
+        hidden: usize,
+        classes: usize,
+        activation: Activation,
+        rng: &mut (impl Rng + ?Sized),
+    ) -> Result<Self> {
+        if layers < 3 || layers.is_multiple_of(2) {
+            return Err(Error::value("layers", "an odd number of at least 3", layers.to_string()));
+        }
+        for (what, width) in [("inputs", inputs), ("hidden units", hidden), ("classes", classes)] {
+            if width == 0 {
+                return Err(Error::value(what, "at least one", "0"));
+            }
+        }
+        let mut network = Self::new();
+        let mut width = inputs;
+        for _ in 0..layers / 2 {
+            network = network.push(Linear::new(width, hidden, rng));
+            network = match activation {
+                Activation::Tanh => network.push(Tanh::new()),
+                Activation::Sigmoid => network.push(Sigmoid::new()),
+                Activation::ReLU => network.push(ReLU::new()),
+            };
+            width = hidden;
+        }
+        Ok(network.push(Linear::new(width, classes, rng)))
+    }
+
+    /// Returns a table of the layers, with the shape that each gives for an input of this width and its number of
+    /// parameters. One that a layer shares with an earlier one counts once in the total.
+    ///
+    /// # Panics
+    ///
+    /// If the network takes no input of this width.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::{Activation, Sequential};
+    ///
+    /// # fn main() -> tapegrad::Result<()> {
+    /// let net = Sequential::<f32>::mlp(3, 784, 100, 3, Activation::Tanh, &mut StdRng::seed_from_u64(0))?;
+    /// let expected = "\
+    /// layer             output       parameters
+    /// input             (batch, 784)
+    /// Linear 784 -> 100 (batch, 100)      78500
+    /// Tanh              (batch, 100)          0
+    /// Linear 100 -> 3   (batch, 3)          303
+    /// total                               78803";
+    /// assert_eq!(net.summary(784), expected);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn summary(&self, input_width: usize) -> String {
+        self.expect(self.output_width(input_width));
+        let mut rows = vec![["layer".into(), "output".into(), "parameters".into()]];
+        rows.push(["input".into(), format!("(batch, {input_width})"), String::new()]);
+        let mut width = input_width;
+        for layer in self.layers() {
+            width = self.expect(layer.output_width(width));
+            rows.push([layer.name(), format!("(batch, {width})"), layer.parameter_count().to_string()]);
+        }
+        rows.push(["total".into(), String::new(), self.parameter_count().to_string()]);
+        let column = |k: usize| rows.iter().map(|row: &[String; 3]| row[k].chars().count()).max().unwrap_or(0);
+        let (first, second, third) = (column(0), column(1), column(2));
+        let line = |[layer, output, count]: &[String; 3]| {
+            format!("{layer:first$} {output:second$} {count:>third$}").trim_end().to_string()
+        };
+        rows.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
     /// Returns the number of layers.
@@ -200,6 +305,10 @@ impl<T: Scalar> Module<T> for Sequential<T> {
         first.backward(input, delta)
     }
 
+    fn grad_input(&self) -> &Array2<T> {
+        self.layers.first().map_or(self.identity.1.array(), |first| first.grad_input())
+    }
+
     fn parameters(&self) -> &[Param<T>] {
         &self.parameters
     }
@@ -251,8 +360,7 @@ impl<T: Scalar> Module<T> for Sequential<T> {
 /// ```
 impl<T: Scalar> fmt::Debug for Sequential<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let weights: usize = self.parameters.iter().map(|parameter| parameter.shape().elements()).sum();
-        write!(f, "{}, {weights} weights", self.name())?;
+        write!(f, "{}, {} weights", self.name(), self.parameter_count())?;
         for (index, layer) in self.layers.iter().enumerate() {
             // The lines of a network within the network are indented below its own.
             write!(f, "\n  {index}: {}", format!("{layer:?}").replace('\n', "\n  "))?;

@@ -1,4 +1,4 @@
-//! [`Softmax`]: scores to probabilities.
+//! [`Softmax`] and [`LogSoftmax`]: scores to probabilities, and to their logarithms.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayRef2};
 
 use super::buffer::Buffer;
 use super::module::{Module, expect};
-use crate::kernel::elementwise::map_in_place;
+use crate::kernel::elementwise::{map, map_in_place};
 use crate::scalar::Scalar;
 use crate::tape::Tape;
 use crate::var::Var;
@@ -84,6 +84,10 @@ impl<T: Scalar> Module<T> for Softmax<T> {
         self.delta.array()
     }
 
+    fn grad_input(&self) -> &Array2<T> {
+        self.delta.array()
+    }
+
     fn record<'t>(&self, _: &'t Tape<T>, x: Var<'t, T>) -> Var<'t, T> {
         x.softmax(-1)
     }
@@ -93,6 +97,109 @@ impl<T: Scalar> Module<T> for Softmax<T> {
 impl<T: Scalar> fmt::Debug for Softmax<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Softmax")
+    }
+}
+
+/// The logarithm of the softmax of each row, `y[j] = x[j] - ln Σ_k e^x[k]`.
+///
+/// With `m` the largest element of the row it is computed as `(x[j] - m) - ln Σ_k e^(x[k] - m)` (log-sum-exp shift):
+/// nothing overflows, and a probability too small for its number type still has a logarithm.
+///
+/// # Derivative
+///
+/// For one row, with `p = e^y` its softmax:
+///
+/// ```text
+/// dy[k]/dx[j] = (k = j) - p[j]
+/// d_in[j]     = Σ_k delta[k] dy[k]/dx[j] = delta[j] - p[j] Σ_k delta[k]
+/// ```
+///
+/// # Example
+///
+/// ```
+/// use ndarray::array;
+/// use tapegrad::nn::{LogSoftmax, Module};
+///
+/// let mut layer = LogSoftmax::new();
+/// let x = array![[0.0, -1000.0]];
+/// assert_eq!(layer.forward(&x), array![[0.0, -1000.0]]); // ln 1, and ln e^-1000
+/// // p = [1, 0] and Σ delta = 3
+/// assert_eq!(layer.backward_delta(&x, &array![[1.0, 2.0]]), array![[-2.0, 2.0]]);
+/// ```
+#[derive(Clone, Default)]
+pub struct LogSoftmax<T> {
+    output: Buffer<T>,
+    softmax: Buffer<T>,
+    delta: Buffer<T>,
+}
+
+impl<T: Scalar> LogSoftmax<T> {
+    /// Returns the layer. It takes any width.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { output: Buffer::default(), softmax: Buffer::default(), delta: Buffer::default() }
+    }
+}
+
+impl<T: Scalar> Module<T> for LogSoftmax<T> {
+    fn name(&self) -> String {
+        "LogSoftmax".into()
+    }
+
+    fn forward(&mut self, input: &ArrayRef2<T>) -> &Array2<T> {
+        let width = input.ncols().max(1);
+        let y = self.output.copy_from(input);
+        for row in y.chunks_exact_mut(width) {
+            let max = row_max(row);
+            row.iter_mut().for_each(|x| *x -= max);
+        }
+        // All rows at once: the exponential runs at full vector width however short the rows are.
+        let p = self.softmax.shaped(input.dim());
+        map(
+            p,
+            y,
+            #[inline(always)]
+            |x| x.exp(),
+        );
+        for (y, p) in y.chunks_exact_mut(width).zip(p.chunks_exact_mut(width)) {
+            let sum = p.iter().copied().sum::<T>();
+            p.iter_mut().for_each(|p| *p /= sum);
+            let log_sum = sum.ln();
+            y.iter_mut().for_each(|x| *x -= log_sum);
+        }
+        self.output.array()
+    }
+
+    fn output(&self) -> &Array2<T> {
+        self.output.array()
+    }
+
+    fn backward_delta(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> &Array2<T> {
+        expect(self, self.check_backward(input, delta));
+        let width = delta.ncols().max(1);
+        let (p, d_in) = (self.softmax.values(), self.delta.copy_from(delta));
+        for (d_in, p) in d_in.chunks_exact_mut(width).zip(p.chunks_exact(width)) {
+            let sum = d_in.iter().copied().sum::<T>();
+            for (d_in, &p) in d_in.iter_mut().zip(p) {
+                *d_in -= p * sum;
+            }
+        }
+        self.delta.array()
+    }
+
+    fn grad_input(&self) -> &Array2<T> {
+        self.delta.array()
+    }
+
+    fn record<'t>(&self, _: &'t Tape<T>, x: Var<'t, T>) -> Var<'t, T> {
+        x.log_softmax(-1)
+    }
+}
+
+/// Prints the name.
+impl<T: Scalar> fmt::Debug for LogSoftmax<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LogSoftmax")
     }
 }
 

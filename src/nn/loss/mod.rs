@@ -1,7 +1,6 @@
 //! [`Loss`]: what training makes small.
 
-mod cross_entropy;
-mod mse;
+mod elementwise;
 mod softmax_cross_entropy;
 
 use std::fmt::Debug;
@@ -12,8 +11,7 @@ use crate::scalar::Scalar;
 use crate::shape::Shape;
 use crate::var::Var;
 
-pub use cross_entropy::CrossEntropy;
-pub use mse::Mse;
+pub use elementwise::{CrossEntropy, Hinge, Mse, Perceptron};
 pub use softmax_cross_entropy::SoftmaxCrossEntropy;
 
 /// A loss with its derivative by hand: a number for targets `y` and outputs `yhat` of a network, both
@@ -39,7 +37,7 @@ pub use softmax_cross_entropy::SoftmaxCrossEntropy;
 /// ```
 #[doc(alias = "Criterion")]
 pub trait Loss<T: Scalar>: Debug + Send {
-    /// Returns the loss, the mean over the batch; NaN of an empty batch.
+    /// Returns the loss: a mean, unless its [`Reduction`](crate::Reduction) is another. A mean over an empty batch is NaN.
     #[doc(alias = "updateOutput")]
     #[track_caller]
     fn forward(&mut self, y: &ArrayRef2<T>, yhat: &ArrayRef2<T>) -> T;
@@ -59,9 +57,4 @@ pub trait Loss<T: Scalar>: Debug + Send {
 fn check_shapes(loss: &str, y: &[usize], yhat: &[usize]) {
     let (y, yhat) = (Shape::from(y), Shape::from(yhat));
     assert!(y == yhat, "{loss}: targets of shape {y} for outputs of shape {yhat}");
-}
-
-/// Returns a count as a number to divide by.
-fn count<T: Scalar>(count: usize) -> T {
-    T::from_f64(count as f64)
 }

@@ -2,15 +2,16 @@
 
 use ndarray::{Array2, ArrayRef2};
 
-use super::{Loss, check_shapes, count};
+use super::{Loss, check_shapes};
 use crate::nn::buffer::Buffer;
 use crate::nn::softmax::{row_max, softmax_rows};
+use crate::reduction::Reduction;
 use crate::scalar::Scalar;
 use crate::shape::Shape;
 use crate::var::Var;
 
 /// The cross-entropy between target distributions `y` and the softmax of scores `ŷ`, the mean over the `n` rows:
-/// `L = -1/n Σ_i Σ_j y[i, j] ln p[i, j]` with `p = softmax(ŷ)`.
+/// `L = -1/n Σ_i Σ_j y[i, j] ln p[i, j]` with `p = softmax(ŷ)`. [`Reduction::Sum`] leaves out the `1/n`.
 ///
 /// `y` is one-hot or any distribution per row; a class of probability 0 counts as 0 even where its score is minus
 /// infinity. For targets that are class numbers there are [`forward_labels`](Self::forward_labels),
@@ -42,8 +43,10 @@ use crate::var::Var;
 /// assert_eq!(loss.backward(&y, &scores), array![[-0.25, 0.25], [0.0, 0.0]]);
 /// assert_eq!(loss.backward_labels(&[0, 0], &scores), array![[-0.25, 0.25], [0.0, 0.0]]);
 /// ```
-#[derive(Clone, Debug, Default)]
+#[doc(alias("CrossEntropyCriterion", "CrossEntropyLoss", "ClassNLLCriterion"))]
+#[derive(Clone, Debug)]
 pub struct SoftmaxCrossEntropy<T> {
+    reduction: Reduction,
     /// The scores for which the following are valid.
     scores: Buffer<T>,
     softmax: Buffer<T>,
@@ -54,16 +57,40 @@ pub struct SoftmaxCrossEntropy<T> {
 }
 
 impl<T: Scalar> SoftmaxCrossEntropy<T> {
-    /// Returns the loss.
+    /// Returns the loss, the mean over the rows.
     #[must_use]
     pub fn new() -> Self {
         Self {
+            reduction: Reduction::Mean,
             scores: Buffer::default(),
             softmax: Buffer::default(),
             log_sums: Vec::new(),
             delta: Buffer::default(),
             targets: Buffer::default(),
         }
+    }
+
+    /// Returns the loss with another reduction; a row is one term.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Reduction;
+    /// use tapegrad::nn::SoftmaxCrossEntropy;
+    ///
+    /// // The gradient of the sum is p - y, whatever the number of rows.
+    /// let mut loss = SoftmaxCrossEntropy::new().with_reduction(Reduction::Sum);
+    /// assert_eq!(loss.backward_labels(&[1, 0], &array![[7.0, 7.0], [3.0, 3.0]]), array![[0.5, -0.5], [-0.5, 0.5]]);
+    /// ```
+    #[must_use]
+    pub fn with_reduction(self, reduction: Reduction) -> Self {
+        Self { reduction, ..self }
+    }
+
+    /// Returns what the sum over `rows` rows is divided by.
+    fn divisor(&self, rows: usize) -> f64 {
+        self.reduction.divisor(rows, 1)
     }
 
     /// Returns the loss for class numbers, `(batch)` labels for `(batch, classes)` scores.
@@ -91,7 +118,7 @@ impl<T: Scalar> SoftmaxCrossEntropy<T> {
         for ((row, &log_sum), &label) in rows.zip(&self.log_sums).zip(labels) {
             sum -= ((row[label] - row_max(row)) - log_sum).to_f64();
         }
-        T::from_f64(sum / labels.len() as f64)
+        T::from_f64(sum / self.divisor(labels.len()))
     }
 
     /// Returns the gradient of the loss for class numbers by the scores: `(p - 1) / n` at the label, `p / n` elsewhere.
@@ -113,7 +140,7 @@ impl<T: Scalar> SoftmaxCrossEntropy<T> {
     pub fn backward_labels(&mut self, labels: &[usize], yhat: &ArrayRef2<T>) -> &Array2<T> {
         check_labels(labels, yhat.shape());
         self.evaluate(yhat);
-        let n = count::<T>(labels.len());
+        let n = T::from_f64(self.divisor(labels.len()));
         let rows = self.delta.copy_from(self.softmax.array()).chunks_exact_mut(yhat.ncols().max(1));
         for (row, &label) in rows.zip(labels) {
             row[label] -= T::ONE;
@@ -143,7 +170,7 @@ impl<T: Scalar> SoftmaxCrossEntropy<T> {
     #[track_caller]
     pub fn record_labels<'t>(&self, labels: &[usize], yhat: Var<'t, T>) -> Var<'t, T> {
         check_labels(labels, &yhat.shape());
-        -yhat.log_softmax(-1).pick(labels).mean()
+        -yhat.log_softmax(-1).pick(labels).sum() / T::from_f64(self.divisor(labels.len()))
     }
 
     /// Computes softmax and `ln S` of the scores, unless they are those of the last time.
@@ -155,6 +182,12 @@ impl<T: Scalar> SoftmaxCrossEntropy<T> {
         self.scores.copy_from(yhat);
         self.log_sums.clear();
         softmax_rows(self.softmax.copy_from(yhat), yhat.ncols(), |sum| self.log_sums.push(sum.ln()));
+    }
+}
+
+impl<T: Scalar> Default for SoftmaxCrossEntropy<T> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -174,13 +207,13 @@ impl<T: Scalar> Loss<T> for SoftmaxCrossEntropy<T> {
                 }
             }
         }
-        T::from_f64(sum / y.nrows() as f64)
+        T::from_f64(sum / self.divisor(y.nrows()))
     }
 
     fn backward(&mut self, y: &ArrayRef2<T>, yhat: &ArrayRef2<T>) -> &Array2<T> {
         check_shapes("SoftmaxCrossEntropy", y.shape(), yhat.shape());
         self.evaluate(yhat);
-        let (n, classes) = (count::<T>(y.nrows()), yhat.ncols().max(1));
+        let (n, classes) = (T::from_f64(self.divisor(y.nrows())), yhat.ncols().max(1));
         let rows = self.delta.copy_from(self.softmax.array()).chunks_exact_mut(classes);
         for (row, y) in rows.zip(self.targets.rows_of(y).chunks_exact(classes)) {
             let s: T = y.iter().copied().sum();
@@ -193,7 +226,7 @@ impl<T: Scalar> Loss<T> for SoftmaxCrossEntropy<T> {
 
     fn record<'t>(&self, y: &ArrayRef2<T>, yhat: Var<'t, T>) -> Var<'t, T> {
         check_shapes("SoftmaxCrossEntropy", y.shape(), &yhat.shape());
-        let n = count::<T>(y.nrows());
+        let n = T::from_f64(self.divisor(y.nrows()));
         let y = yhat.tape().constant(y);
         // The gate selects the classes that count, as in `forward`.
         -(y * yhat.log_softmax(-1).gate(y.abs())).sum() / n

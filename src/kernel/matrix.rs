@@ -1,0 +1,17 @@
+//! Matrices whose memory is kept.
+
+use std::mem;
+
+use ndarray::Array2;
+
+use crate::scalar::Scalar;
+
+/// Gives a matrix this shape and returns its elements in row-major order, to be overwritten. Its memory is reused.
+pub(crate) fn shape_to<T: Scalar>(array: &mut Array2<T>, (rows, columns): (usize, usize)) -> &mut [T] {
+    if array.dim() != (rows, columns) || !array.is_standard_layout() {
+        let (mut values, _) = mem::take(array).into_raw_vec_and_offset();
+        values.resize(rows * columns, T::ZERO);
+        *array = Array2::from_shape_vec((rows, columns), values).expect("as many elements as the shape takes");
+    }
+    array.as_slice_mut().expect("a matrix in standard layout")
+}

@@ -1,0 +1,196 @@
+//! [`AugmentedLinear`]: the linear layer as one matrix.
+
+use std::fmt;
+
+use ndarray::{Array2, ArrayRef2, Axis, Slice};
+use rand::Rng;
+
+use super::buffer::{Buffer, row_major};
+use super::linear::uniform;
+use super::module::{Module, expect, recorded_width};
+use crate::kernel::matmul::{Matrix, Store, matmul};
+use crate::param::Param;
+use crate::scalar::Scalar;
+use crate::tape::Tape;
+use crate::var::Var;
+
+/// A fully connected layer whose weight and bias are one matrix, `y = [x 1] W`: a column of ones is appended to the
+/// input, and the last row of `W` is the bias.
+///
+/// It computes what [`Linear`](super::Linear) with weight `W[..in]` and bias `W[in]` does.
+///
+/// # Shapes
+///
+/// `x: (batch, in)`, `W: (in + 1, out)`, `y: (batch, out)`.
+///
+/// # Derivative
+///
+/// With `x1 = [x 1]`, `y[i, o] = Σ_k x1[i, k] W[k, o]`, and `delta[i, o] = dL/dy[i, o]`:
+///
+/// ```text
+/// dL/dW[k, o]  = Σ_i x1[i, k] delta[i, o]    dW   = x1ᵀ delta
+/// dL/dx1[i, k] = Σ_o delta[i, o] W[k, o]     d_in = delta W[..in]ᵀ, since the last column of x1 is no input
+/// ```
+///
+/// # Example
+///
+/// ```
+/// use ndarray::array;
+/// use tapegrad::Param;
+/// use tapegrad::nn::{AugmentedLinear, Module};
+///
+/// let mut layer = AugmentedLinear::from_param(Param::new(array![[2.0], [3.0], [0.5]]));
+/// let x = array![[1.0, 10.0]];
+/// assert_eq!(layer.forward(&x), array![[32.5]]); // 1·2 + 10·3 + 0.5
+/// assert_eq!(layer.backward(&x, &array![[2.0]]), array![[4.0, 6.0]]);
+/// assert_eq!(*layer.weight().grad().unwrap(), array![[2.0], [20.0], [2.0]].into_dyn());
+/// ```
+#[doc(alias("hstack", "bias column", "homogeneous"))]
+pub struct AugmentedLinear<T> {
+    inputs: usize,
+    outputs: usize,
+    weight: [Param<T>; 1],
+    /// `[x 1]`.
+    augmented: Buffer<T>,
+    output: Buffer<T>,
+    delta: Buffer<T>,
+    delta_rows: Buffer<T>,
+}
+
+impl<T: Scalar> AugmentedLinear<T> {
+    /// Returns a layer with all of `W` drawn uniformly between `-1/√inputs` and `1/√inputs`.
+    ///
+    /// # Panics
+    ///
+    /// If there are no inputs or no outputs.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::AugmentedLinear;
+    ///
+    /// let layer = AugmentedLinear::<f64>::new(4, 2, &mut StdRng::seed_from_u64(0));
+    /// assert_eq!(layer.weight().shape().to_string(), "(5, 2)");
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn new(inputs: usize, outputs: usize, rng: &mut (impl Rng + ?Sized)) -> Self {
+        assert!(
+            inputs > 0 && outputs > 0,
+            "AugmentedLinear {inputs} -> {outputs}: expected at least one input and one output"
+        );
+        let mut draw = uniform(inputs, rng);
+        Self::from_param(Param::named("weight", Array2::from_shape_simple_fn((inputs + 1, outputs), &mut draw)))
+    }
+
+    /// Returns a layer on a matrix `W` that exists already.
+    ///
+    /// # Panics
+    ///
+    /// If it is not a matrix with at least two rows and one column.
+    #[track_caller]
+    #[must_use]
+    pub fn from_param(weight: Param<T>) -> Self {
+        let (inputs, outputs) = match **weight.shape() {
+            [rows, outputs] if rows > 1 && outputs > 0 => (rows - 1, outputs),
+            _ => panic!("AugmentedLinear: expected a weight of shape (in + 1, out), found {}", weight.shape()),
+        };
+        Self {
+            inputs,
+            outputs,
+            weight: [weight],
+            augmented: Buffer::default(),
+            output: Buffer::default(),
+            delta: Buffer::default(),
+            delta_rows: Buffer::default(),
+        }
+    }
+
+    /// Returns the matrix, of shape `(in + 1, out)`.
+    #[must_use]
+    pub fn weight(&self) -> &Param<T> {
+        &self.weight[0]
+    }
+
+    /// Writes `[x 1]`.
+    fn augment(&mut self, input: &ArrayRef2<T>) {
+        self.augmented.shaped((input.nrows(), self.inputs + 1)).fill(T::ONE);
+        self.augmented.array_mut().slice_axis_mut(Axis(1), Slice::from(..self.inputs)).assign(input);
+    }
+}
+
+impl<T: Scalar> Module<T> for AugmentedLinear<T> {
+    fn name(&self) -> String {
+        format!("AugmentedLinear {} -> {}", self.inputs, self.outputs)
+    }
+
+    /// `y = [x 1] W`.
+    fn forward(&mut self, input: &ArrayRef2<T>) -> &Array2<T> {
+        expect(self, self.output_width(input.ncols()));
+        self.augment(input);
+        let (batch, rows, outputs) = (input.nrows(), self.inputs + 1, self.outputs);
+        let weight = self.weight[0].value();
+        let x1 = Matrix { data: self.augmented.values(), row_stride: rows, col_stride: 1 };
+        let w = Matrix { data: row_major(&weight), row_stride: outputs, col_stride: 1 };
+        matmul(batch, outputs, rows, x1, w, self.output.shaped((batch, outputs)), Store::Overwrite);
+        self.output.array()
+    }
+
+    fn output(&self) -> &Array2<T> {
+        self.output.array()
+    }
+
+    /// `dW += [x 1]ᵀ delta`.
+    fn backward_update_gradient(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) {
+        expect(self, self.check_backward(input, delta));
+        self.augment(input);
+        let (batch, rows, outputs) = (input.nrows(), self.inputs + 1, self.outputs);
+        let x1_transposed = Matrix { data: self.augmented.values(), row_stride: 1, col_stride: rows };
+        let delta = Matrix { data: self.delta_rows.rows_of(delta), row_stride: outputs, col_stride: 1 };
+        self.weight[0].with_grad(|dw, reached| {
+            let store = if reached { Store::Add } else { Store::Overwrite };
+            matmul(rows, outputs, batch, x1_transposed, delta, dw, store);
+        });
+    }
+
+    /// `delta W[..in]ᵀ`: the last row of `W` is left out, and the rest is read transposed, by its strides.
+    fn backward_delta(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> &Array2<T> {
+        expect(self, self.check_backward(input, delta));
+        let (batch, inputs, outputs) = (input.nrows(), self.inputs, self.outputs);
+        let weight = self.weight[0].value();
+        let delta = Matrix { data: self.delta_rows.rows_of(delta), row_stride: outputs, col_stride: 1 };
+        let w_transposed = Matrix { data: row_major(&weight), row_stride: 1, col_stride: outputs };
+        matmul(batch, inputs, outputs, delta, w_transposed, self.delta.shaped((batch, inputs)), Store::Overwrite);
+        self.delta.array()
+    }
+
+    fn grad_input(&self) -> &Array2<T> {
+        self.delta.array()
+    }
+
+    fn parameters(&self) -> &[Param<T>] {
+        &self.weight
+    }
+
+    fn record<'t>(&self, tape: &'t Tape<T>, x: Var<'t, T>) -> Var<'t, T> {
+        expect(self, recorded_width(x).and_then(|width| self.output_width(width)));
+        let ones = tape.constant(T::ONE).broadcast_to([x.shape()[0], 1]);
+        Var::concat(&[x, ones], 1).matmul(tape.param(self.weight()))
+    }
+
+    fn output_width(&self, input_width: usize) -> Result<usize, String> {
+        if input_width == self.inputs {
+            Ok(self.outputs)
+        } else {
+            Err(format!("expected an input of width {}, found {input_width}", self.inputs))
+        }
+    }
+}
+
+/// Prints the name.
+impl<T: Scalar> fmt::Debug for AugmentedLinear<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())
+    }
+}

@@ -1,0 +1,369 @@
+//! [`Graph`]: modules wired by hand.
+
+use std::fmt;
+
+use ndarray::{Array2, ArrayRef2};
+use smallvec::SmallVec;
+
+use super::{NaryModule, expect, recorded_shapes, shapes};
+use crate::kernel::matrix::shape_to;
+use crate::nn::module::Module;
+use crate::param::Param;
+use crate::scalar::Scalar;
+use crate::tape::Tape;
+use crate::var::Var;
+
+/// A network of modules that feed one another, without a cycle: each takes any of the graph's inputs and of the
+/// outputs that came before. The last one's output is the graph's.
+///
+/// A graph is an [`NaryModule`] itself, and may be a node of another.
+///
+/// # Derivative
+///
+/// The chain rule, from the last node to the first: a node turns the delta of its output into one for each of its
+/// inputs. What is used several times is reached by several deltas, which add up.
+///
+/// [`backward_update_gradient`](NaryModule::backward_update_gradient) computes no delta below which there is no
+/// parameter. An input that the output does not depend on has a delta of zeros.
+///
+/// # Panics
+///
+/// As every [`NaryModule`] does; the message names the node, as in `in node 3 (DotProduct): expected two inputs, found 1`.
+///
+/// # Example
+///
+/// A bilinear scorer, `s = (x W) · y` for each pair of rows, is trained to score 1:
+///
+/// ```
+/// use ndarray::array;
+/// use tapegrad::Param;
+/// use tapegrad::nn::{DotProduct, Graph, Linear, Loss, Mse, NaryModule};
+///
+/// let w = Param::new(array![[1.0, 0.0], [0.0, 1.0]]);
+/// let mut scorer = Graph::new(2);
+/// let projected = scorer.layer(Linear::from_params(w.clone(), None), scorer.input(0));
+/// scorer.join(DotProduct::new(), &[projected, scorer.input(1)]);
+///
+/// let (x, y, target) = (array![[1.0, 2.0]], array![[2.0, 1.0]], array![[1.0]]);
+/// let mut loss = Mse::new();
+/// let score = scorer.forward(&[&x, &y]);
+/// assert_eq!(score, array![[4.0]]); // 1·2 + 2·1
+/// let delta = loss.backward(&target, score); // 2 (4 - 1)
+/// let deltas = scorer.backward(&[&x, &y], delta);
+/// assert_eq!(deltas[0], array![[12.0, 6.0]]); // 6 W y
+/// assert_eq!(deltas[1], array![[6.0, 12.0]]); // 6 x W
+/// assert_eq!(*w.grad().unwrap(), array![[12.0, 6.0], [24.0, 12.0]].into_dyn()); // 6 xᵀ y
+///
+/// scorer.update_parameters(1.0 / 50.0); // |x|² |y|² = 25: a step of 1/(2 · 25) meets the target
+/// let score: f64 = scorer.forward(&[&x, &y])[[0, 0]];
+/// assert!((score - 1.0).abs() < 1e-14);
+/// ```
+#[doc(alias("gModule", "nngraph", "container"))]
+pub struct Graph<T> {
+    inputs: usize,
+    nodes: Vec<Node<T>>,
+    /// The parameters of all nodes, each once.
+    parameters: Vec<Param<T>>,
+    /// Whether a parameter has a share in the value, by place.
+    learns: Vec<bool>,
+    /// The deltas of the last backward pass, by place, and whether they are reached.
+    deltas: Vec<Array2<T>>,
+    reached: Vec<bool>,
+}
+
+/// A module and where its inputs come from: places, first those of the graph's inputs, then those of the nodes.
+struct Node<T> {
+    module: Box<dyn NaryModule<T>>,
+    from: SmallVec<[usize; 2]>,
+}
+
+/// Where a value of a [`Graph`] comes from: one of its inputs, or one of its nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NodeId(usize);
+
+#[derive(Clone, Copy, PartialEq)]
+enum Pass {
+    Gradient,
+    Delta,
+    Both,
+}
+
+impl<T: Scalar> Graph<T> {
+    /// Returns a graph of this many inputs, without a node yet.
+    #[must_use]
+    pub fn new(inputs: usize) -> Self {
+        Self {
+            inputs,
+            nodes: Vec::new(),
+            parameters: Vec::new(),
+            learns: vec![false; inputs],
+            deltas: vec![Array2::default((0, 0)); inputs],
+            reached: vec![false; inputs],
+        }
+    }
+
+    /// Returns the place of an input.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many.
+    #[track_caller]
+    #[must_use]
+    pub fn input(&self, index: usize) -> NodeId {
+        assert!(index < self.inputs, "Graph: input {index} of a graph of {} inputs", self.inputs);
+        NodeId(index)
+    }
+
+    /// Adds a layer of one input and returns the place of its output.
+    ///
+    /// # Panics
+    ///
+    /// If the input is a place of a larger graph.
+    #[track_caller]
+    pub fn layer(&mut self, module: impl Module<T> + 'static, input: NodeId) -> NodeId {
+        self.join(Unary(module), &[input])
+    }
+
+    /// Adds a module of any number of inputs and returns the place of its output.
+    ///
+    /// # Panics
+    ///
+    /// If an input is a place of a larger graph.
+    #[track_caller]
+    pub fn join(&mut self, module: impl NaryModule<T> + 'static, inputs: &[NodeId]) -> NodeId {
+        let id = self.inputs + self.nodes.len();
+        if let Some(NodeId(place)) = inputs.iter().find(|input| input.0 >= id) {
+            panic!("Graph: {} takes place {place} of a graph with {id} places", module.name());
+        }
+        for parameter in module.parameters() {
+            if !self.parameters.iter().any(|known| known.is(parameter)) {
+                self.parameters.push(parameter.clone());
+            }
+        }
+        self.learns.push(!module.parameters().is_empty() || inputs.iter().any(|input| self.learns[input.0]));
+        self.deltas.push(Array2::default((0, 0)));
+        self.reached.push(false);
+        self.nodes.push(Node { module: Box::new(module), from: inputs.iter().map(|input| input.0).collect() });
+        NodeId(id)
+    }
+
+    /// Returns a message with the node in front of it.
+    fn in_node(&self, index: usize, message: &str) -> String {
+        format!("in node {index} ({}): {message}", self.nodes[index].module.name())
+    }
+
+    #[track_caller]
+    fn walk(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>, pass: Pass) {
+        expect(&self.name(), self.check_backward(inputs, delta));
+        let last = self.inputs + self.nodes.len() - 1;
+        self.reached.fill(false);
+        shape_to(&mut self.deltas[last], delta.dim());
+        self.deltas[last].assign(delta);
+        self.reached[last] = true;
+        for index in (0..self.nodes.len()).rev() {
+            let place = self.inputs + index;
+            if !self.reached[place] || pass == Pass::Gradient && !self.learns[place] {
+                continue;
+            }
+            let (before, rest) = self.nodes.split_at_mut(index);
+            let Node { module, from } = &mut rest[0];
+            let operands = operands(from, inputs, before);
+            let (below, here) = self.deltas.split_at_mut(place);
+            let deltas = match pass {
+                Pass::Gradient if !from.iter().any(|&place| self.learns[place]) => {
+                    module.backward_update_gradient(&operands, &here[0]);
+                    continue;
+                }
+                Pass::Delta => module.backward_delta(&operands, &here[0]),
+                Pass::Gradient | Pass::Both => module.backward(&operands, &here[0]),
+            };
+            for (&place, delta) in from.iter().zip(deltas) {
+                if self.reached[place] {
+                    below[place] += delta;
+                } else {
+                    shape_to(&mut below[place], delta.dim());
+                    below[place].assign(delta);
+                    self.reached[place] = true;
+                }
+            }
+        }
+    }
+
+    /// Returns the deltas of the inputs.
+    fn input_deltas(&mut self, inputs: &[&ArrayRef2<T>]) -> &[Array2<T>] {
+        for ((delta, reached), input) in self.deltas.iter_mut().zip(&self.reached).zip(inputs) {
+            if !reached {
+                shape_to(delta, input.dim()).fill(T::ZERO);
+            }
+        }
+        &self.deltas[..self.inputs]
+    }
+}
+
+/// Returns what a node takes, from the graph's inputs and the nodes before it.
+fn operands<'a, T: Scalar>(
+    from: &[usize],
+    inputs: &[&'a ArrayRef2<T>],
+    before: &'a [Node<T>],
+) -> SmallVec<[&'a ArrayRef2<T>; 4]> {
+    let value = |&place: &usize| match place.checked_sub(inputs.len()) {
+        None => inputs[place],
+        Some(index) => before[index].module.output(),
+    };
+    from.iter().map(value).collect()
+}
+
+impl<T: Scalar> NaryModule<T> for Graph<T> {
+    fn name(&self) -> String {
+        match self.nodes.len() {
+            1 => "Graph of 1 node".into(),
+            count => format!("Graph of {count} nodes"),
+        }
+    }
+
+    fn forward(&mut self, inputs: &[&ArrayRef2<T>]) -> &Array2<T> {
+        // Before any node runs: a graph never keeps the outputs of two inputs.
+        expect(&self.name(), self.output_shape(&shapes(inputs)));
+        for index in 0..self.nodes.len() {
+            let (before, rest) = self.nodes.split_at_mut(index);
+            let Node { module, from } = &mut rest[0];
+            module.forward(&operands(from, inputs, before));
+        }
+        self.output()
+    }
+
+    fn output(&self) -> &Array2<T> {
+        self.nodes.last().expect("Graph: expected at least one node, found none").module.output()
+    }
+
+    fn backward_update_gradient(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) {
+        self.walk(inputs, delta, Pass::Gradient);
+    }
+
+    fn backward_delta(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) -> &[Array2<T>] {
+        self.walk(inputs, delta, Pass::Delta);
+        self.input_deltas(inputs)
+    }
+
+    fn backward(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) -> &[Array2<T>] {
+        self.walk(inputs, delta, Pass::Both);
+        self.input_deltas(inputs)
+    }
+
+    fn parameters(&self) -> &[Param<T>] {
+        &self.parameters
+    }
+
+    fn record<'t>(&self, tape: &'t Tape<T>, inputs: &[Var<'t, T>]) -> Var<'t, T> {
+        expect(&self.name(), recorded_shapes(inputs).and_then(|shapes| self.output_shape(&shapes)));
+        let mut values = inputs.to_vec();
+        for Node { module, from } in &self.nodes {
+            let operands: SmallVec<[Var<'t, T>; 4]> = from.iter().map(|&place| values[place]).collect();
+            values.push(module.record(tape, &operands));
+        }
+        values[values.len() - 1]
+    }
+
+    fn output_shape(&self, inputs: &[(usize, usize)]) -> Result<(usize, usize), String> {
+        if inputs.len() != self.inputs {
+            return Err(format!("expected {} inputs, found {}", self.inputs, inputs.len()));
+        }
+        let mut shapes = inputs.to_vec();
+        for (index, Node { module, from }) in self.nodes.iter().enumerate() {
+            let operands: SmallVec<[(usize, usize); 4]> = from.iter().map(|&place| shapes[place]).collect();
+            shapes.push(module.output_shape(&operands).map_err(|message| self.in_node(index, &message))?);
+        }
+        match self.nodes.is_empty() {
+            true => Err("expected at least one node".into()),
+            false => Ok(shapes[shapes.len() - 1]),
+        }
+    }
+
+    /// Checks every node against what feeds it, and the last one against `delta`.
+    fn check_backward(&self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) -> Result<(), String> {
+        self.output_shape(&shapes(inputs))?;
+        for (index, Node { module, from }) in self.nodes.iter().enumerate() {
+            let last = index + 1 == self.nodes.len();
+            let delta = if last { delta } else { module.output() };
+            let operands = operands(from, inputs, &self.nodes);
+            module.check_backward(&operands, delta).map_err(|message| self.in_node(index, &message))?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints a summary: a line for each node with the places it takes, and how many numbers there are to learn.
+///
+/// # Example
+///
+/// ```
+/// use ndarray::array;
+/// use tapegrad::nn::{Graph, Sum, Vector};
+///
+/// let mut graph = Graph::new(1);
+/// let bias = graph.join(Vector::new(array![1.0, 2.0]), &[]);
+/// graph.join(Sum::new(), &[graph.input(0), bias]);
+/// assert_eq!(format!("{graph:?}"), "Graph of 2 nodes, 2 weights\n  0: Vector 2 []\n  1: Sum [input 0, node 0]");
+/// ```
+impl<T: Scalar> fmt::Debug for Graph<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let weights: usize = self.parameters.iter().map(|parameter| parameter.shape().elements()).sum();
+        write!(f, "{}, {weights} weights", self.name())?;
+        for (index, Node { module, from }) in self.nodes.iter().enumerate() {
+            let place = |&place: &usize| match place.checked_sub(self.inputs) {
+                None => format!("input {place}"),
+                Some(node) => format!("node {node}"),
+            };
+            let from: Vec<String> = from.iter().map(place).collect();
+            write!(f, "\n  {index}: {} [{}]", module.name(), from.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// A module of one input.
+#[derive(Debug)]
+struct Unary<M>(M);
+
+impl<T: Scalar, M: Module<T>> NaryModule<T> for Unary<M> {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn forward(&mut self, inputs: &[&ArrayRef2<T>]) -> &Array2<T> {
+        self.0.forward(inputs[0])
+    }
+
+    fn output(&self) -> &Array2<T> {
+        self.0.output()
+    }
+
+    fn backward_update_gradient(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) {
+        self.0.backward_update_gradient(inputs[0], delta);
+    }
+
+    fn backward_delta(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) -> &[Array2<T>] {
+        std::slice::from_ref(self.0.backward_delta(inputs[0], delta))
+    }
+
+    fn backward(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) -> &[Array2<T>] {
+        std::slice::from_ref(self.0.backward(inputs[0], delta))
+    }
+
+    fn parameters(&self) -> &[Param<T>] {
+        self.0.parameters()
+    }
+
+    fn record<'t>(&self, tape: &'t Tape<T>, inputs: &[Var<'t, T>]) -> Var<'t, T> {
+        self.0.record(tape, inputs[0])
+    }
+
+    fn output_shape(&self, inputs: &[(usize, usize)]) -> Result<(usize, usize), String> {
+        let (rows, width) = inputs[0];
+        Ok((rows, self.0.output_width(width)?))
+    }
+
+    fn check_backward(&self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) -> Result<(), String> {
+        self.0.check_backward(inputs[0], delta)
+    }
+}

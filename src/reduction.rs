@@ -1,0 +1,46 @@
+//! [`Reduction`]: how the terms of a loss become one number.
+
+/// How the terms of a loss become one number: their sum, divided by a count.
+///
+/// A loss has `n` rows, one for each example, of `d` terms each. Losses of single elements, such as
+/// [`Mse`](crate::nn::Mse), have as many terms in a row as there are outputs; a loss of whole rows, such as
+/// [`SoftmaxCrossEntropy`](crate::nn::SoftmaxCrossEntropy), has `d = 1`, and `Mean` and `BatchMean` are the same.
+///
+/// # Example
+///
+/// Four squared errors of 1 in two rows:
+///
+/// ```
+/// use ndarray::array;
+/// use tapegrad::Reduction::{BatchMean, Mean, OutputMean, Sum};
+/// use tapegrad::nn::{Loss, Mse};
+///
+/// let (y, yhat) = (array![[0.0, 0.0], [0.0, 0.0]], array![[1.0, 1.0], [1.0, 1.0]]);
+/// for (reduction, expected) in [(Mean, 1.0), (BatchMean, 2.0), (OutputMean, 2.0), (Sum, 4.0)] {
+///     assert_eq!(Mse::new().with_reduction(reduction).forward(&y, &yhat), expected);
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reduction {
+    /// Divided by `n d`: the mean of all terms.
+    Mean,
+    /// Divided by `n`: the mean over the examples of each one's sum.
+    BatchMean,
+    /// Divided by `d`: the sum over the examples of each one's mean.
+    OutputMean,
+    /// Not divided.
+    Sum,
+}
+
+impl Reduction {
+    /// Returns what the sum of `rows` times `terms` terms is divided by.
+    pub(crate) fn divisor(self, rows: usize, terms: usize) -> f64 {
+        let count = match self {
+            Self::Mean => rows * terms,
+            Self::BatchMean => rows,
+            Self::OutputMean => terms,
+            Self::Sum => 1,
+        };
+        count as f64
+    }
+}

@@ -1,0 +1,108 @@
+//! [`Examples`]: inputs with their targets.
+
+use std::sync::Arc;
+
+use ndarray::Array2;
+
+use crate::data::Samples;
+use crate::error::{Error, Result};
+use crate::kernel::matrix::shape_to;
+use crate::scalar::Scalar;
+
+/// Inputs with their targets, a row of each for an example.
+///
+/// The arrays are shared: a tape records them without a copy.
+///
+/// # Example
+///
+/// ```
+/// use ndarray::array;
+/// use tapegrad::data::Samples;
+/// use tapegrad::train::Examples;
+///
+/// # fn main() -> tapegrad::Result<()> {
+/// let examples = Examples::from(&Samples::new(array![[0.5, 0.25], [1.0, 0.0]], vec![1, 0], 2)?);
+/// assert_eq!(**examples.targets(), array![[0.0, 1.0], [1.0, 0.0]]); // one-hot
+///
+/// let error = Examples::new(array![[1.0], [2.0]], array![[1.0]]).unwrap_err();
+/// assert_eq!(error.to_string(), "targets: expected 2 rows, one for each input, found 1");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Examples<T> {
+    inputs: Arc<Array2<T>>,
+    targets: Arc<Array2<T>>,
+}
+
+impl<T: Scalar> Examples<T> {
+    /// Returns examples of these inputs, `(examples, width)`, and targets, `(examples, outputs)`.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or the numbers of rows differ.
+    pub fn new(inputs: Array2<T>, targets: Array2<T>) -> Result<Self> {
+        if inputs.is_empty() {
+            return Err(Error::value("inputs", "at least one row and one column", format!("shape {:?}", inputs.dim())));
+        }
+        if targets.nrows() != inputs.nrows() {
+            let expected = format!("{} rows, one for each input", inputs.nrows());
+            return Err(Error::value("targets", expected, targets.nrows().to_string()));
+        }
+        Ok(Self { inputs: Arc::new(inputs), targets: Arc::new(targets) })
+    }
+
+    /// Returns the inputs.
+    #[must_use]
+    pub fn inputs(&self) -> &Arc<Array2<T>> {
+        &self.inputs
+    }
+
+    /// Returns the targets.
+    #[must_use]
+    pub fn targets(&self) -> &Arc<Array2<T>> {
+        &self.targets
+    }
+
+    /// Returns the number of examples.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.inputs.nrows()
+    }
+
+    /// Returns whether there is no example; never true.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the examples of these rows, in the memory of `batch` if nobody else holds it any more.
+    pub(crate) fn gather(&self, rows: &[usize], batch: &mut Option<Self>) {
+        let batch = batch.get_or_insert_with(|| Self { inputs: Arc::default(), targets: Arc::default() });
+        for (to, from) in [(&mut batch.inputs, &self.inputs), (&mut batch.targets, &self.targets)] {
+            if Arc::get_mut(to).is_none() {
+                *to = Arc::default();
+            }
+            let to = Arc::get_mut(to).expect("just checked, or new");
+            shape_to(to, (rows.len(), from.ncols()));
+            rows.iter().zip(to.rows_mut()).for_each(|(&row, mut to)| to.assign(&from.row(row)));
+        }
+    }
+
+    /// Returns the class of each example if the targets are one-hot, of two classes or more.
+    pub(crate) fn labels(&self) -> Option<Vec<usize>> {
+        let class = |row: ndarray::ArrayView1<'_, T>| {
+            let ones = row.iter().filter(|&&y| y == T::ONE).count();
+            let zeros = row.iter().filter(|&&y| y == T::ZERO).count();
+            (ones == 1 && zeros + 1 == row.len()).then(|| row.iter().position(|&y| y == T::ONE)).flatten()
+        };
+        if self.targets.ncols() < 2 { None } else { self.targets.rows().into_iter().map(class).collect() }
+    }
+}
+
+/// Images with one-hot labels. The images are copied.
+impl<T: Scalar> From<&Samples<T>> for Examples<T> {
+    fn from(samples: &Samples<T>) -> Self {
+        Self { inputs: Arc::new(samples.images().clone()), targets: Arc::new(samples.one_hot()) }
+    }
+}

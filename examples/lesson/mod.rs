@@ -1,0 +1,139 @@
+//! What the lessons share: arguments, data, files, and curves.
+
+// No lesson uses all of it.
+#![allow(dead_code)]
+
+pub mod plot;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use ndarray::{Array1, Array2, ArrayD};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rand_distr::StandardNormal;
+use tapegrad::Param;
+use tapegrad::data::{Dataset, Npz, load_data};
+
+pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+/// Returns the exit code of a lesson, and says in one line what went wrong.
+pub fn exit(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Parses a whole number of at least 1.
+pub fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("expected a whole number of at least 1".into()),
+    }
+}
+
+/// Parses a learning rate.
+pub fn positive_number(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if number > 0.0 && f64::is_finite(number) => Ok(number),
+        _ => Err("expected a positive number".into()),
+    }
+}
+
+/// Parses a momentum.
+pub fn momentum(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (0.0..1.0).contains(&number) => Ok(number),
+        _ => Err("expected a number from 0 up to, but not including, 1".into()),
+    }
+}
+
+/// Checks before the work begins that a file can be written at its end.
+pub fn check_output(path: Option<&PathBuf>) -> Outcome {
+    let Some(path) = path else { return Ok(()) };
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    if path.is_dir() {
+        return Err(format!("{}: expected the name of a file to write, found a directory", path.display()).into());
+    }
+    if !directory.is_dir() {
+        let (path, directory) = (path.display(), directory.display());
+        return Err(format!("{path}: expected a directory {directory} to write to, found none").into());
+    }
+    Ok(())
+}
+
+/// Loads digits, those of this repository unless there is a directory.
+pub fn load_digits(directory: Option<&PathBuf>, scale_pixels: bool) -> Outcome<Dataset<f64>> {
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/data/digits178").into();
+    let directory = directory.unwrap_or(&own);
+    let data = load_data(directory)?;
+    println!(
+        "{} training and {} test digits of {} classes from {}",
+        data.train().len(),
+        data.test().len(),
+        data.train().classes(),
+        directory.display()
+    );
+    Ok(if scale_pixels { data.scaled(1.0 / 255.0) } else { data })
+}
+
+/// Returns parameters `W1`, `b1`, … of linear layers of these widths, drawn from 1e-3 · N(0, 1). A single layer's are
+/// called `W` and `b`.
+pub fn normal_parameters(widths: &[usize], seed: u64) -> Vec<Param<f64>> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut draw = move || 1e-3 * rng.sample::<f64, _>(StandardNormal);
+    let names = parameter_names(widths.len() - 1);
+    let pairs = widths.windows(2).zip(names.chunks(2));
+    pairs
+        .flat_map(|(pair, names)| {
+            let weight = Array2::from_shape_simple_fn((pair[0], pair[1]), &mut draw);
+            let bias = Array1::from_shape_simple_fn(pair[1], &mut draw);
+            [Param::named(names[0].clone(), weight), Param::named(names[1].clone(), bias)]
+        })
+        .collect()
+}
+
+fn parameter_names(layers: usize) -> Vec<String> {
+    match layers {
+        1 => vec!["W".into(), "b".into()],
+        _ => (1..=layers).flat_map(|layer| [format!("W{layer}"), format!("b{layer}")]).collect(),
+    }
+}
+
+/// Gives parameters the values of a file. Vectors may be there as matrices of one row. Either all are loaded or none.
+pub fn load_parameters(parameters: &[Param<f64>], path: &Path) -> Outcome {
+    let mut file = Npz::open(path)?;
+    let mut values = Vec::new();
+    for parameter in parameters {
+        let (name, shape) = (parameter.name(), parameter.shape());
+        let value: ArrayD<f64> = file.array(name)?;
+        let row = value.ndim() == 2 && value.shape()[0] == 1 && value.shape()[1..] == **shape;
+        if value.shape() != &**shape && !row {
+            let (path, found) = (path.display(), value.shape());
+            return Err(format!("{path}, array {name}: expected shape {shape}, found {found:?}").into());
+        }
+        if let Some(x) = value.iter().find(|x| !x.is_finite()) {
+            return Err(format!("{}, array {name}: expected finite numbers, found {x}", path.display()).into());
+        }
+        values.push(value.to_shape(&**shape)?.into_owned());
+    }
+    parameters.iter().zip(values).for_each(|(parameter, value)| parameter.set_value(value));
+    Ok(())
+}
+
+/// Writes parameters by their names.
+pub fn save_parameters(parameters: &[Param<f64>], path: &Path) -> Outcome {
+    let values: Vec<_> = parameters.iter().map(Param::value).collect();
+    let arrays: Vec<_> = parameters.iter().zip(&values).map(|(p, value)| (p.name(), value.view())).collect();
+    tapegrad::data::save_npz(path, &arrays)?;
+    println!("parameters are in {}", path.display());
+    Ok(())
+}

@@ -21,7 +21,7 @@ pub struct Panel {
 pub struct Curve {
     pub name: String,
     pub points: Vec<(f64, f64)>,
-    /// Curves of one colour belong together; the second and later ones of a colour are thin.
+    /// Curves of one colour belong together; one of them may be thin.
     pub color: usize,
     pub thin: bool,
 }
@@ -33,6 +33,10 @@ impl Curve {
         Self { name: name.into(), points, color, thin }
     }
 }
+
+/// Told apart by everybody, on paper too.
+const COLORS: [RGBColor; 4] =
+    [RGBColor(0, 90, 170), RGBColor(214, 94, 0), RGBColor(0, 140, 100), RGBColor(150, 60, 150)];
 
 /// Writes the panels to an SVG file, from left to right.
 pub fn write(path: &Path, panels: &[Panel]) -> Outcome {
@@ -52,56 +56,79 @@ pub fn write(path: &Path, panels: &[Panel]) -> Outcome {
 }
 
 fn draw(panel: &Panel, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Outcome {
-    let shown = |&(_, y): &(f64, f64)| y.is_finite() && (!panel.log || y > 0.0);
-    let points = || panel.curves.iter().flat_map(|curve| &curve.points).copied().filter(shown);
-    let range = |values: &mut dyn Iterator<Item = f64>| {
-        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
-        match low < high {
-            true => (low, high),
-            // Nothing, or one value: axes of some length around it.
-            false if low.is_finite() => (low - 0.5 * low.abs().max(1e-3), low + 0.5 * low.abs().max(1e-3)),
-            false => (0.1, 1.0),
-        }
-    };
-    let (x0, x1) = range(&mut points().map(|(x, _)| x));
-    let (y0, y1) = range(&mut points().map(|(_, y)| y));
+    // A logarithmic axis is a linear one of logarithms, labelled by what they are of.
+    let height = |y: f64| if panel.log { y.log10() } else { y };
+    let shown = |&(x, y): &(f64, f64)| Some((x, height(y))).filter(|(_, y)| y.is_finite());
+    let points = || panel.curves.iter().flat_map(|curve| curve.points.iter().filter_map(shown));
+    let (x0, x1) = range(points().map(|(x, _)| x));
+    let (y0, y1) = range(points().map(|(_, y)| y));
 
-    let mut builder = ChartBuilder::on(area);
-    builder.caption(&panel.title, ("sans-serif", 20)).margin(12).x_label_area_size(44).y_label_area_size(72);
-    // The two kinds of axes are two types.
-    macro_rules! finish {
-        ($y_range:expr) => {{
-            let mut chart = builder.build_cartesian_2d(x0..x1, $y_range)?;
-            chart.configure_mesh().x_desc(panel.x).y_desc(panel.y).y_label_formatter(&number).draw()?;
-            for curve in &panel.curves {
-                let color = Palette99::pick(curve.color).mix(if curve.thin { 0.6 } else { 1.0 });
-                let style = color.stroke_width(if curve.thin { 1 } else { 2 });
-                let points = curve.points.iter().copied().filter(shown);
-                chart
-                    .draw_series(LineSeries::new(points, style))?
-                    .label(&curve.name)
-                    .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
-            }
-            let labels = &mut chart.configure_series_labels();
-            labels
-                .background_style(WHITE.mix(0.85))
-                .border_style(BLACK.mix(0.3))
-                .position(SeriesLabelPosition::UpperRight);
-            labels.draw()?;
-        }};
-    }
+    // The legend goes to the corner where the fewest points are.
+    let crowd = |right: bool, upper: bool| {
+        points()
+            .filter(|&(x, y)| ((x - x0) / (x1 - x0) > 0.6) == right && ((y - y0) / (y1 - y0) > 0.65) == upper)
+            .count()
+    };
+    let corners = [
+        (crowd(true, true), SeriesLabelPosition::UpperRight),
+        (crowd(false, false), SeriesLabelPosition::LowerLeft),
+        (crowd(true, false), SeriesLabelPosition::LowerRight),
+        (crowd(false, true), SeriesLabelPosition::UpperLeft),
+    ];
+    let emptiest = corners.into_iter().min_by_key(|(crowd, _)| *crowd);
+
     let margin = 0.04 * (y1 - y0);
-    match panel.log {
-        true => finish!((y0 / 1.1..y1 * 1.1).log_scale()),
-        false => finish!(y0 - margin..y1 + margin),
+    let mut chart = ChartBuilder::on(area)
+        .caption(&panel.title, ("sans-serif", 20))
+        .margin(12)
+        .x_label_area_size(44)
+        .y_label_area_size(72)
+        .build_cartesian_2d(x0..x1, y0 - margin..y1 + margin)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(BLACK.mix(0.12))
+        .x_desc(panel.x)
+        .y_desc(panel.y)
+        .x_label_formatter(&|&x| number(x))
+        .y_label_formatter(&|&y| if panel.log { number(10_f64.powf(y)) } else { number(y) })
+        .draw()?;
+    for curve in &panel.curves {
+        let color = COLORS[curve.color % COLORS.len()].mix(if curve.thin { 0.6 } else { 1.0 });
+        let style = color.stroke_width(if curve.thin { 1 } else { 2 });
+        chart
+            .draw_series(LineSeries::new(curve.points.iter().filter_map(shown), style))?
+            .label(&curve.name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
     }
+    let mut labels = chart.configure_series_labels();
+    if let Some((_, corner)) = emptiest {
+        labels.position(corner);
+    }
+    labels.background_style(WHITE.mix(0.85)).border_style(BLACK.mix(0.3)).draw()?;
     Ok(())
 }
 
-fn number(y: &f64) -> String {
-    match y.abs() {
+/// Returns the smallest and the largest value, or something around them if there is no difference.
+fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
+    let around = 0.5 * low.abs().max(1e-3);
+    match low < high {
+        true => (low, high),
+        false if low.is_finite() => (low - around, low + around),
+        false => (0.0, 1.0),
+    }
+}
+
+/// Returns a number as short as an axis needs it.
+fn number(x: f64) -> String {
+    match x.abs() {
         0.0 => "0".into(),
-        1e-3..1e5 => format!("{}", (y * 1e4).round() / 1e4),
-        _ => format!("{y:.0e}"),
+        // Three digits that count.
+        size @ 1e-3..1e5 => {
+            let unit = 10_f64.powi(2 - size.log10().floor() as i32);
+            format!("{}", (x * unit).round() / unit)
+        }
+        _ => format!("{x:.1e}"),
     }
 }

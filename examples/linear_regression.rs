@@ -1,0 +1,146 @@
+//! A line through noisy points: gradient descent on the mean squared error, beside the closed form of least squares.
+//!
+//! `cargo run --release --example linear_regression -- --help`
+
+mod lesson;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use lesson::plot::{Curve, Panel};
+use lesson::{Outcome, exit, positive, positive_number};
+use ndarray::{Array1, Array2, array};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rand_distr::StandardNormal;
+use tapegrad::nn::{Linear, Module, Mse};
+use tapegrad::optim::Sgd;
+use tapegrad::train::{ByHand, Descent, Examples, Progress, batch_descent};
+use tapegrad::{Param, Tape};
+
+/// Fit y = w·x + b to noisy points by gradient descent, and compare with the closed-form solution.
+#[derive(Parser, Debug)]
+struct Options {
+    /// Number of points
+    #[arg(long, default_value_t = 200, value_parser = positive)]
+    points: usize,
+    /// Number of inputs
+    #[arg(long, default_value_t = 3, value_parser = positive)]
+    inputs: usize,
+    /// Standard deviation of the noise
+    #[arg(long, default_value_t = 0.1, value_parser = positive_number, allow_negative_numbers = true)]
+    noise: f64,
+    /// Passes over the points
+    #[arg(long, default_value_t = 300, value_parser = positive)]
+    passes: usize,
+    /// Size of a step along the gradient of the mean squared error
+    #[arg(long, default_value_t = 0.1, value_parser = positive_number, allow_negative_numbers = true)]
+    epsilon: f64,
+    /// Seed of points and noise
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Draw the loss
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    exit(run(&Options::parse()))
+}
+
+fn run(options: &Options) -> Outcome {
+    lesson::check_output(options.plot.as_ref())?;
+    if options.points <= options.inputs {
+        let (points, inputs) = (options.points, options.inputs);
+        return Err(format!("--points: expected more than the {inputs} inputs, found {points}").into());
+    }
+    let mut rng = StdRng::seed_from_u64(options.seed);
+    let mut normal = || rng.sample::<f64, _>(StandardNormal);
+    let true_w = Array1::from_shape_simple_fn(options.inputs, &mut normal);
+    let true_b = normal();
+    let x = Array2::from_shape_simple_fn((options.points, options.inputs), &mut normal);
+    let y = (x.dot(&true_w) + true_b).mapv(|y| y + options.noise * normal()).insert_axis(ndarray::Axis(1));
+
+    let w = Param::named("w", Array2::zeros((options.inputs, 1)));
+    let b = Param::named("b", array![0.0]);
+    let layer = Linear::from_params(w.clone(), Some(b.clone()));
+    let examples = Examples::new(x.clone(), y.clone())?;
+    let mut sgd = Sgd::new([&w, &b], options.epsilon);
+    let mut learner = ByHand::new(layer, Mse::new());
+    let descent = Descent::new(options.passes).progress(Progress::Bar);
+    let history = batch_descent(&mut learner, &mut sgd, &examples, None, descent)?;
+
+    // Least squares: with a column of ones, [x 1]ᵀ [x 1] v = [x 1]ᵀ y.
+    let mut x1 = Array2::ones((options.points, options.inputs + 1));
+    for (mut row, x) in x1.rows_mut().into_iter().zip(x.rows()) {
+        row.iter_mut().zip(x).for_each(|(to, &from)| *to = from);
+    }
+    let closed = solve(x1.t().dot(&x1), x1.t().dot(&y).remove_axis(ndarray::Axis(1)))?;
+
+    println!("            truth      closed form  descent      difference");
+    let (w, b) = (w.value(), b.value());
+    let mut worst: f64 = 0.0;
+    for k in 0..=options.inputs {
+        let (name, truth, descent) = match k == options.inputs {
+            true => ("b".to_string(), true_b, b[[0]]),
+            false => (format!("w[{k}]"), true_w[k], w[[k, 0]]),
+        };
+        let difference = (descent - closed[k]).abs();
+        worst = worst.max(difference);
+        println!("{name:10}  {truth:<9.6}  {:<11.6}  {descent:<11.6}  {difference:.1e}", closed[k]);
+    }
+    let residuals = x1.dot(&closed).insert_axis(ndarray::Axis(1)) - &y;
+    let least = residuals.mapv(|r| r * r).mean().unwrap_or(f64::NAN);
+    println!("\nmean squared error: {least:.9} by the closed form, {:.9} by descent", history.result().train_loss);
+
+    // The gradient at the solution of least squares is zero: on the tape, for a third opinion.
+    let tape = Tape::new();
+    let at = tape.leaf(&closed.view().insert_axis(ndarray::Axis(1)).to_owned());
+    (tape.constant(&x1).matmul(at) - tape.constant(&y)).square().mean().backward();
+    let largest = at.grad().map_or(f64::NAN, |g| g.iter().fold(0.0, |a: f64, g| a.max(g.abs())));
+    println!("largest gradient at the closed form, by the tape: {largest:.1e}");
+    if worst > 1e-3 {
+        println!("the descent is not there yet: more --passes or a larger --epsilon may help");
+    }
+    if let Some(path) = &options.plot {
+        let losses = history.passes().iter().map(|pass| pass.train_loss);
+        let curves = vec![
+            Curve::by_index("descent", losses, 0, false),
+            Curve::by_index("closed form", vec![least; options.passes], 1, true),
+        ];
+        let title = learner.network().name();
+        lesson::plot::write(path, &[Panel { title, x: "pass", y: "mean squared error", log: true, curves }])?;
+    }
+    Ok(())
+}
+
+/// Solves `a v = y` for a small matrix, by elimination with pivots.
+fn solve(mut a: Array2<f64>, mut y: Array1<f64>) -> Outcome<Array1<f64>> {
+    let n = y.len();
+    for column in 0..n {
+        let pivot =
+            (column..n).max_by(|&i, &j| a[[i, column]].abs().total_cmp(&a[[j, column]].abs())).unwrap_or(column);
+        if a[[pivot, column]] == 0.0 {
+            return Err("the points do not determine a line".into());
+        }
+        for k in 0..n {
+            a.swap([pivot, k], [column, k]);
+        }
+        y.swap(pivot, column);
+        for row in column + 1..n {
+            let factor = a[[row, column]] / a[[column, column]];
+            for k in column..n {
+                a[[row, k]] -= factor * a[[column, k]];
+            }
+            y[row] -= factor * y[column];
+        }
+    }
+    for row in (0..n).rev() {
+        for k in row + 1..n {
+            y[row] -= a[[row, k]] * y[k];
+        }
+        y[row] /= a[[row, row]];
+    }
+    Ok(y)
+}

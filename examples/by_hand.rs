@@ -38,7 +38,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    exit(run(&Options::parse()))
+    exit(run(&lesson::parse()))
 }
 
 fn run(options: &Options) -> Outcome {

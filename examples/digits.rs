@@ -129,7 +129,7 @@ enum Half {
 }
 
 fn main() -> ExitCode {
-    exit(match Arguments::parse().lesson {
+    exit(match lesson::parse::<Arguments>().lesson {
         Lesson::OneLayer { options, path } => run(&options, 1, |task| layers(task, path)),
         Lesson::TwoLayers { options, path } => run(&options, 2, |task| layers(task, path)),
         Lesson::Tape(options) => run(&options, 2, tape),

@@ -46,7 +46,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    exit(run(&Options::parse()))
+    exit(run(&lesson::parse()))
 }
 
 fn run(options: &Options) -> Outcome {
@@ -96,7 +96,7 @@ fn run(options: &Options) -> Outcome {
 
     // The gradient at the solution of least squares is zero: on the tape, for a third opinion.
     let tape = Tape::new();
-    let at = tape.leaf(&closed.view().insert_axis(ndarray::Axis(1)).to_owned());
+    let at = tape.leaf(closed.view().insert_axis(ndarray::Axis(1)).to_owned());
     (tape.constant(&x1).matmul(at) - tape.constant(&y)).square().mean().backward();
     let largest = at.grad().map_or(f64::NAN, |g| g.iter().fold(0.0, |a: f64, g| a.max(g.abs())));
     println!("largest gradient at the closed form, by the tape: {largest:.1e}");

@@ -46,7 +46,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    exit(run(&Options::parse()))
+    exit(run(&lesson::parse()))
 }
 
 fn run(options: &Options) -> Outcome {

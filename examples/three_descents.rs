@@ -58,7 +58,7 @@ enum Half {
 }
 
 fn main() -> ExitCode {
-    exit(run(&Options::parse()))
+    exit(run(&lesson::parse()))
 }
 
 fn run(options: &Options) -> Outcome {

@@ -70,7 +70,7 @@ enum Function {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options: Options = lesson::parse();
     let prepared = lesson::check_output(options.plot.as_ref()).and_then(|()| Ok(load_usps::<f32>(&options.data)?));
     match prepared {
         Ok(data) => lesson::exit(run(&options, &data)),

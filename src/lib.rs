@@ -49,7 +49,8 @@
 //! | [`CustomOp`] | operations of one's own |
 //! | [`nn`] | the hand-derived path: [`Module`](nn::Module), layers, [`Sequential`](nn::Sequential), losses |
 //! | [`optim`] | optimizers, for both paths |
-//! | [`data`] | digits from `.npy` files, batches, accuracy |
+//! | [`train`] | batch, stochastic and mini-batch descent, for both paths |
+//! | [`data`] | digits from files, batches, splits, accuracy, confusion |
 //! | [`shape`] | broadcasting, and the error that says what does not fit |
 //!
 //! # Words
@@ -59,11 +60,51 @@
 //! derivative of the result by the node's value. The rule that turns the cotangent of a result into one of an operand
 //! is a **vjp** (vector-Jacobian product). Contributions to one cotangent **accumulate**.
 //!
+//! # For a course
+//!
+//! Where to find what courses on building a neural network call by other names:
+//!
+//! | there | here |
+//! |---|---|
+//! | `Module.forward`, `updateOutput` | [`Module::forward`](nn::Module::forward) |
+//! | `Module.output`, `gradInput` | [`Module::output`](nn::Module::output), [`Module::grad_input`](nn::Module::grad_input) |
+//! | `backward_update_gradient`, `accGradParameters` | [`Module::backward_update_gradient`](nn::Module::backward_update_gradient), [`Module::acc_grad_parameters`](nn::Module::acc_grad_parameters) with a scale |
+//! | `backward_delta`, `updateGradInput` | [`Module::backward_delta`](nn::Module::backward_delta) |
+//! | `backward` | [`Module::backward`](nn::Module::backward), both in one |
+//! | `update_parameters`, `updateParameters` | [`Module::update_parameters`](nn::Module::update_parameters) |
+//! | `zero_grad`, `zeroGradParameters` | [`Module::zero_grad`](nn::Module::zero_grad) |
+//! | Linear, `x W + b` | [`nn::Linear`]; without a bias [`nn::Linear::without_bias`] |
+//! | Linear with a column of ones (`hstack`) | [`nn::AugmentedLinear`] |
+//! | Tanh, Sigmoid, ReLU, Softmax, LogSoftmax | [`nn::Tanh`], [`nn::Sigmoid`], [`nn::ReLU`], [`nn::Softmax`], [`nn::LogSoftmax`] |
+//! | MSE: mean over samples of the summed squares | [`nn::Mse`] with [`Reduction::BatchMean`] |
+//! | square loss: mean over the outputs | [`nn::Mse`] with [`Reduction::OutputMean`] |
+//! | squared error, gradient `-2 (y - ŷ)` | [`nn::Mse`] with [`Reduction::Sum`] |
+//! | MSE of PyTorch: mean over all elements | [`nn::Mse`], [`Reduction::Mean`] |
+//! | hinge, `max(0, 1 - ŷ y)` | [`nn::Hinge`] |
+//! | perceptron loss, `max(0, -ŷ y)` | [`nn::Perceptron`] |
+//! | cross-entropy `-1/N Σ [y ln(ŷ + 1e-16) + (1 - y) ln(1 - ŷ + 1e-16)]` | [`nn::CrossEntropy`] |
+//! | cross-entropy of labels, `-ln p_y`, gradient `ŷ - y` | [`nn::SoftmaxCrossEntropy`]; summed with [`Reduction::Sum`] |
+//! | Criterion | [`nn::Loss`] |
+//! | n-ary module | [`nn::NaryModule`]: [`nn::Sum`], [`nn::DotProduct`] |
+//! | module z, without input | [`nn::Vector`] |
+//! | graph of modules | [`nn::Graph`] |
+//! | Sequential, `add` | [`nn::Sequential`], [`push`](nn::Sequential::push) |
+//! | MLP(L, H) | [`nn::Sequential::mlp`] |
+//! | batch, stochastic, mini-batch descent | [`train::batch_descent`], [`train::stochastic_descent`], [`train::mini_batch_descent`] |
+//! | `requires_grad`, `.backward()`, `.grad`, `.grad.zero_()` | [`Param`] or [`Tape::leaf`], [`Var::backward`], [`Param::grad`], [`Param::zero_grad`] |
+//! | `torch.optim.SGD`, `step`, `zero_grad` | [`optim::Sgd`], [`step`](optim::Optimizer::step), [`zero_grad`](optim::Optimizer::zero_grad) |
+//! | `class Mlp(nn.Module)` | [`nn::Model`] |
+//! | one-hot, argmax, accuracy, confusion matrix, precision | [`data::one_hot`], [`data::predictions`], [`data::accuracy`], [`data::ConfusionMatrix`] |
+//! | `train_test_split`, shuffle, pixels to 0..1 | [`data::Samples::train_test_split`], [`data::Samples::shuffled`], [`data::Samples::scaled`] |
+//!
+//! Features: `npz` reads and writes `.npz` files, `progress` shows a bar while a descent runs, `rayon` shares large matrix
+//! products among threads.
+//!
 //! # Promises at the edges
 //!
 //! | case | gradient |
 //! |---|---|
-//! | `relu`, `abs`, `sign` at 0 | 0 |
+//! | `relu`, `abs`, `sign` at 0; the hinges at their kink | 0 |
 //! | ties in `max` | shared evenly; `maximum(a, a)`: half each |
 //! | `clamp` at its bounds | 1 (PyTorch 2.15 gives 0) |
 //! | `x^0` at 0 | 0 |

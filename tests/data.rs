@@ -6,7 +6,9 @@ use std::path::Path;
 
 use ndarray::{Array, Array1, Array2, Array3, Dimension, ShapeBuilder, array};
 use ndarray_npy::{WritableElement, write_npy};
-use tapegrad::data::{Batches, Dataset, Samples, load_data};
+use tapegrad::data::{
+    Batches, ConfusionMatrix, Dataset, Npz, Samples, accuracy, load_data, load_usps, predictions, save_npz,
+};
 use tempfile::TempDir;
 
 const DIGITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/digits178");
@@ -235,4 +237,128 @@ fn equal_seeds_give_equal_batches_and_every_epoch_another_order() {
     assert_ne!(first, other);
     assert_ne!(first[0], first[1]);
     assert_eq!(first[0].iter().map(Vec::len).collect::<Vec<_>>(), [32, 32, 32, 4]);
+}
+
+#[test]
+fn arrays_of_an_npz_file_are_read_by_name_and_written_as_a_whole() {
+    let directory = TempDir::new().expect("a directory is made");
+    let path = directory.path().join("a.npz");
+    let (w, b) = (array![[1.5, -2.0], [0.0, 1e300]].into_dyn(), array![3.0].into_dyn());
+    save_npz(&path, &[("w", w.view()), ("b", b.view())]).expect("the file is written");
+    let mut file = Npz::open(&path).expect("the file is read");
+    assert_eq!(file.names(), ["w", "b"]);
+    assert_eq!((file.array::<f64>("w").expect("w"), file.array::<f64>("b").expect("b")), (w.clone(), b));
+    let message = |error: tapegrad::Error| error.to_string().replace(&path.display().to_string(), "a.npz");
+    let missing = file.array::<f64>("v").expect_err("there is no v");
+    assert_eq!(message(missing), "a.npz: expected an array v, found the arrays w, b");
+
+    // Written over as a whole, and nothing is left beside it.
+    save_npz(&path, &[("w", w.t())]).expect("the file is written");
+    assert_eq!(Npz::open(&path).expect("read").array::<f64>("w").expect("w"), w.t());
+    assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 1);
+    let nowhere = directory.path().join("no/where.npz");
+    let error = save_npz(&nowhere, &[("w", w.view())]).expect_err("there is no such directory").to_string();
+    assert!(error.contains("no/where.npz: cannot be written"), "{error}");
+
+    let bytes = fs::read(&path).expect("the file is read");
+    for (content, expected) in [
+        (&b""[..], "expected an .npz file, found an empty file"),
+        (b"plain text", "expected an .npz file, found 10 bytes that are none"),
+        (&bytes[..bytes.len() / 2], "expected an .npz file, found"),
+    ] {
+        fs::write(&path, content).expect("the file is written");
+        let error = Npz::open(&path).map(|_| ()).expect_err("this is not .npz");
+        assert!(message(error).starts_with(&format!("a.npz: {expected}")), "{expected}");
+    }
+    // A byte of the data changed: the checksum tells.
+    let mut damaged = bytes.clone();
+    let place = damaged.len() / 2;
+    damaged[place] ^= 1;
+    fs::write(&path, &damaged).expect("the file is written");
+    let read = Npz::open(&path).and_then(|mut file| file.array::<f64>("w"));
+    assert!(message(read.expect_err("damaged")).contains("a.npz"));
+}
+
+#[test]
+fn usps_text_is_checked_line_by_line() {
+    let directory = TempDir::new().expect("a directory is made");
+    let good = "2 3\n1 0 1 2\n0 0.5 2.0 0\n-1\n";
+    let load = |train: &str| {
+        fs::write(directory.path().join("USPS_train.txt"), train).expect("the file is written");
+        fs::write(directory.path().join("USPS_test.txt"), good).expect("the file is written");
+        load_usps::<f64>(directory.path())
+    };
+    let data = load(good).expect("this loads");
+    assert_eq!(data.train().images(), array![[0.0, 0.5, 1.0], [0.25, 1.0, 0.0]]);
+    assert_eq!((data.train().labels(), data.train().classes()), (&[1, 0][..], 2));
+    assert_eq!(load("2 3\r\n1 0 1 2\r\n0 0.5 2.0 0\r\n-1\r\n\r\n").expect("this loads"), data);
+
+    let text = "USPS_train.txt";
+    for (train, expected) in [
+        ("", "line 1: expected two whole numbers, `classes pixels`, found ``"),
+        ("2\n-1\n", "line 1: expected two whole numbers, `classes pixels`, found `2`"),
+        ("2 0\n-1\n", "line 1: expected two whole numbers, `classes pixels`, found `2 0`"),
+        ("2 3\n2 0 0 0\n-1\n", "line 2: expected a label below 2, found `2`"),
+        ("2 3\nx 0 0 0\n-1\n", "line 2: expected a label below 2, found `x`"),
+        ("2 3\n1 0 0\n-1\n", "line 2: expected a label and 3 values, found 2 values"),
+        ("2 3\n1 0 0 0 0\n-1\n", "line 2: expected a label and 3 values, found 4 values"),
+        ("2 3\n1 0 0 2.5\n-1\n", "line 2: expected values from 0 to 2, found `2.5`"),
+        ("2 3\n1 0 0 NaN\n-1\n", "line 2: expected values from 0 to 2, found `NaN`"),
+        ("2 3\n1 0 0 0\n", "expected a last line `-1`, found the end of the file after 1 digits"),
+        ("2 3\n1 0 0 0\n-1\n1 0 0 0\n", "line 4: expected nothing after the line `-1`, found `1 0 0 0`"),
+        ("2 3\n-1\n", "expected at least one image"),
+        ("2 4\n1 0 0 0 0\n-1\n", "expected images of 4 pixels, as in the training file, found 3 pixels"),
+    ] {
+        let error = load(train).expect_err(expected).to_string();
+        assert!(error.contains(expected) && (error.contains(text) || error.contains("test")), "{error}\n{expected}");
+    }
+    let nothing = TempDir::new().expect("a directory is made");
+    let error = load_usps::<f64>(nothing.path()).expect_err("there is nothing").to_string();
+    assert!(error.ends_with("found neither pair of files"), "{error}");
+}
+
+#[test]
+fn compressed_npz_digits_load() {
+    // Written by `numpy.savez_compressed(file, x=[[0, .5], [1, .25]] as float32, y=[1, 0] as uint8)`.
+    let bytes: &[u8] = include_bytes!("files/compressed.npz");
+    let directory = TempDir::new().expect("a directory is made");
+    for file in ["train.npz", "test.npz"] {
+        fs::write(directory.path().join(file), bytes).expect("the file is written");
+    }
+    let data = load_usps::<f32>(directory.path()).expect("this loads");
+    assert_eq!(data.train().images(), array![[0.0, 0.5], [1.0, 0.25]]);
+    assert_eq!(data.test().labels(), [1, 0]);
+}
+
+#[test]
+fn samples_are_split_and_shuffled_by_seed() {
+    let images = Array2::from_shape_fn((100, 2), |(i, j)| (2 * i + j) as f64);
+    let samples = Samples::new(images, (0..100).map(|i| i % 3).collect(), 3).expect("samples");
+    let (train, test) = samples.train_test_split(0.25, 1).expect("two parts");
+    assert_eq!((train.len(), test.len(), train.classes()), (75, 25, 3));
+    let mut seen: Vec<f64> = train.images().column(0).iter().chain(test.images().column(0)).copied().collect();
+    seen.sort_by(f64::total_cmp);
+    assert_eq!(seen, (0..100).map(|i| f64::from(2 * i)).collect::<Vec<_>>());
+    for (image, &label) in test.images().rows().into_iter().zip(test.labels()) {
+        assert_eq!(image[0] as usize / 2 % 3, label, "a label stays with its image");
+    }
+    assert_eq!(samples.train_test_split(0.25, 1).expect("two parts").1, test);
+    assert_ne!(samples.train_test_split(0.25, 2).expect("two parts").1, test);
+    assert_ne!(samples.shuffled(0), samples);
+    assert_eq!(samples.shuffled(0), samples.shuffled(0));
+    for share in [0.0, 0.001, 1.0, -0.5, f64::NAN, f64::INFINITY] {
+        assert!(samples.train_test_split(share, 0).is_err(), "{share}");
+    }
+}
+
+#[test]
+fn confusion_counts_what_was_taken_for_what() {
+    let scores = array![[2.0, 1.0, 0.0], [0.0, 1.0, 0.5], [0.0, 0.0, f64::NAN], [f64::NAN; 3], [f64::NEG_INFINITY; 3]];
+    let labels = [0, 2, 0, 1, 0];
+    assert_eq!(predictions(&scores), [Some(0), Some(1), Some(0), None, Some(0)]);
+    let matrix = ConfusionMatrix::new(&scores, &labels);
+    assert_eq!(matrix.counts(), array![[3, 0, 0], [0, 0, 0], [0, 1, 0]]);
+    assert_eq!((matrix.accuracy(), accuracy(&scores, &labels)), (0.6, 0.6));
+    assert_eq!((matrix.precision(0), matrix.precision(1), matrix.recall(1)), (1.0, 0.0, 0.0));
+    assert!(matrix.precision(2).is_nan(), "nothing was taken for class 2");
 }

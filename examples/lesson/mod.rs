@@ -9,6 +9,8 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Parser;
+use clap::error::ErrorKind;
 use ndarray::{Array1, Array2, ArrayD};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -17,6 +19,22 @@ use tapegrad::Param;
 use tapegrad::data::{Dataset, Npz, load_data};
 
 pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+/// Parses the arguments. What is wrong with them is said in one line, and ends the program with exit code 2.
+pub fn parse<P: Parser>() -> P {
+    P::try_parse().unwrap_or_else(|error| {
+        if !matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::UnknownArgument)
+            && !matches!(error.kind(), ErrorKind::InvalidSubcommand | ErrorKind::MissingRequiredArgument)
+        {
+            error.exit();
+        }
+        // The message, without the lines about usage that follow it.
+        let text = error.to_string();
+        let message = text.split("\n\n").next().unwrap_or(&text).split_whitespace().collect::<Vec<_>>().join(" ");
+        eprintln!("{message} (--help says more)");
+        std::process::exit(2);
+    })
+}
 
 /// Returns the exit code of a lesson, and says in one line what went wrong.
 pub fn exit(outcome: Outcome) -> ExitCode {
@@ -29,11 +47,11 @@ pub fn exit(outcome: Outcome) -> ExitCode {
     }
 }
 
-/// Parses a whole number of at least 1.
+/// Parses a whole number of at least 1; more than a million is a mistake, and would ask for memory that nobody has.
 pub fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(number) if number > 0 => Ok(number),
-        _ => Err("expected a whole number of at least 1".into()),
+        Ok(number @ 1..=1_000_000) => Ok(number),
+        _ => Err("expected a whole number from 1 to 1,000,000".into()),
     }
 }
 

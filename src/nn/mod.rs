@@ -7,8 +7,9 @@
 //! | here | Lua torch |
 //! |---|---|
 //! | [`Module::forward`] | `updateOutput`, `forward` |
+//! | [`Module::output`], [`Module::grad_input`] | `output`, `gradInput` |
 //! | [`Module::backward_delta`] | `updateGradInput` |
-//! | [`Module::backward_update_gradient`] | `accGradParameters` |
+//! | [`Module::backward_update_gradient`], [`Module::acc_grad_parameters`] | `accGradParameters` |
 //! | [`Module::zero_grad`] | `zeroGradParameters` |
 //! | [`Module::update_parameters`] | `updateParameters` |
 //! | [`Loss`] | `Criterion` |

@@ -101,7 +101,7 @@ impl fmt::Debug for Descent<'_> {
 ///
 /// # Example
 ///
-/// See [the module](self).
+/// See [`train`](crate::train).
 #[doc(alias("batch gradient descent", "full batch"))]
 #[track_caller]
 pub fn batch_descent<T: Scalar>(

@@ -1,0 +1,226 @@
+//! The lessons as a user runs them: wrong inputs give one line and a failing exit code and leave files alone, and lessons
+//! that describe the same network give the same history.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::{env, fs};
+
+use ndarray::{Array2, Ix2};
+use tapegrad::data::{Npz, save_npz};
+
+/// Runs a lesson. `cargo test` builds them before it runs any test.
+fn run(directory: &Path, command: &str) -> Output {
+    let tests = env::current_exe().unwrap();
+    let examples = tests.parent().unwrap().parent().unwrap().join("examples");
+    let mut words = command.split_whitespace();
+    let lesson = examples.join(words.next().unwrap()).with_extension(env::consts::EXE_EXTENSION);
+    assert!(lesson.exists(), "{} is not built: run `cargo build --examples` first", lesson.display());
+    Command::new(lesson).args(words).current_dir(directory).output().unwrap()
+}
+
+fn succeeds(directory: &Path, command: &str) -> String {
+    let output = run(directory, command);
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Asserts that a lesson fails with this exit code, with one line on standard error that contains this.
+fn fails(directory: &Path, command: &str, code: i32, expected: &str) {
+    let output = run(directory, command);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{command}: {message}");
+    assert!(message.starts_with("error: ") && message.contains(expected), "{command}: {message}");
+    assert_eq!(message.lines().count(), 1, "{command}: {message}");
+}
+
+const LESSONS: [&str; 9] = [
+    "digits one-layer",
+    "digits two-layers",
+    "digits tape",
+    "digits optimizer",
+    "digits module",
+    "by_hand",
+    "compare_activations",
+    "three_descents",
+    "show_digits",
+];
+
+#[test]
+fn wrong_arguments_are_refused_in_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    for lesson in LESSONS {
+        fails(
+            directory,
+            &format!("{lesson} --passes 0"),
+            2,
+            "'0' for '--passes <PASSES>': expected a whole number from 1",
+        );
+        fails(directory, &format!("{lesson} --nonsense"), 2, "unexpected argument '--nonsense'");
+        fails(directory, &format!("{lesson} --data nowhere"), 1, "nowhere: expected a directory with x.npy");
+    }
+    for lesson in ["digits two-layers", "digits tape", "by_hand", "compare_activations", "usps", "three_descents"] {
+        fails(directory, &format!("{lesson} --hidden 0"), 2, "'0' for '--hidden <HIDDEN>'");
+    }
+    for lesson in ["digits one-layer", "digits module", "by_hand", "compare_activations", "linear_regression", "usps"] {
+        for epsilon in ["-0.1", "0", "NaN", "inf", "fast"] {
+            let expected = format!("'{epsilon}' for '--epsilon <EPSILON>': expected a positive number");
+            fails(directory, &format!("{lesson} --epsilon {epsilon}"), 2, &expected);
+        }
+    }
+    fails(directory, "linear_regression --points 2", 1, "--points: expected more than the 3 inputs, found 2");
+    fails(directory, "show_digits --digit 627", 1, "--digit: expected a number below 627, found 627");
+    fails(directory, "usps", 2, "data/usps: expected the USPS digits: train.npz and test.npz");
+    fails(directory, "digits one-layer --history no/where.npz", 1, "no/where.npz: expected a directory no to write to");
+    fails(directory, "digits one-layer --plot .", 1, ".: expected the name of a file to write, found a directory");
+    assert_eq!(fs::read_dir(directory).unwrap().count(), 0, "nothing was written");
+}
+
+#[test]
+fn wrong_files_are_refused_and_others_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data/digits178");
+    fs::create_dir(directory.join("text")).unwrap();
+    for file in ["x.npy", "y.npy", "xt.npy", "yt.npy"] {
+        fs::copy(own.join(file), directory.join("text").join(file)).unwrap();
+    }
+    fs::write(directory.join("text/x.npy"), "not numbers\n").unwrap();
+    fs::write(directory.join("kept.npz"), "precious").unwrap();
+    fails(directory, "digits one-layer --data text --history kept.npz", 1, "text/x.npy: expected an .npy file, found");
+
+    fs::write(directory.join("text.npz"), "not numbers\n").unwrap();
+    fails(
+        directory,
+        "digits one-layer --init text.npz --save kept.npz",
+        1,
+        "text.npz: expected an .npz file, found 12 bytes",
+    );
+    fails(directory, "digits one-layer --init none.npz --save kept.npz", 1, "none.npz: cannot be read");
+    let zeros = |rows, columns| Array2::<f64>::zeros((rows, columns)).into_dyn();
+    save_npz(directory.join("short.npz"), &[("W", zeros(783, 3).view()), ("b", zeros(1, 3).view())]).unwrap();
+    let expected = "short.npz, array W: expected shape (784, 3), found [783, 3]";
+    fails(directory, "digits one-layer --init short.npz --save kept.npz", 1, expected);
+    save_npz(directory.join("part.npz"), &[("W", zeros(784, 3).view())]).unwrap();
+    fails(directory, "digits one-layer --init part.npz", 1, "part.npz: expected an array b, found the arrays W");
+    fails(directory, "digits one-layer --epsilon 1e300 --history kept.npz", 1, "at pass 1: stopped");
+    fails(directory, "digits tape --activation relu --epsilon 1e300 --history kept.npz", 1, "at pass 1: stopped");
+    assert_eq!(fs::read_to_string(directory.join("kept.npz")).unwrap(), "precious");
+}
+
+fn history(directory: &Path, command: &str) -> Array2<f64> {
+    succeeds(directory, &format!("{command} --history history.npz"));
+    let history = Npz::open(directory.join("history.npz")).unwrap().array("history").unwrap();
+    history.into_dimensionality::<Ix2>().unwrap()
+}
+
+#[test]
+fn lessons_on_one_network_give_one_history() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    for (reduction, activation, epsilon) in [("sum", "tanh", 1e-4), ("mean", "relu", 0.1), ("mean", "sigmoid", 0.3)] {
+        let common = format!("--hidden 5 --passes 8 --scale-pixels --reduction {reduction} --epsilon {epsilon}");
+        let common = format!("{common} --activation {activation} --seed 3");
+        let first = history(directory, &format!("digits two-layers {common} --path manual --save saved.npz"));
+        assert_eq!(first.dim(), (8, 2));
+        assert!(first[[7, 0]] < first[[0, 0]]);
+        for lesson in ["two-layers --path tape", "tape", "module", "optimizer --momentum 0"] {
+            let other = history(directory, &format!("digits {lesson} {common}"));
+            let worst = (&other / &first - 1.0).iter().fold(0.0, |worst: f64, x| worst.max(x.abs()));
+            assert!(worst < 1e-12, "{lesson}: {worst:e}");
+        }
+        // Training goes on where it was left.
+        let longer = history(directory, &format!("digits two-layers {common}").replace("--passes 8", "--passes 9"));
+        let rest =
+            history(directory, &format!("digits tape {common} --init saved.npz").replace("--passes 8", "--passes 1"));
+        assert!((rest[[0, 0]] / longer[[8, 0]] - 1.0).abs() < 1e-12, "{rest} {longer}");
+    }
+}
+
+#[test]
+fn the_one_layer_lesson_is_gradient_descent_on_the_softmax() {
+    // Against a loop over samples, in no particular shape: p = softmax(x W + b), W -= ε Σ xᵀ (p - y).
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let w = Array2::from_shape_fn((784, 3), |(i, j)| 1e-3 * (((i * 7 + j * 5) % 11) as f64 - 5.0));
+    let b = Array2::from_shape_fn((1, 3), |(_, j)| 1e-3 * j as f64);
+    save_npz(directory.join("init.npz"), &[("W", w.view().into_dyn()), ("b", b.view().into_dyn())]).unwrap();
+    let options = "--init init.npz --passes 3 --epsilon 1e-4 --scale-pixels";
+    let found = history(directory, &format!("digits one-layer {options}"));
+
+    let data = tapegrad::data::load_data::<f64>(concat!(env!("CARGO_MANIFEST_DIR"), "/data/digits178")).unwrap();
+    let (mut w, mut b) = (w, b);
+    for pass in 0..3 {
+        let (mut dw, mut db) = (Array2::<f64>::zeros((784, 3)), [0.0; 3]);
+        for (set, samples) in [data.train(), data.test()].into_iter().enumerate() {
+            let mut loss = 0.0;
+            for (image, &label) in samples.images().rows().into_iter().zip(samples.labels()) {
+                let scores = [0, 1, 2]
+                    .map(|k| b[[0, k]] + image.iter().zip(w.column(k)).map(|(x, w)| x / 255.0 * w).sum::<f64>());
+                let total: f64 = scores.iter().map(|s| s.exp()).sum();
+                loss += total.ln() - scores[label];
+                for k in 0..3 {
+                    let d = scores[k].exp() / total - f64::from(u8::from(k == label));
+                    if set == 0 {
+                        db[k] += d;
+                        dw.column_mut(k).iter_mut().zip(image).for_each(|(dw, x)| *dw += x / 255.0 * d);
+                    }
+                }
+            }
+            let expected = loss / samples.len() as f64;
+            assert!(
+                (found[[pass, set]] / expected - 1.0).abs() < 1e-12,
+                "{pass} {set}: {} {expected}",
+                found[[pass, set]]
+            );
+        }
+        w = w - 1e-4 * dw;
+        (0..3).for_each(|k| b[[0, k]] -= 1e-4 * db[k]);
+    }
+}
+
+#[test]
+fn lessons_print_and_draw_what_they_promise() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let text = succeeds(directory, "digits tape --passes 2 --hidden 4 --json");
+    assert!(text.contains("before the first backward:\n  W1.grad = None"), "{text}");
+    assert!(text.contains("after it:\n  W1.grad = array of shape (784, 4)"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(json["passes"], 2);
+
+    succeeds(directory, "digits two-layers --passes 3 --hidden 4 --plot curves.svg --log");
+    let svg = fs::read_to_string(directory.join("curves.svg")).unwrap();
+    for word in ["train", "test", "pass", "mean cross-entropy"] {
+        assert!(svg.contains(word), "{word}");
+    }
+    succeeds(directory, "compare_activations --passes 3 --hidden 4");
+    succeeds(directory, "three_descents --passes 1 --hidden 4 --path tape");
+    succeeds(directory, "show_digits --passes 1 --count 12");
+    for file in ["compare_activations.svg", "three_descents.svg", "show_digits.svg"] {
+        assert!(fs::read_to_string(directory.join(file)).unwrap().starts_with("<svg"), "{file}");
+    }
+    assert!(succeeds(directory, "by_hand --passes 5").contains("the same bits"));
+    assert!(succeeds(directory, "linear_regression").contains("closed form"));
+}
+
+#[test]
+fn usps_reads_both_forms() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let digit =
+        |label: usize| format!("{label} {}", (0..16).map(|k| if k == label { "2 " } else { "0 " }).collect::<String>());
+    let lines = |count: usize| (0..count).map(|k| digit(k % 10) + "\n").collect::<String>();
+    fs::write(directory.join("train.txt"), format!("10 16\n{}-1\n", lines(300))).unwrap();
+    fs::write(directory.join("test.txt"), format!("10 16\n{}-1\n", lines(50))).unwrap();
+    let text = succeeds(directory, "usps --data . --passes 20 --json");
+    let json: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(json["test_accuracy"], 1.0, "{text}");
+
+    let x = Array2::from_shape_fn((30, 16), |(i, j)| f64::from(u8::from(i % 10 == j)));
+    let y = ndarray::Array1::from_shape_fn(30, |i| (i % 10) as f64);
+    for file in ["train.npz", "test.npz"] {
+        save_npz(directory.join(file), &[("x", x.view().into_dyn()), ("y", y.view().into_dyn())]).unwrap();
+    }
+    assert!(succeeds(directory, "usps --data . --passes 1").starts_with("30 training and 30 test digits"));
+}

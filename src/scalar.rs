@@ -8,7 +8,7 @@ use ndarray::{LinalgScalar, ScalarOperand};
 
 use crate::input::Input;
 use crate::kernel::matmul::MatmulScalar;
-use crate::op::{Algebra, Kernels};
+use crate::op::{Algebra, Functions, Kernels};
 
 mod sealed {
     pub trait Sealed {}
@@ -34,6 +34,7 @@ mod sealed {
 pub trait Scalar:
     sealed::Sealed
     + Algebra<Self>
+    + Functions
     + MatmulScalar
     + Kernels
     + Input<Self>

@@ -1001,6 +1001,24 @@ impl<T: Scalar> Algebra<T> for Var<'_, T> {
     fn ln(self) -> Self {
         Var::ln(self)
     }
+    fn ln_1p(self) -> Self {
+        Var::ln_1p(self)
+    }
+    fn sin(self) -> Self {
+        Var::sin(self)
+    }
+    fn cos(self) -> Self {
+        Var::cos(self)
+    }
+    fn sinh(self) -> Self {
+        Var::sinh(self)
+    }
+    fn cosh(self) -> Self {
+        Var::cosh(self)
+    }
+    fn erfc(self) -> Self {
+        Var::erfc(self)
+    }
     fn sqrt(self) -> Self {
         Var::sqrt(self)
     }
@@ -1019,6 +1037,12 @@ impl<T: Scalar> Algebra<T> for Var<'_, T> {
     fn powf(self, exponent: T) -> Self {
         Var::powf(self, exponent)
     }
+    fn pow(self, exponent: Self) -> Self {
+        Var::pow(self, exponent)
+    }
+    fn hypot(self, other: Self) -> Self {
+        Var::hypot(self, other)
+    }
     fn maximum(self, other: Self) -> Self {
         Var::maximum(self, other)
     }
@@ -1036,6 +1060,15 @@ impl<T: Scalar> Algebra<T> for Var<'_, T> {
     }
     fn equal(self, other: Self) -> Self {
         Var::equal(self, other)
+    }
+    fn leaky_slope(self, slope: T) -> Self {
+        Var::leaky_slope(self, slope)
+    }
+    fn elu_slope(self, alpha: T) -> Self {
+        Var::elu_slope(self, alpha)
+    }
+    fn div_or_zero(self, divisor: Self) -> Self {
+        Var::div_or_zero(self, divisor)
     }
     fn zeros_like(self) -> Self {
         self.tape.zeros(self.shape())

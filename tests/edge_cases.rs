@@ -1,6 +1,7 @@
 //! The promises at the edges, one test for each.
 
-use ndarray::{ArrayD, array};
+use ndarray::{ArrayD, ArrayViewD, array};
+use tapegrad::op::Unary;
 use tapegrad::{Tape, Var};
 
 const NAN: f64 = f64::NAN;
@@ -13,6 +14,10 @@ fn at(x: &[f64], f: impl for<'t> Fn(Var<'t, f64>) -> Var<'t, f64>) -> (Vec<f64>,
     let y = f(x);
     y.sum().backward();
     (y.value().iter().copied().collect(), x.grad().expect("reached").iter().copied().collect())
+}
+
+fn numbers(array: ArrayViewD<'_, f64>) -> Vec<f64> {
+    array.iter().copied().collect()
 }
 
 /// Equal, with NaN equal to NaN.
@@ -141,4 +146,150 @@ fn sums_of_nothing_are_0_and_of_much_are_accurate() {
     for sum in tenths.sum_axes([0], tapegrad::KeepDims::No).value() {
         assert!((sum - 100_000.0).abs() < 1.0, "{sum}");
     }
+}
+
+#[test]
+fn a_power_with_a_recorded_exponent_is_selected_where_the_formula_is_0_times_infinity() {
+    let tape = Tape::new();
+    let a = tape.leaf(array![0.0, 0.0, 0.0, 2.0, -2.0, 0.0]);
+    let b = tape.leaf(array![0.0, 1.0, 2.0, 0.0, 3.0, -1.0]);
+    let y = a.pow(b);
+    y.sum().backward();
+    assert_same!(numbers(y.value()), [1.0, 0.0, 0.0, 1.0, -8.0, INF]);
+    assert_same!(numbers(a.grad().unwrap()), [0.0, 1.0, 0.0, 0.0, 12.0, -INF]);
+    assert_same!(numbers(b.grad().unwrap()), [0.0, 0.0, 0.0, 2.0_f64.ln(), NAN, -INF]);
+    // ∂²/∂a∂b a^b = a^(b-1) (1 + b ln a): 1/a at b = 0, where the first derivative by a is 0.
+    let (a, b) = (tape.leaf(2.0), tape.leaf(0.0));
+    assert_eq!(a.pow(b).grad_wrt(a).grad_wrt(b).item(), 0.5);
+    let (a, b) = (tape.leaf(0.0), tape.constant(2.0));
+    assert_eq!(a.pow(b).grad_wrt(a).grad_wrt(a).item(), 2.0);
+}
+
+#[test]
+fn minimum_of_equal_operands_gives_half_to_each_and_keeps_nan() {
+    let tape = Tape::new();
+    let (a, b) = (tape.leaf(array![1.0, 5.0, NAN]), tape.leaf(array![1.0, 4.0, 1.0]));
+    let y = a.minimum(b);
+    y.sum().backward();
+    assert_same!(numbers(y.value()), [1.0, 4.0, NAN]);
+    assert_same!(numbers(a.grad().unwrap()), [0.5, 0.0, 1.0]);
+    assert_same!(numbers(b.grad().unwrap()), [0.5, 1.0, 1.0]);
+}
+
+#[test]
+fn hypot_is_smooth_but_at_the_origin_and_neither_overflows_nor_vanishes() {
+    let tape = Tape::new();
+    let (a, b) = (tape.leaf(array![0.0, 3e200, 3e-200, INF, NAN]), tape.leaf(array![0.0, 4e200, 4e-200, NAN, 1.0]));
+    let y = a.hypot(b);
+    y.sum().backward();
+    let relative = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-15;
+    assert!(relative(y.value()[[1]], 5e200) && relative(y.value()[[2]], 5e-200));
+    assert_same!([y.value()[[0]], y.value()[[3]], y.value()[[4]]], [0.0, INF, NAN]);
+    let (ga, gb) = (a.grad().unwrap(), b.grad().unwrap());
+    assert_eq!((ga[[0]], gb[[0]]), (0.0, 0.0));
+    assert!(relative(ga[[1]], 0.6) && relative(gb[[1]], 0.8) && relative(ga[[2]], 0.6) && relative(gb[[2]], 0.8));
+    let (a, b) = (tape.leaf(0.0), tape.leaf(0.0));
+    assert_eq!(a.hypot(b).grad_wrt(a).grad_wrt(a).item(), 0.0);
+}
+
+#[test]
+fn atan2_knows_all_quadrants_and_the_axes() {
+    let tape = Tape::new();
+    let a = tape.leaf(array![0.0, 0.0, -0.0, 1e-300, 1.0]);
+    let b = tape.leaf(array![1.0, -1.0, -1.0, 1e-300, INF]);
+    let y = a.atan2(b);
+    y.sum().backward();
+    let pi = std::f64::consts::PI;
+    assert_same!(numbers(y.value()), [0.0, pi, -pi, pi / 4.0, 0.0]);
+    assert_eq!((a.grad().unwrap()[[0]], a.grad().unwrap()[[1]]), (1.0, -1.0));
+    assert!((a.grad().unwrap()[[3]] / 5e299 - 1.0).abs() < 1e-15); // 1 / 2e-300
+    let (a, b) = (tape.leaf(0.0), tape.leaf(0.0));
+    a.atan2(b).backward();
+    assert!(a.grad().unwrap().sum().is_nan() && b.grad().unwrap().sum().is_nan());
+}
+
+#[test]
+fn sine_and_its_kin_take_arguments_of_any_size() {
+    let mut x: Vec<f64> = (0..1000).map(|i| f64::from(i) * 0.37).collect();
+    let near: Vec<f64> = x.clone();
+    for (i, large) in [(300, 1e300), (301, -3e7), (302, 1e22)] {
+        x[i] = large;
+    }
+    for (f, df, exact) in [
+        (Unary::Sin, 1.0, f64::sin as fn(f64) -> f64),
+        (Unary::Cos, -1.0, f64::cos as fn(f64) -> f64),
+        (Unary::Tan, 0.0, f64::tan as fn(f64) -> f64),
+    ] {
+        let (y, g) = at(&x, |x| x.unary(f));
+        for (i, &x) in x.iter().enumerate() {
+            assert!((y[i] - exact(x)).abs() < 1e-15 * (1.0 + exact(x).abs()), "{f:?} of {x}: {}", y[i]);
+            let slope = match f {
+                Unary::Sin => x.cos() * df,
+                Unary::Cos => x.sin() * df,
+                _ => 1.0 + x.tan() * x.tan(),
+            };
+            assert!((g[i] - slope).abs() < 3e-15 * (1.0 + slope.abs()), "slope of {f:?} at {x}: {}", g[i]);
+        }
+        // Whether a neighbour is large must not show.
+        let (near_y, near_g) = at(&near, |x| x.unary(f));
+        for i in (0..1000).filter(|i| !(300..303).contains(i)) {
+            assert_eq!((y[i].to_bits(), g[i].to_bits()), (near_y[i].to_bits(), near_g[i].to_bits()));
+        }
+    }
+    assert_same!(at(&[INF, NAN], |x| x.sin()).0, [NAN, NAN]);
+    assert_same!(at(&[INF, NAN], |x| x.cos()).1, [NAN, NAN]);
+}
+
+#[test]
+fn leaky_relu_and_elu_have_their_left_derivative_at_0() {
+    assert_same!(at(&[-1.0, 0.0, 2.0], |x| x.leaky_relu(0.25)).1, [0.25, 0.25, 1.0]);
+    assert_same!(at(&[0.0, 2.0, -INF, INF, 1000.0], |x| x.elu(0.5)).0, [0.0, 2.0, -0.5, INF, 1000.0]);
+    assert_same!(at(&[0.0, 2.0, -INF, INF, 1000.0], |x| x.elu(0.5)).1, [0.5, 1.0, 0.0, 1.0, 1.0]);
+    let tape = Tape::new();
+    let x = tape.leaf(array![-(2.0_f64.ln()), 0.0, 1000.0]);
+    let second = x.elu(2.0).sum().grad_wrt(x).sum().grad_wrt(x);
+    assert_same!(numbers(second.value()), [1.0, 0.0, 0.0]); // alpha e^x, 0 at the kink and beyond
+}
+
+#[test]
+fn far_arguments_neither_overflow_nor_lose_what_is_small() {
+    let (ln2, tiny) = (2.0_f64.ln(), (-700.0_f64).exp());
+    assert_same!(at(&[0.0, 1e4, -1e4, INF, -INF], |x| x.softplus()).0, [ln2, 1e4, 0.0, INF, 0.0]);
+    assert_same!(at(&[0.0, 1e4, -1e4, INF, -INF], |x| x.softplus()).1, [0.5, 1.0, 0.0, 1.0, 0.0]);
+    assert_same!(at(&[0.0, 1e4, -1e4, INF, -INF], |x| x.log_sigmoid()).0, [-ln2, 0.0, -1e4, 0.0, -INF]);
+    assert_same!(at(&[0.0, 1e4, -1e4, INF, -INF], |x| x.log_sigmoid()).1, [0.5, 0.0, 1.0, 0.0, 1.0]);
+    for (found, expected) in [
+        (at(&[-700.0], |x| x.softplus()).0[0], tiny),
+        (at(&[700.0], |x| x.log_sigmoid()).0[0], -tiny),
+        (at(&[10.0], |x| x.erfc()).0[0], 2.088_487_583_762_545e-45),
+        (at(&[1e-20], |x| x.ln_1p()).0[0], 1e-20),
+        (at(&[1e-20], |x| x.exp_m1()).0[0], 1e-20),
+        (at(&[-10.0], |x| x.gelu()).0[0], -7.619_853_024_160_527e-23),
+    ] {
+        assert!((found / expected - 1.0).abs() < 1e-13, "{found}, expected {expected}");
+    }
+    for f in [Unary::Gelu, Unary::GeluTanh, Unary::Silu] {
+        assert_same!(at(&[1e3, -1e3, 0.0], |x| x.unary(f)).0, [1e3, 0.0, 0.0]);
+        assert_same!(at(&[1e3, -1e3, 0.0], |x| x.unary(f)).1, [1.0, 0.0, 0.5]);
+    }
+}
+
+#[test]
+fn inverse_functions_are_those_of_ieee_at_the_ends_of_their_domain() {
+    let half = std::f64::consts::FRAC_PI_2;
+    assert_same!(at(&[1.0, -1.0, 1.5], |x| x.asin()).0, [half, -half, NAN]);
+    assert_same!(at(&[1.0, -1.0, 1.5], |x| x.asin()).1, [INF, INF, NAN]);
+    assert_same!(at(&[1.0, -1.0, 1.5], |x| x.acos()).1, [-INF, -INF, NAN]);
+    assert_same!(at(&[INF, -INF], |x| x.atan()).0, [half, -half]);
+    assert_same!(at(&[INF, -INF], |x| x.atan()).1, [0.0, 0.0]);
+    assert_same!(at(&[1.0, 0.5], |x| x.acosh()).0, [0.0, NAN]);
+    assert_same!(at(&[1.0, 0.5], |x| x.acosh()).1, [INF, NAN]);
+    assert_same!(at(&[1.0, -1.0], |x| x.atanh()).0, [INF, -INF]);
+    assert_same!(at(&[1.0, -1.0], |x| x.atanh()).1, [INF, INF]);
+    assert_same!(at(&[0.0, -1.0], |x| x.log2()).0, [-INF, NAN]);
+    assert_same!(at(&[-1.0, -2.0], |x| x.ln_1p()).0, [-INF, NAN]);
+    assert_same!(at(&[0.0, 4.0], |x| x.rsqrt()).0, [INF, 0.5]);
+    assert_same!(at(&[0.0, 4.0], |x| x.rsqrt()).1, [-INF, -0.0625]);
+    assert_same!(at(&[0.0, -0.0], |x| x.recip()).0, [INF, -INF]);
+    assert_same!(at(&[0.0, 2.0], |x| x.recip()).1, [-INF, -0.25]);
 }

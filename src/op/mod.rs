@@ -13,7 +13,7 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
-pub use algebra::Algebra;
+pub use algebra::{Algebra, Functions};
 pub use run::Kernels;
 pub(crate) use run::Lists;
 pub(crate) use shape_rule::matmul_shape;

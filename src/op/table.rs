@@ -15,6 +15,13 @@ use crate::scalar::Scalar;
 use crate::shape::{AxisSet, KeepDims};
 use crate::var::Var;
 
+/// `1/√(2π)`: the normal density at 0.
+const NORMAL_DENSITY: f64 = 0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
+/// `√(2/π)`, twice: the slope of the argument of [`Unary::GeluTanh`]'s logistic function at 0.
+const GELU_SLOPE: f64 = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::SQRT_2;
+/// The coefficient of `x³` there (Hendrycks and Gimpel 2016).
+const GELU_CUBE: f64 = 0.044_715;
+
 /// What the derivative of a row reads: what has to be kept, and in which form it has to be at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
@@ -39,12 +46,20 @@ impl Reads {
     }
 }
 
+/// Returns whether a row's loop for arguments that are `near` holds for all of these: one without a call in it, which
+/// vectorizes. Each element gets the same bits from either loop.
+fn all_near<T: Scalar>(x: &[T]) -> bool {
+    // No early exit: a plain fold vectorizes.
+    x.iter().fold(true, |all, &x| all & x.holds_near())
+}
+
 // Not every expression of a row mentions every parameter, hence the `allow`s.
 macro_rules! unary {
     ($(
         $(#[$doc:meta])*
         $vis:vis $Variant:ident $({ $($p:ident = $sample:literal),+ })? as $method:ident
             : |$x:ident| $f:expr; |$g:pat_param, $dx_x:pat_param, $dx_y:pat_param| $dx:expr;
+            $(near |$near_x:ident| $near_f:expr; |$near_g:pat_param, $near_dx_x:pat_param, $near_dx_y:pat_param| $near_dx:expr;)?
             reads $reads:ident, on $low:literal to $high:literal
     )*) => {
         /// An elementwise function of one operand: a row of the table.
@@ -88,7 +103,14 @@ macro_rules! unary {
             #[allow(unused_variables)]
             pub(crate) fn forward(self, x: &[T], y: &mut [T]) {
                 match self {
-                    $( Self::$Variant $({ $($p),+ })? => elementwise::map(y, x, #[inline(always)] move |$x: T| -> T { $f }), )*
+                    $(
+                        $( Self::$Variant if all_near(x) => {
+                            elementwise::map(y, x, #[inline(always)] move |$near_x: T| -> T { $near_f })
+                        } )?
+                        Self::$Variant $({ $($p),+ })? => {
+                            elementwise::map(y, x, #[inline(always)] move |$x: T| -> T { $f })
+                        }
+                    )*
                 }
             }
 
@@ -96,8 +118,14 @@ macro_rules! unary {
             #[allow(unused_variables)]
             pub(crate) fn pull(self, g: &mut [T], x: &[T], y: &[T]) {
                 match self {
-                    $( Self::$Variant $({ $($p),+ })? =>
-                        elementwise::pull(g, x, y, #[inline(always)] move |$g: T, $dx_x: T, $dx_y: T| -> T { $dx }), )*
+                    $(
+                        $( Self::$Variant if all_near(x) => elementwise::pull(
+                            g, x, y,
+                            #[inline(always)] move |$near_g: T, $near_dx_x: T, $near_dx_y: T| -> T { $near_dx }), )?
+                        Self::$Variant $({ $($p),+ })? => {
+                            elementwise::pull(g, x, y, #[inline(always)] move |$g: T, $dx_x: T, $dx_y: T| -> T { $dx })
+                        }
+                    )*
                 }
             }
 
@@ -382,6 +410,564 @@ unary! {
         |x| { let x = if x < low { low } else { x }; if x > high { high } else { x } };
         |g, x, _| g.gate(x.within(low, high)); reads Operands, on -0.9 to 0.9
 
+    /// Returns the reciprocal `1 / x`; infinite at 0, as in IEEE.
+    ///
+    /// # Derivative
+    ///
+    /// `-y²`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(4.0);
+    /// let y = x.recip();
+    /// y.backward();
+    /// assert_eq!((y.item(), x.grad().unwrap().sum()), (0.25, -0.0625));
+    /// ```
+    #[doc(alias = "reciprocal")]
+    pub Recip as recip: |x| T::ONE / x; |g, _, y| -(g * y * y); reads Result, on 0.5 to 2.0
+
+    /// Returns the reciprocal of the square root, `1 / √x`; infinite at 0 and NaN below, as in IEEE.
+    ///
+    /// # Derivative
+    ///
+    /// `-y³ / 2`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(4.0);
+    /// let y = x.rsqrt();
+    /// y.backward();
+    /// assert_eq!((y.item(), x.grad().unwrap().sum()), (0.5, -0.0625));
+    /// ```
+    pub Rsqrt as rsqrt: |x| T::ONE / x.sqrt();
+        |g, _, y| -(g * (y * y * y) * T::from_f64(0.5));
+        reads Result, on 0.5 to 2.0
+
+    /// Returns the logarithm to base 2; minus infinity at 0 and NaN below, as in IEEE.
+    ///
+    /// # Derivative
+    ///
+    /// `1 / (x ln 2)`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(8.0);
+    /// let y = x.log2();
+    /// y.backward();
+    /// assert_eq!(y.item(), 3.0);
+    /// assert_eq!(x.grad().unwrap().sum(), 1.0 / (8.0 * 2.0_f64.ln()));
+    /// ```
+    pub Log2 as log2: |x| x.log2();
+        |g, x, _| g / (x * T::from_f64(std::f64::consts::LN_2));
+        reads Operands, on 0.5 to 2.0
+
+    /// Returns the logarithm to base 10; minus infinity at 0 and NaN below, as in IEEE.
+    ///
+    /// # Derivative
+    ///
+    /// `1 / (x ln 10)`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(1000.0);
+    /// let y = x.log10();
+    /// y.backward();
+    /// assert_eq!(y.item(), 3.0);
+    /// assert_eq!(x.grad().unwrap().sum(), 1.0 / (1000.0 * 10.0_f64.ln()));
+    /// ```
+    pub Log10 as log10: |x| x.log10();
+        |g, x, _| g / (x * T::from_f64(std::f64::consts::LN_10));
+        reads Operands, on 0.5 to 2.0
+
+    /// Returns `ln(1 + x)`, accurate near 0 too; minus infinity at -1 and NaN below, as in IEEE.
+    ///
+    /// # Derivative
+    ///
+    /// `1 / (1 + x)`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(1e-20);
+    /// let y = x.ln_1p();
+    /// y.backward();
+    /// assert_eq!((y.item(), x.grad().unwrap().sum()), (1e-20, 1.0)); // ln of 1 + 1e-20 would be 0
+    /// ```
+    #[doc(alias = "log1p")]
+    pub Ln1p as ln_1p: |x| x.ln_1p(); |g, x, _| g / (x + T::ONE); reads Operands, on -0.5 to 2.0
+
+    /// Returns `e^x - 1`, accurate near 0 too.
+    ///
+    /// # Derivative
+    ///
+    /// `y + 1`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(1e-20);
+    /// let y = x.exp_m1();
+    /// y.backward();
+    /// assert_eq!((y.item(), x.grad().unwrap().sum()), (1e-20, 1.0));
+    /// ```
+    #[doc(alias = "expm1")]
+    pub ExpM1 as exp_m1: |x| x.exp_m1(); |g, _, y| g * (y + T::ONE); reads Result, on -2.0 to 2.0
+
+    /// Returns the sine.
+    ///
+    /// # Derivative
+    ///
+    /// `cos x`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(0.0);
+    /// let y = x.sin();
+    /// y.backward();
+    /// assert_eq!((y.item(), x.grad().unwrap().sum()), (0.0, 1.0));
+    /// ```
+    pub Sin as sin: |x| x.sin(); |g, x, _| g * x.cos();
+        near |x| x.sin_near(); |g, x, _| g * x.cos_near();
+        reads Operands, on -2.0 to 2.0
+
+    /// Returns the cosine.
+    ///
+    /// # Derivative
+    ///
+    /// `-sin x`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(0.0);
+    /// let y = x.cos();
+    /// y.backward();
+    /// assert_eq!((y.item(), x.grad().unwrap().sum()), (1.0, 0.0));
+    /// ```
+    pub Cos as cos: |x| x.cos(); |g, x, _| -(g * x.sin());
+        near |x| x.cos_near(); |g, x, _| -(g * x.sin_near());
+        reads Operands, on -2.0 to 2.0
+
+    /// Returns the tangent.
+    ///
+    /// # Derivative
+    ///
+    /// `1 + y²`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(0.0);
+    /// let y = x.tan();
+    /// y.backward();
+    /// assert_eq!((y.item(), x.grad().unwrap().sum()), (0.0, 1.0));
+    /// ```
+    pub Tan as tan: |x| x.tan(); |g, _, y| g * (y * y + T::ONE);
+        near |x| x.tan_near(); |g, _, y| g * (y * y + T::ONE);
+        reads Result, on -1.0 to 1.0
+
+    /// Returns the inverse sine, between -π/2 and π/2; NaN outside -1 to 1.
+    ///
+    /// # Derivative
+    ///
+    /// `1 / √(1 - x²)`: infinite at -1 and 1.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::<f64>::new();
+    /// let x = tape.leaf(0.6);
+    /// let y = x.asin();
+    /// y.backward();
+    /// assert!((y.item().sin() - 0.6).abs() < 1e-15);
+    /// assert!((x.grad().unwrap().sum() - 1.25).abs() < 1e-15); // 1 / 0.8
+    /// ```
+    #[doc(alias = "arcsin")]
+    pub Asin as asin: |x| x.asin(); |g, x, _| g / (x.one_minus() * (x + T::ONE)).sqrt(); reads Operands, on -0.8 to 0.8
+
+    /// Returns the inverse cosine, between 0 and π; NaN outside -1 to 1.
+    ///
+    /// # Derivative
+    ///
+    /// `-1 / √(1 - x²)`: infinite at -1 and 1.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::<f64>::new();
+    /// let x = tape.leaf(0.6);
+    /// let y = x.acos();
+    /// y.backward();
+    /// assert!((y.item().cos() - 0.6).abs() < 1e-15);
+    /// assert!((x.grad().unwrap().sum() + 1.25).abs() < 1e-15); // -1 / 0.8
+    /// ```
+    #[doc(alias = "arccos")]
+    pub Acos as acos: |x| x.acos();
+        |g, x, _| -(g / (x.one_minus() * (x + T::ONE)).sqrt());
+        reads Operands, on -0.8 to 0.8
+
+    /// Returns the inverse tangent, between -π/2 and π/2.
+    ///
+    /// # Derivative
+    ///
+    /// `1 / (1 + x²)`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(1.0);
+    /// let y = x.atan();
+    /// y.backward();
+    /// assert_eq!((y.item(), x.grad().unwrap().sum()), (std::f64::consts::FRAC_PI_4, 0.5));
+    /// ```
+    #[doc(alias = "arctan")]
+    pub Atan as atan: |x| x.atan(); |g, x, _| g / (x * x + T::ONE); reads Operands, on -2.0 to 2.0
+
+    /// Returns the hyperbolic sine.
+    ///
+    /// # Derivative
+    ///
+    /// `cosh x`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(0.0);
+    /// let y = x.sinh();
+    /// y.backward();
+    /// assert_eq!((y.item(), x.grad().unwrap().sum()), (0.0, 1.0));
+    /// ```
+    pub Sinh as sinh: |x| x.sinh(); |g, x, _| g * x.cosh(); reads Operands, on -2.0 to 2.0
+
+    /// Returns the hyperbolic cosine.
+    ///
+    /// # Derivative
+    ///
+    /// `sinh x`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(0.0);
+    /// let y = x.cosh();
+    /// y.backward();
+    /// assert_eq!((y.item(), x.grad().unwrap().sum()), (1.0, 0.0));
+    /// ```
+    pub Cosh as cosh: |x| x.cosh(); |g, x, _| g * x.sinh(); reads Operands, on -2.0 to 2.0
+
+    /// Returns the inverse hyperbolic sine.
+    ///
+    /// # Derivative
+    ///
+    /// `1 / √(x² + 1)`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::<f64>::new();
+    /// let x = tape.leaf(0.75);
+    /// let y = x.asinh();
+    /// y.backward();
+    /// assert!((y.item() - 2.0_f64.ln()).abs() < 1e-15); // ln(x + √(x² + 1))
+    /// assert_eq!(x.grad().unwrap().sum(), 0.8); // 1 / 1.25
+    /// ```
+    #[doc(alias = "arcsinh")]
+    pub Asinh as asinh: |x| x.asinh(); |g, x, _| g / (x * x + T::ONE).sqrt(); reads Operands, on -2.0 to 2.0
+
+    /// Returns the inverse hyperbolic cosine; NaN below 1.
+    ///
+    /// # Derivative
+    ///
+    /// `1 / √(x² - 1)`: infinite at 1.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::<f64>::new();
+    /// let x = tape.leaf(1.25);
+    /// let y = x.acosh();
+    /// y.backward();
+    /// assert!((y.item() - 2.0_f64.ln()).abs() < 1e-15); // ln(x + √(x² - 1))
+    /// assert!((x.grad().unwrap().sum() - 4.0 / 3.0).abs() < 1e-15); // 1 / 0.75
+    /// ```
+    #[doc(alias = "arccosh")]
+    pub Acosh as acosh: |x| x.acosh(); |g, x, _| g / ((x - T::ONE) * (x + T::ONE)).sqrt(); reads Operands, on 1.2 to 3.0
+
+    /// Returns the inverse hyperbolic tangent; infinite at -1 and 1, NaN outside.
+    ///
+    /// # Derivative
+    ///
+    /// `1 / (1 - x²)`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::<f64>::new();
+    /// let x = tape.leaf(0.6);
+    /// let y = x.atanh();
+    /// y.backward();
+    /// assert!((y.item() - 2.0_f64.ln()).abs() < 1e-15); // ½ ln(1.6 / 0.4)
+    /// assert!((x.grad().unwrap().sum() - 1.0 / 0.64).abs() < 1e-15);
+    /// ```
+    #[doc(alias = "arctanh")]
+    pub Atanh as atanh: |x| x.atanh(); |g, x, _| g / (x.one_minus() * (x + T::ONE)); reads Operands, on -0.8 to 0.8
+
+    /// Returns the error function, `2/√π ∫ e^(-t²) dt` from 0 to `x`.
+    ///
+    /// # Derivative
+    ///
+    /// `2/√π e^(-x²)`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(0.0);
+    /// let y = x.erf();
+    /// y.backward();
+    /// assert_eq!(y.item(), 0.0);
+    /// assert_eq!(x.grad().unwrap().sum(), std::f64::consts::FRAC_2_SQRT_PI);
+    /// ```
+    pub Erf as erf: |x| x.erf();
+        |g, x, _| g * ((-(x * x)).exp() * T::from_f64(std::f64::consts::FRAC_2_SQRT_PI));
+        reads Operands, on -2.0 to 2.0
+
+    /// Returns the complementary error function `1 - erf x`, accurate where that is small too.
+    ///
+    /// # Derivative
+    ///
+    /// `-2/√π e^(-x²)`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(0.0);
+    /// let y = x.erfc();
+    /// y.backward();
+    /// assert_eq!(y.item(), 1.0);
+    /// assert_eq!(x.grad().unwrap().sum(), -std::f64::consts::FRAC_2_SQRT_PI);
+    /// assert!(tape.leaf(10.0).erfc().item() > 2e-45);
+    /// ```
+    pub Erfc as erfc: |x| x.erfc();
+        |g, x, _| g * ((-(x * x)).exp() * T::from_f64(-std::f64::consts::FRAC_2_SQRT_PI));
+        reads Operands, on -2.0 to 2.0
+
+    /// Returns the logarithm of the logistic function, `-ln(1 + e^-x)`, which neither overflows nor loses small results.
+    ///
+    /// # Derivative
+    ///
+    /// `1 / (1 + e^x)`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![0.0, -1000.0]);
+    /// let y = x.log_sigmoid();
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![-(2.0_f64.ln()), -1000.0].into_dyn());
+    /// assert_eq!(x.grad().unwrap(), array![0.5, 1.0].into_dyn());
+    /// ```
+    #[doc(alias = "logsigmoid")]
+    pub LogSigmoid as log_sigmoid: |x| { let low = if x < T::ZERO { x } else { T::ZERO }; low - (-x.abs()).exp().ln_1p() };
+        |g, x, _| g * (-x).sigmoid();
+        reads Operands, on -2.0 to 2.0
+
+    /// Returns `ln(1 + e^x)`, a smooth rectifier, which neither overflows nor loses small results.
+    ///
+    /// # Derivative
+    ///
+    /// `1 / (1 + e^-x)`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![0.0, 1000.0]);
+    /// let y = x.softplus();
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![2.0_f64.ln(), 1000.0].into_dyn());
+    /// assert_eq!(x.grad().unwrap(), array![0.5, 1.0].into_dyn());
+    /// ```
+    pub Softplus as softplus: |x| { let high = if x > T::ZERO { x } else { T::ZERO }; high + (-x.abs()).exp().ln_1p() };
+        |g, x, _| g * x.sigmoid();
+        reads Operands, on -2.0 to 2.0
+
+    /// Returns `x` where it is positive, else `slope * x`.
+    ///
+    /// # Derivative
+    ///
+    /// 1 for `x > 0`, else `slope`, at 0 too.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![-2.0, 0.0, 3.0]);
+    /// let y = x.leaky_relu(0.5);
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![-1.0, 0.0, 3.0].into_dyn());
+    /// assert_eq!(x.grad().unwrap(), array![0.5, 0.5, 1.0].into_dyn());
+    /// ```
+    pub LeakyRelu { slope = 0.3 } as leaky_relu: |x| if x > T::ZERO { x } else { x * slope };
+        |g, x, _| g * x.leaky_slope(slope);
+        reads Operands, on 0.1 to 2.0
+
+    /// Returns 1 where `x > 0`, else `slope`: piecewise constant, no cotangent passes.
+    ///
+    /// # Derivative
+    ///
+    /// 0
+    pub(crate) LeakySlope { slope = 0.3 } as leaky_slope: |x| x.leaky_slope(slope);
+        |g, _, _| g.zeros_like();
+        reads Flat, on 0.1 to 2.0
+
+    /// Returns `x` where it is positive, else `alpha (e^x - 1)`.
+    ///
+    /// # Derivative
+    ///
+    /// 1 for `x > 0`, else `alpha e^x`, at 0 too.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![-(2.0_f64.ln()), 3.0]);
+    /// let y = x.elu(2.0);
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![-1.0, 3.0].into_dyn()); // 2 (½ - 1)
+    /// assert_eq!(x.grad().unwrap(), array![1.0, 1.0].into_dyn()); // 2 · ½
+    /// ```
+    pub Elu { alpha = 0.5 } as elu: |x| { let low = x.exp_m1() * alpha; if x > T::ZERO { x } else { low } };
+        |g, x, _| g * x.elu_slope(alpha);
+        reads Operands, on -2.0 to -0.1
+
+    /// Returns 1 where `x > 0`, else `alpha e^x`.
+    ///
+    /// # Derivative
+    ///
+    /// 0 for `x >= 0`, else `y`. The cotangent is selected.
+    pub(crate) EluSlope { alpha = 0.5 } as elu_slope: |x| x.elu_slope(alpha);
+        |g, x, y| (g * y).gate(-x);
+        reads All, on -2.0 to -0.1
+
+    /// Returns `x / (1 + e^-x)`, the sigmoid linear unit.
+    ///
+    /// # Derivative
+    ///
+    /// `s (1 + x (1 - s))` with the logistic function `s` of `x`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(0.0);
+    /// let y = x.silu();
+    /// y.backward();
+    /// assert_eq!((y.item(), x.grad().unwrap().sum()), (0.0, 0.5));
+    /// ```
+    #[doc(alias = "swish")]
+    pub Silu as silu: |x| x * x.sigmoid();
+        |g, x, _| { let s = x.sigmoid(); g * (s * (x * s.one_minus() + T::ONE)) };
+        reads Operands, on -2.0 to 2.0
+
+    /// Returns `x Φ(x)`, the Gaussian error linear unit, with the normal distribution function `Φ`; see
+    /// [`gelu_tanh`](Var::gelu_tanh) for the approximation.
+    ///
+    /// # Derivative
+    ///
+    /// `Φ(x) + x φ(x)` with the normal density `φ`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(0.0);
+    /// let y = x.gelu();
+    /// y.backward();
+    /// assert_eq!((y.item(), x.grad().unwrap().sum()), (0.0, 0.5));
+    /// ```
+    pub Gelu as gelu: |x| x * ((x * T::from_f64(-std::f64::consts::FRAC_1_SQRT_2)).erfc() * T::from_f64(0.5));
+        |g, x, _| {
+            let distribution = (x * T::from_f64(-std::f64::consts::FRAC_1_SQRT_2)).erfc() * T::from_f64(0.5);
+            let density = (x * x * T::from_f64(-0.5)).exp() * T::from_f64(NORMAL_DENSITY);
+            g * (distribution + x * density)
+        };
+        reads Operands, on -2.0 to 2.0
+
+    /// Returns `x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))`, the approximation of [`gelu`](Var::gelu) that many trained
+    /// networks use.
+    ///
+    /// # Derivative
+    ///
+    /// `s (1 + x (1 - s) u')` with the logistic function `s` of `u = 2 √(2/π) (x + 0.044715 x³)`, since `(1 + tanh(u/2)) / 2 = s`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(0.0);
+    /// let y = x.gelu_tanh();
+    /// y.backward();
+    /// assert_eq!((y.item(), x.grad().unwrap().sum()), (0.0, 0.5));
+    /// ```
+    pub GeluTanh as gelu_tanh: |x| x * ((x * x * T::from_f64(GELU_CUBE) + T::ONE) * x * T::from_f64(GELU_SLOPE)).sigmoid();
+        |g, x, _| {
+            let square = x * x;
+            let s = ((square * T::from_f64(GELU_CUBE) + T::ONE) * x * T::from_f64(GELU_SLOPE)).sigmoid();
+            let slope = (square * T::from_f64(3.0 * GELU_CUBE) + T::ONE) * T::from_f64(GELU_SLOPE);
+            g * (s * (x * (s.one_minus() * slope) + T::ONE))
+        };
+        reads Operands, on -2.0 to 2.0
+
     /// Returns 1 where `low <= x <= high`, else 0: a mask, through which no cotangent passes.
     pub(crate) Within { low = -1.0, high = 1.0 } as within:
         |x| x.within(low, high); |g, _, _| g.zeros_like(); reads Flat, on -0.9 to 0.9
@@ -511,6 +1097,121 @@ binary! {
     pub Maximum as maximum: |a, b| a.maximum(b);
         |g, a, b, _| { let share = a.share(b); g.gate(share) * share };
         |g, a, b, _| { let share = b.share(a); g.gate(share) * share }; reads Operands Operands
+
+    /// Returns the power `a^b` of two elements, with NumPy's broadcasting; [`powf`](Var::powf) has a number as exponent.
+    ///
+    /// As in IEEE, `a^0` is 1 for every `a`, and a negative `a` has powers at whole exponents only, NaN at others.
+    ///
+    /// # Derivative
+    ///
+    /// `b a^(b-1)` by `a`, and 0 for `0^0`; `y ln a` by `b`, and 0 for `a = 0` and `b >= 0`.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not broadcast.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let (a, b) = (tape.leaf(2.0), tape.leaf(3.0));
+    /// let y = a.pow(b);
+    /// y.backward();
+    /// assert_eq!(y.item(), 8.0);
+    /// assert_eq!(a.grad().unwrap().sum(), 12.0); // 3 · 2²
+    /// assert_eq!(b.grad().unwrap().sum(), 8.0 * 2.0_f64.ln());
+    /// ```
+    #[doc(alias = "power")]
+    pub Pow as pow: |a, b| a.pow(b);
+        // Selected at the single points where the formula is 0 · ∞, and not along `b = 0`, where the derivative of this
+        // one by `b` is not 0.
+        |g, a, b, _| (g * (a.pow(b - T::ONE) * b)).gate(a.abs() + b.abs());
+        |g, a, b, y| (g * (y * a.ln())).gate(a.abs() + (-b).gate(-b)); reads Operands All
+
+    /// Returns the smaller of two elements, with NumPy's broadcasting; NaN if either is NaN.
+    ///
+    /// # Derivative
+    ///
+    /// `g` for the smaller, 0 for the larger, half each at a tie; `g` for both if one is NaN. The cotangent is
+    /// selected, not multiplied.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not broadcast.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let a = tape.leaf(array![1.0, 5.0, 2.0]);
+    /// let b = tape.leaf(array![3.0, 4.0, 2.0]);
+    /// let y = a.minimum(b);
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![1.0, 4.0, 2.0].into_dyn());
+    /// assert_eq!(a.grad().unwrap(), array![1.0, 0.0, 0.5].into_dyn());
+    /// ```
+    pub Minimum as minimum: |a, b| -(-a).maximum(-b);
+        |g, a, b, _| { let share = b.share(a); g.gate(share) * share };
+        |g, a, b, _| { let share = a.share(b); g.gate(share) * share }; reads Operands Operands
+
+    /// Returns the angle of the point `(b, a)` with the first axis, between -π and π: `atan(a / b)` in the right
+    /// quadrant, with NumPy's broadcasting.
+    ///
+    /// # Derivative
+    ///
+    /// `b / (a² + b²)` by `a`, `-a / (a² + b²)` by `b`; NaN at the origin, where there is no angle.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not broadcast.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::<f64>::new();
+    /// let (a, b) = (tape.leaf(1.0), tape.leaf(-1.0));
+    /// let y = a.atan2(b);
+    /// y.backward();
+    /// assert_eq!(y.item(), 0.75 * std::f64::consts::PI);
+    /// assert!((a.grad().unwrap().sum() + 0.5).abs() < 1e-15);
+    /// assert!((b.grad().unwrap().sum() + 0.5).abs() < 1e-15);
+    /// ```
+    #[doc(alias = "arctan2")]
+    pub Atan2 as atan2: |a, b| a.atan2(b);
+        |g, a, b, _| { let r = a.hypot(b); g * (b / r / r) };
+        |g, a, b, _| { let r = a.hypot(b); -(g * (a / r / r)) }; reads Operands Operands
+
+    /// Returns the length `√(a² + b²)`, with NumPy's broadcasting; no square overflows on the way.
+    ///
+    /// # Derivative
+    ///
+    /// `a / y` and `b / y`, and 0 at the origin.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not broadcast.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let (a, b) = (tape.leaf(3.0), tape.leaf(4.0));
+    /// let y = a.hypot(b);
+    /// y.backward();
+    /// assert_eq!(y.item(), 5.0);
+    /// assert_eq!((a.grad().unwrap().sum(), b.grad().unwrap().sum()), (0.6, 0.8));
+    /// ```
+    pub Hypot as hypot: |a, b| a.hypot(b);
+        |g, a, _, y| g * a.div_or_zero(y); |g, _, b, y| g * b.div_or_zero(y); reads All All
+
+    /// Returns `a / b`, and 0 where `b` is 0, in every derivative too: a direction, and none where there is no length.
+    pub(crate) DivOrZero as div_or_zero: |a, b| a.div_or_zero(b);
+        |g, _, b, _| g.div_or_zero(b); |g, _, b, y| -(g * y).div_or_zero(b); reads Operands All
 
     /// Returns 0 where `mask <= 0`, else `a`. Selects and never multiplies; no cotangent passes to the mask.
     pub(crate) Gate as gate: |a, mask| a.gate(mask);

@@ -61,6 +61,8 @@ pub trait Scalar:
     const ONE: Self;
     /// The distance from 1 to the next larger number.
     const EPSILON: Self;
+    /// Infinity: the minimum over nothing.
+    const INFINITY: Self;
     /// Minus infinity: the maximum over nothing.
     const NEG_INFINITY: Self;
     /// The type's name as files and command lines spell it: `"f32"` or `"f64"`.
@@ -85,6 +87,7 @@ macro_rules! scalar {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const EPSILON: Self = $T::EPSILON;
+            const INFINITY: Self = $T::INFINITY;
             const NEG_INFINITY: Self = $T::NEG_INFINITY;
             const DTYPE: &'static str = stringify!($T);
 

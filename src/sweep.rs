@@ -141,12 +141,8 @@ fn accumulate<T: Scalar>(
     if let Operands::One([x]) = &x
         && let Some((layout, offset)) = op.view(x.view().shape, x.view().strides, target)
     {
-        let (strides, data) = (layout.strides(), &x.view().data[offset..]);
-        let seen = match &strides {
-            Some(strides) => View { data, shape: target, strides: Some(strides) },
-            None => View::contiguous(data, target),
-        };
-        return add_view(tape, seen, target, slot);
+        let strides = layout.strides();
+        return add_view(tape, seen(x.view(), offset, strides.as_ref(), target), target, slot);
     }
     let views = x.views();
     if let Some(sum) = slot
@@ -157,6 +153,15 @@ fn accumulate<T: Scalar>(
     let mut buffer = tape.pool.lend(elements(target));
     op.run(&views, target, &mut buffer, tape, &tape.pool);
     add_buffer(slot, buffer);
+}
+
+/// Returns an array's memory, from a position on, in another shape and with other strides, if not row-major.
+fn seen<'a, T: Scalar>(x: View<'a, T>, offset: usize, strides: Option<&'a Shape>, shape: &'a [usize]) -> View<'a, T> {
+    let data = &x.data[offset..];
+    match strides {
+        Some(strides) => View { data, shape, strides: Some(strides) },
+        None => View::contiguous(data, shape),
+    }
 }
 
 /// Adds a contribution to a cotangent. Here, and nowhere in a rule, is broadcasting undone.
@@ -299,7 +304,15 @@ impl<'a, T: Scalar> Interpreter<T> for AtArrays<'a, T> {
         let shape = shape_of(&op, &operands);
         let views: SmallVec<[View<'_, T>; 2]> = operands.iter().map(Tensor::view).collect();
         let mut buffer = self.tape.pool.lend(shape.elements());
-        op.run(&views, &shape, &mut buffer, self.tape, &self.tape.pool);
+        if let [x] = *views
+            && let Some((layout, offset)) = op.view(x.shape, x.strides, &shape)
+        {
+            // Memory seen in another way, which a buffer of the rule's own cannot share.
+            let strides = layout.strides();
+            view::copy(seen(x, offset, strides.as_ref(), &shape), &shape, &mut buffer);
+        } else {
+            op.run(&views, &shape, &mut buffer, self.tape, &self.tape.pool);
+        }
         drop(views);
         Tensor::Own { buffer, shape }
     }

@@ -293,3 +293,137 @@ fn inverse_functions_are_those_of_ieee_at_the_ends_of_their_domain() {
     assert_same!(at(&[0.0, -0.0], |x| x.recip()).0, [INF, -INF]);
     assert_same!(at(&[0.0, 2.0], |x| x.recip()).1, [-INF, -0.25]);
 }
+
+#[test]
+fn a_product_is_exact_beside_zeros_at_any_order() {
+    assert_same!(at(&[0.0, 2.0, 3.0], |x| x.prod()).1, [6.0, 0.0, 0.0]);
+    assert_same!(at(&[0.0, 2.0, 0.0, 5.0], |x| x.prod()).1, [0.0, 0.0, 0.0, 0.0]);
+    assert_same!(at(&[0.0, INF, 3.0], |x| x.prod()).1, [INF, 0.0, NAN]); // 3 ∞, 0 · 3, 0 · ∞
+    assert_same!(at(&[7.0], |x| x.prod()).1, [1.0]);
+    assert_same!(at(&[], |x| x.prod()).0, [1.0]);
+    assert_same!(at(&[], |x| x.prod()).1, []);
+    // ∂²/∂xᵢ∂xⱼ is the product of the others, ∂³ that of what is left.
+    let tape = Tape::new();
+    let x = tape.leaf(array![0.0, 0.0, 3.0, 5.0]);
+    let first = x.prod().grad_wrt(x);
+    let second = first.slice(0, 0..1).sum().grad_wrt(x);
+    assert_same!(numbers(first.value()), [0.0, 0.0, 0.0, 0.0]);
+    assert_same!(numbers(second.value()), [0.0, 15.0, 0.0, 0.0]);
+    let third = second.slice(0, 1..2).sum().grad_wrt(x);
+    assert_same!(numbers(third.value()), [0.0, 0.0, 5.0, 3.0]);
+    // Every length: each odd level has an element that waits.
+    for n in 1..20_usize {
+        let x: Vec<f64> = (0..n).map(|i| if i == n / 2 { 0.0 } else { 1.0 + i as f64 }).collect();
+        let others = |i| x.iter().enumerate().filter(|&(j, _)| j != i).map(|(_, x)| x).product::<f64>();
+        let (value, grad) = at(&x, |x| x.prod());
+        assert_eq!(value, [0.0]);
+        assert!(grad.iter().enumerate().all(|(i, &g)| (g - others(i)).abs() <= 1e-14 * others(i)), "{n}: {grad:?}");
+    }
+}
+
+#[test]
+fn a_norm_has_derivative_0_at_0_and_neither_overflows_nor_vanishes() {
+    assert_same!(at(&[0.0, 0.0], |x| x.norm()).0, [0.0]);
+    assert_same!(at(&[0.0, 0.0], |x| x.norm()).1, [0.0, 0.0]);
+    assert_same!(at(&[], |x| x.norm()).0, [0.0]);
+    assert_same!(at(&[3.0, NAN], |x| x.norm()).0, [NAN]);
+    assert_same!(at(&[3.0, -INF], |x| x.norm()).0, [INF]);
+    for scale in [1e-300, 1e-20, 1.0, 1e200] {
+        let (y, g) = at(&[3.0 * scale, -4.0 * scale], |x| x.norm());
+        assert!((y[0] / (5.0 * scale) - 1.0).abs() < 1e-15, "{scale}: {y:?}");
+        assert!((g[0] - 0.6).abs() < 1e-15 && (g[1] + 0.8).abs() < 1e-15, "{scale}: {g:?}");
+    }
+    let tape = Tape::<f32>::new();
+    let rows = tape.leaf(array![[3e-20_f32, 4e-20], [0.0, 0.0], [3.0, 4.0], [3e30, 4e30]]);
+    let norms = rows.norm_axes([1], tapegrad::KeepDims::No);
+    for (y, expected) in norms.value().iter().zip([5e-20_f32, 0.0, 5.0, 5e30]) {
+        assert!((y - expected).abs() <= 1e-6 * expected, "{y}, expected {expected}");
+    }
+    // A penalty on the gradient of a norm, at 0 too: no order is NaN.
+    let tape = Tape::new();
+    let x = tape.leaf(array![0.0, 0.0]);
+    assert_same!(numbers(x.norm().grad_wrt(x).square().sum().grad_wrt(x).value()), [0.0, 0.0]);
+}
+
+#[test]
+fn logsumexp_takes_infinities() {
+    assert_same!(at(&[-INF, 0.0, -INF], |x| x.logsumexp()).0, [0.0]);
+    assert_same!(at(&[-INF, 0.0, -INF], |x| x.logsumexp()).1, [0.0, 1.0, 0.0]);
+    assert_same!(at(&[-INF, -INF], |x| x.logsumexp()).0, [-INF]);
+    assert_same!(at(&[-INF, -INF], |x| x.logsumexp()).1, [0.0, 0.0]);
+    assert_same!(at(&[INF, 0.0, INF], |x| x.logsumexp()).0, [INF]);
+    assert_same!(at(&[INF, 0.0, INF], |x| x.logsumexp()).1, [0.5, 0.0, 0.5]);
+    assert_same!(at(&[], |x| x.logsumexp()).0, [-INF]);
+    assert_same!(at(&[0.0, NAN], |x| x.logsumexp()).0, [NAN]);
+    // At 1e10 the result is rounded to 2e-6: weights taken from it would be off by as much.
+    let (y, g) = at(&[1e10, 1e10, 0.0], |x| x.logsumexp());
+    assert_eq!((y[0], g), (1e10 + 2.0_f64.ln(), vec![0.5, 0.5, 0.0]));
+    let tape = Tape::new();
+    let x = tape.leaf(array![-INF, 0.0, 0.0]);
+    let second = x.logsumexp().grad_wrt(x).slice(0, 1..2).sum().grad_wrt(x);
+    assert_same!(numbers(second.value()), [0.0, 0.25, -0.25]);
+}
+
+#[test]
+fn ties_in_min_share_evenly_and_nan_stays() {
+    assert_same!(at(&[3.0, 1.0, 1.0], |x| x.min()).1, [0.0, 0.5, 0.5]);
+    assert_same!(at(&[3.0, NAN, 1.0], |x| x.min()).0, [NAN]);
+    assert_same!(at(&[INF, INF], |x| x.min()).0, [INF]);
+}
+
+#[test]
+fn variance_of_equal_elements_and_without_degrees_of_freedom() {
+    assert_same!(at(&[2.0, 2.0], |x| x.var(1)).1, [0.0, 0.0]);
+    assert_same!(at(&[2.0, 2.0], |x| x.std(1)).0, [0.0]);
+    assert_same!(at(&[2.0, 2.0], |x| x.std(1)).1, [0.0, 0.0]);
+    assert_same!(at(&[2.0], |x| x.var(1)).0, [NAN]); // 0 / 0, as in NumPy
+    assert_same!(at(&[2.0], |x| x.std(1)).0, [NAN]);
+    assert_same!(at(&[1e200, -1e200], |x| x.std(0)).0, [1e200]);
+    // Far from 0: the mean is subtracted before anything is squared.
+    assert_same!(at(&[1e9, 1e9 + 1.0, 1e9 + 2.0], |x| x.var(1)).0, [1.0]);
+}
+
+#[test]
+fn reductions_take_scalars_empty_axes_and_axes_of_1() {
+    use tapegrad::KeepDims::{No, Yes};
+    let tape = Tape::new();
+    let x = tape.leaf(3.0);
+    for y in [x.min(), x.prod(), x.norm(), x.logsumexp(), x.prod_axes([], No), x.min_axes([], Yes)] {
+        tape.zero_grad();
+        y.backward();
+        assert_eq!((y.item(), x.grad().unwrap().sum()), (3.0, 1.0));
+    }
+    let empty = tape.leaf(ndarray::Array2::<f64>::zeros((0, 3)));
+    let over_nothing = [empty.prod_axes([0], No), empty.norm_axes([0], No), empty.logsumexp_axes([0], No)];
+    for (y, expected) in over_nothing.into_iter().zip([1.0, 0.0, -INF]) {
+        assert_same!(numbers(y.value()), [expected; 3]);
+        y.sum().backward();
+    }
+    for y in [empty.prod_axes([1], Yes), empty.min_axes([1], Yes), empty.std_axes([1], 0, Yes), empty.cumsum(1)] {
+        assert_eq!(y.shape()[0], 0);
+        y.sum().backward();
+    }
+    assert_eq!(empty.cumsum(0).shape().to_string(), "(0, 3)");
+    let one = tape.leaf(array![[2.0], [3.0]]);
+    let y = one.prod_axes([1], No)
+        * one.norm_axes([-1], No)
+        * one.logsumexp_axes([1], No)
+        * one.cumsum(1).sum_axes([1], No);
+    assert_same!(numbers(y.value()), [16.0, 81.0]);
+}
+
+#[test]
+#[should_panic(expected = "min: (0,): the minimum over no elements does not exist")]
+fn the_minimum_of_nothing_panics() {
+    let tape = Tape::new();
+    let _ = tape.leaf(ndarray::Array1::<f64>::zeros(0)).min();
+}
+
+#[test]
+fn running_sums_run_along_any_axis() {
+    let tape = Tape::new();
+    let x = tape.leaf(array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+    assert_eq!(x.cumsum(0).value(), array![[1.0, 2.0, 3.0], [5.0, 7.0, 9.0]].into_dyn());
+    assert_eq!(x.cumsum(-1).value(), array![[1.0, 3.0, 6.0], [4.0, 9.0, 15.0]].into_dyn());
+    assert_eq!(x.transpose().cumsum(0).value(), array![[1.0, 4.0], [3.0, 9.0], [6.0, 15.0]].into_dyn());
+}

@@ -9,5 +9,6 @@ pub(crate) mod math;
 pub mod matmul;
 pub(crate) mod matrix;
 pub(crate) mod reduce;
+pub(crate) mod scan;
 pub(crate) mod softmax;
 pub(crate) mod view;

@@ -41,6 +41,26 @@ impl<T: Scalar> Combine<T> for Max {
     }
 }
 
+#[derive(Clone, Copy)]
+struct Min;
+impl<T: Scalar> Combine<T> for Min {
+    const NEUTRAL: T = T::INFINITY;
+    #[inline(always)]
+    fn combine(a: T, b: T) -> T {
+        -maximum(-a, -b)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Prod;
+impl<T: Scalar> Combine<T> for Prod {
+    const NEUTRAL: T = T::ONE;
+    #[inline(always)]
+    fn combine(a: T, b: T) -> T {
+        a * b
+    }
+}
+
 /// Returns the larger number, NaN if either is NaN.
 #[inline(always)]
 pub(crate) fn maximum<T: Scalar>(a: T, b: T) -> T {
@@ -81,6 +101,16 @@ pub(crate) fn sum<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut 
 /// Takes the maximum of the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
 pub(crate) fn max<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
     Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Max });
+}
+
+/// Takes the minimum of the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
+pub(crate) fn min<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
+    Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Min });
+}
+
+/// Multiplies the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
+pub(crate) fn prod<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
+    Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Prod });
 }
 
 struct Reduction<'a, T, C> {

@@ -70,6 +70,8 @@ pub trait Algebra<T>:
     fn leaky_slope(self, slope: T) -> Self;
     /// 1 where `x > 0`, else `alpha e^x`.
     fn elu_slope(self, alpha: T) -> Self;
+    /// `e^(a - b)`, 1 where both are infinity, 0 where `a` is minus infinity.
+    fn exp_difference(self, other: Self) -> Self;
     /// `a / b`, and 0 where `b` is 0: a direction, and none where there is no length.
     fn div_or_zero(self, divisor: Self) -> Self;
     /// 0, whatever the operand.
@@ -201,6 +203,12 @@ macro_rules! algebra {
             fn elu_slope(self, alpha: $T) -> Self {
                 let slope = alpha * math::$exp(self);
                 if self > 0.0 { 1.0 } else { slope }
+            }
+            #[inline(always)]
+            fn exp_difference(self, other: Self) -> Self {
+                let e = math::$exp(self - other);
+                let e = if self == other { 1.0 } else { e };
+                if self == $T::NEG_INFINITY { 0.0 } else { e }
             }
             #[inline(always)]
             fn div_or_zero(self, divisor: Self) -> Self {

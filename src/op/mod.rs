@@ -46,6 +46,22 @@ impl Transposed {
     }
 }
 
+/// The end of an axis from which a running sum starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    First,
+    Last,
+}
+
+impl End {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::First => Self::Last,
+            Self::Last => Self::First,
+        }
+    }
+}
+
 /// An order of axes: axis `i` of the result is axis `self[i]` of the operand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Permutation(SmallVec<[u8; 8]>);
@@ -138,6 +154,16 @@ ops! {
     Sum { axes: AxisSet, keep: KeepDims } = "sum";
     /// The maximum over a set of axes.
     Max { axes: AxisSet, keep: KeepDims } = "max";
+    /// The minimum over a set of axes.
+    Min { axes: AxisSet, keep: KeepDims } = "min";
+    /// The product over a set of axes.
+    Prod { axes: AxisSet, keep: KeepDims } = "prod";
+    /// The square root of the sum of squares over a set of axes.
+    Norm { axes: AxisSet, keep: KeepDims } = "norm";
+    /// `ln Σ e^x` over a set of axes.
+    LogSumExp { axes: AxisSet, keep: KeepDims } = "logsumexp";
+    /// The sums of all elements up to each, along an axis.
+    CumSum { axis: usize, from: End } = "cumsum";
     /// `e^x / Σ e^x` along an axis.
     Softmax { axis: usize } = "softmax";
     /// `x - ln Σ e^x` along an axis.
@@ -206,7 +232,14 @@ impl<T: Scalar> fmt::Display for Op<T> {
                 (Transposed::No, Transposed::Yes) => f.write_str("[right transposed]"),
                 (Transposed::Yes, Transposed::Yes) => f.write_str("[both transposed]"),
             },
-            Self::Sum { axes, keep } | Self::Max { axes, keep } => write!(f, "[axes {axes:?}{}]", keep_text(keep)),
+            Self::CumSum { axis, from: End::First } => write!(f, "[axis {axis}]"),
+            Self::CumSum { axis, from: End::Last } => write!(f, "[axis {axis}, from the end]"),
+            Self::Sum { axes, keep }
+            | Self::Max { axes, keep }
+            | Self::Min { axes, keep }
+            | Self::Prod { axes, keep }
+            | Self::Norm { axes, keep }
+            | Self::LogSumExp { axes, keep } => write!(f, "[axes {axes:?}{}]", keep_text(keep)),
             Self::Softmax { axis } | Self::LogSoftmax { axis } | Self::Concat { axis } => write!(f, "[axis {axis}]"),
             Self::Reshape(shape) | Self::BroadcastTo(shape) | Self::SumTo(shape) => write!(f, "[{shape}]"),
             Self::Permute(permutation) => write!(f, "{:?}", permutation.0),

@@ -1,13 +1,13 @@
 //! How an operation runs on arrays: the arm that hands each to its kernel.
 
-use super::{Binary, IndexList, Op, Transposed, Unary};
+use super::{Binary, End, IndexList, Op, Transposed, Unary};
 use crate::kernel::index::{self, Around};
 use crate::kernel::matmul::{Matrix, Store, matmul};
 use crate::kernel::view::{self, View};
-use crate::kernel::{reduce, softmax};
+use crate::kernel::{reduce, scan, softmax};
 use crate::memory::{Lent, Pool};
 use crate::scalar::Scalar;
-use crate::shape::AxisSet;
+use crate::shape::{AxisSet, KeepDims, Shape};
 
 /// Where the index lists of operations are found.
 pub(crate) trait Lists {
@@ -33,6 +33,10 @@ pub trait Kernels: Sized {
     fn sum_over(x: &[Self], shape: &[usize], axes: AxisSet, out: &mut [Self]);
     /// The maximum over axes.
     fn max_over(x: &[Self], shape: &[usize], axes: AxisSet, out: &mut [Self]);
+    /// The minimum over axes.
+    fn min_over(x: &[Self], shape: &[usize], axes: AxisSet, out: &mut [Self]);
+    /// The product over axes.
+    fn prod_over(x: &[Self], shape: &[usize], axes: AxisSet, out: &mut [Self]);
     /// Softmax along an axis.
     fn softmax(x: &[Self], shape: &[usize], axis: usize, y: &mut [Self]);
     /// The logarithm of softmax along an axis.
@@ -64,6 +68,14 @@ macro_rules! kernels {
 
             fn max_over(x: &[$T], shape: &[usize], axes: AxisSet, out: &mut [$T]) {
                 reduce::max(x, shape, axes, out);
+            }
+
+            fn min_over(x: &[$T], shape: &[usize], axes: AxisSet, out: &mut [$T]) {
+                reduce::min(x, shape, axes, out);
+            }
+
+            fn prod_over(x: &[$T], shape: &[usize], axes: AxisSet, out: &mut [$T]) {
+                reduce::prod(x, shape, axes, out);
             }
 
             fn softmax(x: &[$T], shape: &[usize], axis: usize, y: &mut [$T]) {
@@ -98,6 +110,16 @@ impl<T: Scalar> Op<T> {
                 T::sum_over(&row_major(x, pool), x.shape, AxisSet::stretched(target, x.shape), out);
             }
             (Self::Max { axes, .. }, &[x]) => T::max_over(&row_major(x, pool), x.shape, *axes, out),
+            (Self::Min { axes, .. }, &[x]) => T::min_over(&row_major(x, pool), x.shape, *axes, out),
+            (Self::Prod { axes, .. }, &[x]) => T::prod_over(&row_major(x, pool), x.shape, *axes, out),
+            (Self::Norm { axes, .. }, &[x]) => norm(&row_major(x, pool), x.shape, *axes, out, pool),
+            (Self::LogSumExp { axes, .. }, &[x]) => logsumexp(&row_major(x, pool), x.shape, *axes, out, pool),
+            (Self::CumSum { axis, from: End::First }, &[x]) => {
+                scan::cumsum(&row_major(x, pool), Around::new(x.shape, *axis), out);
+            }
+            (Self::CumSum { axis, from: End::Last }, &[x]) => {
+                scan::cumsum_from_last(&row_major(x, pool), Around::new(x.shape, *axis), out);
+            }
             (Self::Softmax { axis }, &[x]) => T::softmax(&row_major(x, pool), x.shape, *axis, out),
             (Self::LogSoftmax { axis }, &[x]) => T::log_softmax(&row_major(x, pool), x.shape, *axis, out),
             (Self::Reshape(_), &[x]) => view::copy(x, x.shape, out),
@@ -156,6 +178,50 @@ impl<T: Scalar> Op<T> {
         let (_, n, b) = matrix(b, right);
         matmul(m, n, k, a, b, out, store);
     }
+}
+
+/// Below this length the squares of a vector's elements may have lost digits, in either number type.
+const SHORT_NORM: f64 = 1e-15;
+
+/// The square root of the sum of squares over `axes`. Where that overflows, or the squares lose their digits, the
+/// elements are divided by the largest first.
+fn norm<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T], pool: &Pool<T>) {
+    let (mut each, mut sum) = (pool.lend(x.len()), pool.lend(out.len()));
+    T::unary(Unary::Square, x, &mut each);
+    T::sum_over(&each, shape, axes, &mut sum);
+    T::unary(Unary::Sqrt, &sum, out);
+    let extreme = |y: T| y < T::from_f64(SHORT_NORM) || y == T::INFINITY;
+    if !out.iter().any(|&y| extreme(y)) {
+        return;
+    }
+    let (mut largest, mut scaled) = (pool.lend(out.len()), pool.lend(out.len()));
+    T::unary(Unary::Abs, x, &mut each);
+    T::max_over(&each, shape, axes, &mut largest);
+    let mut ratio = pool.lend(x.len());
+    let kept = Shape::from(shape).reduced(axes, KeepDims::Yes);
+    let largest_view = View::contiguous(&largest, &kept);
+    T::binary(Binary::DivOrZero, View::contiguous(&each, shape), largest_view, shape, &mut ratio);
+    T::unary(Unary::Square, &ratio, &mut each);
+    T::sum_over(&each, shape, axes, &mut sum);
+    T::unary(Unary::Sqrt, &sum, &mut scaled);
+    for ((y, &scaled), &largest) in out.iter_mut().zip(&*scaled).zip(&*largest) {
+        // An infinite element makes the length infinite; its ratio to itself is no number. Nothing has no largest.
+        if extreme(*y) && largest.is_finite() {
+            *y = scaled * largest;
+        }
+    }
+}
+
+/// `m + ln Σ e^(x - m)` over `axes` with the maximum `m`; minus infinity of no elements.
+fn logsumexp<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T], pool: &Pool<T>) {
+    let (mut each, mut max, mut sum) = (pool.lend(x.len()), pool.lend(out.len()), pool.lend(out.len()));
+    T::max_over(x, shape, axes, &mut max);
+    let kept = Shape::from(shape).reduced(axes, KeepDims::Yes);
+    // The difference of equal infinities is none: it gives 1 at infinity, and 0, what e^x is there, at minus infinity.
+    T::binary(Binary::ExpDifference, View::contiguous(x, shape), View::contiguous(&max, &kept), shape, &mut each);
+    T::sum_over(&each, shape, axes, &mut sum);
+    T::unary(Unary::Ln, &sum, out);
+    crate::kernel::elementwise::add_assign(out, &max);
 }
 
 /// Returns rows, columns and strides of a matrix operand. A transpose is a swap of strides, never a copy.

@@ -27,15 +27,22 @@ impl<T: Scalar> Op<T> {
                 }
                 matmul_shape(&left.order(a), &right.order(b))
             }
-            (Self::Sum { axes, keep }, &[x]) => Ok(Shape::from(x).reduced(*axes, *keep)),
-            (Self::Max { axes, keep }, &[x]) => {
+            (
+                Self::Sum { axes, keep }
+                | Self::Prod { axes, keep }
+                | Self::Norm { axes, keep }
+                | Self::LogSumExp { axes, keep },
+                &[x],
+            ) => Ok(Shape::from(x).reduced(*axes, *keep)),
+            (Self::Max { axes, keep } | Self::Min { axes, keep }, &[x]) => {
                 let result = Shape::from(x).reduced(*axes, *keep);
                 if axes.elements(x) == 0 && result.elements() > 0 {
-                    return Err(error("the maximum over no elements does not exist".into()));
+                    let which = if matches!(self, Self::Max { .. }) { "maximum" } else { "minimum" };
+                    return Err(error(format!("the {which} over no elements does not exist")));
                 }
                 Ok(result)
             }
-            (Self::Softmax { axis } | Self::LogSoftmax { axis }, &[x]) => {
+            (Self::Softmax { axis } | Self::LogSoftmax { axis } | Self::CumSum { axis, .. }, &[x]) => {
                 debug_assert!(*axis < x.len());
                 Ok(Shape::from(x))
             }

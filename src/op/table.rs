@@ -8,7 +8,9 @@
 //! vocabulary of [`Algebra`](super::Algebra) and serve numbers and `Var`s alike. Broadcasting does not appear:
 //! the sweep undoes it.
 
-use super::{Interpreter, Op, Term, Transposed};
+use smallvec::SmallVec;
+
+use super::{Interpreter, Op, Permutation, Term, Transposed};
 use crate::kernel::elementwise;
 use crate::kernel::view::View;
 use crate::scalar::Scalar;
@@ -1209,6 +1211,10 @@ binary! {
     pub Hypot as hypot: |a, b| a.hypot(b);
         |g, a, _, y| g * a.div_or_zero(y); |g, _, b, y| g * b.div_or_zero(y); reads All All
 
+    /// Returns `e^(a - b)`, 1 where both are infinity, 0 where `a` is minus infinity.
+    pub(crate) ExpDifference as exp_difference: |a, b| a.exp_difference(b);
+        |g, _, _, y| g * y; |g, _, _, y| -(g * y); reads Result Result
+
     /// Returns `a / b`, and 0 where `b` is 0, in every derivative too: a direction, and none where there is no length.
     pub(crate) DivOrZero as div_or_zero: |a, b| a.div_or_zero(b);
         |g, _, b, _| g.div_or_zero(b); |g, _, b, y| -(g * y).div_or_zero(b); reads Operands All
@@ -1243,7 +1249,7 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
             Term::One(Op::BroadcastTo(i.x_shape(0)), kept)
         }
         // Ties share evenly: the mask of maximal elements, divided by how many there are.
-        Op::Max { axes, .. } => {
+        Op::Max { axes, .. } | Op::Min { axes, .. } => {
             let y = keep_dims(i, i.y(), axes);
             let g = keep_dims(i, g, axes);
             let mask = i.apply(Op::Binary(Binary::Equal), [i.x(0), y]);
@@ -1251,6 +1257,31 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
             let share = i.apply(Op::Binary(Binary::Div), [g, count]);
             Term::Two(Op::Binary(Binary::Mul), mask, share)
         }
+        // g times the product of the others
+        Op::Prod { axes, .. } => {
+            let kept = keep_dims(i, g, axes);
+            match axes.elements(&i.x_shape(0)) {
+                0 | 1 => Term::One(Op::BroadcastTo(i.x_shape(0)), kept),
+                _ => Term::Two(Op::Binary(Binary::Mul), products_of_others(i, axes), kept),
+            }
+        }
+        // g x / y
+        Op::Norm { axes, .. } => {
+            let y = keep_dims(i, i.y(), axes);
+            let g = keep_dims(i, g, axes);
+            let direction = i.apply(Op::Binary(Binary::DivOrZero), [i.x(0), y]);
+            Term::Two(Op::Binary(Binary::Mul), direction, g)
+        }
+        // g e^(x - y), divided by its sum: 1 but for the rounding of y, which is large where y is, or for infinities.
+        Op::LogSumExp { axes, .. } => {
+            let y = keep_dims(i, i.y(), axes);
+            let g = keep_dims(i, g, axes);
+            let weight = i.apply(Op::Binary(Binary::ExpDifference), [i.x(0), y]);
+            let total = i.apply(Op::Sum { axes, keep: KeepDims::Yes }, [i.again(&weight)]);
+            let share = i.apply(Op::Binary(Binary::DivOrZero), [g, total]);
+            Term::Two(Op::Binary(Binary::Mul), weight, share)
+        }
+        Op::CumSum { axis, from } => Term::One(Op::CumSum { axis, from: from.other() }, g),
         // y (g - Σ g y)
         Op::Softmax { axis } => {
             let weighted = i.apply(Op::Binary(Binary::Mul), [i.again(&g), i.y()]);
@@ -1293,4 +1324,50 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
 /// Returns a reduced value with its axes back at length 1, so that it broadcasts against the operand.
 fn keep_dims<T: Scalar, I: Interpreter<T>>(i: &I, reduced: I::Value, axes: AxisSet) -> I::Value {
     i.apply(Op::Reshape(i.x_shape(0).reduced(axes, KeepDims::Yes)), [reduced])
+}
+
+/// Returns, for each element of the operand, the product of all others that a reduction over `axes` takes with it.
+///
+/// Halves are multiplied with each other until two elements are left; back down, each half of a level takes the other
+/// half's elements along. No element is divided by, so zeros are exact, and since these are operations like any other,
+/// the rule can be differentiated again.
+fn products_of_others<T: Scalar, I: Interpreter<T>>(i: &I, axes: AxisSet) -> I::Value {
+    let shape = i.x_shape(0);
+    let ranks = 0..shape.len();
+    let reduced = ranks.clone().filter(|&axis| axes.contains(axis));
+    let order = Permutation::new(ranks.clone().filter(|&axis| !axes.contains(axis)).chain(reduced));
+    let in_order = order.axes().eq(ranks);
+    let mut length = axes.elements(&shape);
+    let rows = shape.elements() / length.max(1);
+    let slice = |x: &I::Value, start, length| i.apply(Op::Slice { axis: 1, start, step: 1, length }, [i.again(x)]);
+    let multiply = |a: I::Value, b: I::Value| i.apply(Op::Binary(Binary::Mul), [a, b]);
+    let join = Op::Concat { axis: 1 };
+
+    let x = if in_order { i.x(0) } else { i.apply(Op::Permute(order.clone()), [i.x(0)]) };
+    let mut x = i.apply(Op::Reshape([rows, length].into()), [x]);
+    let mut halves: SmallVec<[[I::Value; 2]; 8]> = SmallVec::new();
+    let mut lengths: SmallVec<[usize; 8]> = SmallVec::new();
+    while length > 2 {
+        let half = length / 2;
+        let (a, b) = (slice(&x, 0, half), slice(&x, half, half));
+        let product = multiply(i.again(&a), i.again(&b));
+        // An odd one waits for the next level.
+        x = if length.is_multiple_of(2) { product } else { i.apply(join.clone(), [product, slice(&x, 2 * half, 1)]) };
+        halves.push([a, b]);
+        lengths.push(length);
+        length = length.div_ceil(2);
+    }
+    let mut others = i.apply(join.clone(), [slice(&x, 1, 1), slice(&x, 0, 1)]);
+    while let (Some([a, b]), Some(length)) = (halves.pop(), lengths.pop()) {
+        let half = length / 2;
+        let shared = slice(&others, 0, half);
+        let (of_a, of_b) = (multiply(i.again(&shared), b), multiply(shared, a));
+        others = if length.is_multiple_of(2) {
+            i.apply(join.clone(), [of_a, of_b])
+        } else {
+            i.apply(join.clone(), [of_a, of_b, slice(&others, half, 1)])
+        };
+    }
+    let others = i.apply(Op::Reshape(order.apply(&shape)), [others]);
+    if in_order { others } else { i.apply(Op::Permute(order.inverse()), [others]) }
 }

@@ -131,6 +131,7 @@ pub mod data;
 mod error;
 mod input;
 mod kernel;
+mod loss;
 mod memory;
 pub mod nn;
 pub mod op;

@@ -290,7 +290,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     }
 
     #[track_caller]
-    fn assert_same_tape(self, op: &str, other: Self) {
+    pub(crate) fn assert_same_tape(self, op: &str, other: Self) {
         assert!(
             std::ptr::eq(self.tape, other.tape),
             "{op}: the operands belong to different tapes: {} and {}",
@@ -303,13 +303,13 @@ impl<'t, T: Scalar> Var<'t, T> {
 /// Recording.
 impl<'t, T: Scalar> Var<'t, T> {
     #[track_caller]
-    fn apply(self, op: Op<T>) -> Self {
+    pub(crate) fn apply(self, op: Op<T>) -> Self {
         self.tape.apply(op, &[self.id])
     }
 
     /// Records a shape rule's result, or panics with it.
     #[track_caller]
-    fn check<R>(self, result: Result<R, ShapeError>) -> R {
+    pub(crate) fn check<R>(self, result: Result<R, ShapeError>) -> R {
         match result {
             Ok(value) => value,
             Err(error) => panic!("{}", self.tape.explain(&error, &[self.id])),
@@ -1233,7 +1233,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     }
 
     #[track_caller]
-    fn check_indices(self, op: &'static str, indices: &[usize], axis: usize, shape: &[usize]) {
+    pub(crate) fn check_indices(self, op: &'static str, indices: &[usize], axis: usize, shape: &[usize]) {
         let length = shape[axis];
         if let Some((position, index)) = indices.iter().enumerate().find(|&(_, &index)| index >= length) {
             let finding =
@@ -1430,6 +1430,15 @@ impl<T: Scalar> Algebra<T> for Var<'_, T> {
     }
     fn exp_difference(self, other: Self) -> Self {
         Var::exp_difference(self, other)
+    }
+    fn mul_or_zero(self, factor: Self) -> Self {
+        Var::mul_or_zero(self, factor)
+    }
+    fn ratio(self, divisor: Self) -> Self {
+        Var::ratio(self, divisor)
+    }
+    fn clamp(self, low: T, high: T) -> Self {
+        Var::clamp(self, low, high)
     }
     fn div_or_zero(self, divisor: Self) -> Self {
         Var::div_or_zero(self, divisor)

@@ -4,11 +4,13 @@
 //! `<u, f(x + h v) - f(x - h v)> / 2h = <grad, v>`, and the same for the gradient itself.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, IxDyn, Zip};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tapegrad::Reduction::{Mean, Sum};
 use tapegrad::op::{Binary, Unary, names};
 use tapegrad::{CustomOp, KeepDims, Shape, ShapeError, Tape, Var};
 
@@ -64,16 +66,17 @@ fn samples() -> Vec<Sample> {
             x[0].transpose().slice_step(0, .., 2).unary(unary)
         }));
     }
-    for &binary in Binary::ALL {
+    for (binary, Range { start, end }) in Binary::samples() {
         let name = binary.name();
         // One operand is shifted so that no two elements are near each other: ties are kinks.
+        let (range, shift) = (start..start + 0.3 * (end - start), 0.45 * (end - start));
         for (a, b) in [(vec![3, 4], vec![3, 4]), (vec![3, 4], vec![4]), (vec![3, 1], vec![2, 1, 4]), (vec![], vec![5])]
         {
-            samples.push(sample(name, &[&a, &b], 0.5..1.0, move |x| x[0].binary(binary, x[1] + 0.7)));
-            samples.push(sample(name, &[&a, &b], 0.5..1.0, move |x| (x[0] + 0.7).binary(binary, x[1])));
+            samples.push(sample(name, &[&a, &b], range.clone(), move |x| x[0].binary(binary, x[1] + shift)));
+            samples.push(sample(name, &[&a, &b], range.clone(), move |x| (x[0] + shift).binary(binary, x[1])));
         }
-        samples.push(sample(format!("{name} strided"), &[&[4, 3], &[3, 4]], 0.5..1.0, move |x| {
-            x[0].transpose().binary(binary, x[1] + 0.7)
+        samples.push(sample(format!("{name} strided"), &[&[4, 3], &[3, 4]], range, move |x| {
+            x[0].transpose().binary(binary, x[1] + shift)
         }));
     }
     let near_zero = -1.0..1.0;
@@ -129,6 +132,22 @@ fn samples() -> Vec<Sample> {
     add!("cumsum", [[2, 3, 4]], |x| x[0].cumsum(-1));
     add!("cumsum of rows", [[2, 3, 4]], |x| x[0].cumsum(0) * x[0].cumsum(1));
     add!("cumsum strided", [[4, 3]], |x| x[0].transpose().cumsum(1));
+    add!("mse_loss", [[3, 4], [3, 4]], |x| x[0].mse_loss(x[1], Mean));
+    add!("l1_loss", [[3, 4], [3, 4]], |x| x[0].l1_loss(x[1] + 2.5, Sum));
+    add!("huber_loss, near", [[3, 4], [3, 4]], |x| x[0].huber_loss(x[1], 2.5, Mean));
+    add!("huber_loss, far", [[3, 4], [3, 4]], |x| x[0].huber_loss(x[1] + 4.0, 1.5, Sum));
+    add!("cross_entropy_labels", [[3, 4]], |x| x[0].cross_entropy_labels(&[3, 0, 0], Mean));
+    add!("cross_entropy_labels strided", [[4, 3]], |x| x[0].transpose().cross_entropy_labels(&[3, 0, 0], Sum).square());
+    add!("cross_entropy", [[3, 4], [3, 4]], |x| x[0].cross_entropy(x[1], Mean));
+    add!("cross_entropy of one row", [[4], [4]], |x| x[0].cross_entropy(x[1].softmax(0), Sum));
+    add!("nll_loss", [[3, 4]], |x| x[0].nll_loss(&[3, 0, 0], Mean).exp());
+    add!("binary_cross_entropy", [[3, 4], [3, 4]], |x| x[0].sigmoid().binary_cross_entropy(x[1].sigmoid(), Sum));
+    add!("binary_cross_entropy_with_logits", [[3, 4], [3, 4]], |x| x[0].binary_cross_entropy_with_logits(x[1], Mean));
+    add!("hinge_loss, active", [[3, 4], [3, 4]], |x| x[0].hinge_loss(x[1] - 3.0, Mean)
+        + (x[0] + 3.0).hinge_loss(x[1] - 2.0, Sum));
+    add!("perceptron_loss, active", [[3, 4], [3, 4]], |x| (x[0] + 2.0).perceptron_loss(x[1] - 2.0, Sum));
+    add!("kl_div", [[3, 4], [3, 4]], |x| x[0].log_softmax(-1).kl_div(x[1].softmax(-1), Mean));
+    add!("course_cross_entropy", [[3, 4], [3, 4]], |x| x[0].course_cross_entropy(x[1], Mean));
     add!("softmax", [[2, 3, 4]], |x| x[0].softmax(-1));
     add!("softmax over the first", [[2, 3, 4]], |x| x[0].softmax(0));
     add!("softmax over the middle", [[2, 3, 4]], |x| x[0].softmax(1));

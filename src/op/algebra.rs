@@ -72,6 +72,12 @@ pub trait Algebra<T>:
     fn elu_slope(self, alpha: T) -> Self;
     /// `e^(a - b)`, 1 where both are infinity, 0 where `a` is minus infinity.
     fn exp_difference(self, other: Self) -> Self;
+    /// `a b`, and 0 where `a` is 0, whatever `b` but NaN: what has no weight has no share.
+    fn mul_or_zero(self, factor: Self) -> Self;
+    /// `a / b`, and 0 where `a` is 0, whatever `b` but NaN.
+    fn ratio(self, divisor: Self) -> Self;
+    /// The number limited to the interval from `low` to `high`.
+    fn clamp(self, low: T, high: T) -> Self;
     /// `a / b`, and 0 where `b` is 0: a direction, and none where there is no length.
     fn div_or_zero(self, divisor: Self) -> Self;
     /// 0, whatever the operand.
@@ -209,6 +215,21 @@ macro_rules! algebra {
                 let e = math::$exp(self - other);
                 let e = if self == other { 1.0 } else { e };
                 if self == $T::NEG_INFINITY { 0.0 } else { e }
+            }
+            #[inline(always)]
+            fn mul_or_zero(self, factor: Self) -> Self {
+                let product = self * factor;
+                if self == 0.0 && !factor.is_nan() { 0.0 } else { product }
+            }
+            #[inline(always)]
+            fn ratio(self, divisor: Self) -> Self {
+                let quotient = self / divisor;
+                if self == 0.0 && !divisor.is_nan() { 0.0 } else { quotient }
+            }
+            #[inline(always)]
+            fn clamp(self, low: $T, high: $T) -> Self {
+                let x = if self < low { low } else { self };
+                if x > high { high } else { x }
             }
             #[inline(always)]
             fn div_or_zero(self, divisor: Self) -> Self {

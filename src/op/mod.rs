@@ -168,6 +168,8 @@ ops! {
     Softmax { axis: usize } = "softmax";
     /// `x - ln Σ e^x` along an axis.
     LogSoftmax { axis: usize } = "log_softmax";
+    /// `ln Σ e^x - x[label]` of each row of a matrix.
+    CrossEntropy { labels: IndexList } = "cross_entropy";
     /// The same elements in another shape.
     Reshape(Shape) = "reshape";
     /// The axes in another order.
@@ -250,6 +252,7 @@ impl<T: Scalar> fmt::Display for Op<T> {
             Self::IndexAdd { axis, indices, length } => {
                 write!(f, "[axis {axis}, {} indices, length {length}]", indices.length)
             }
+            Self::CrossEntropy { labels } => write!(f, "[{} labels]", labels.length),
             Self::Pick { columns } => write!(f, "[{} columns]", columns.length),
             Self::Unpick { columns, width } => write!(f, "[{} columns, width {width}]", columns.length),
         }

@@ -7,7 +7,7 @@ use crate::kernel::view::{self, View};
 use crate::kernel::{reduce, scan, softmax};
 use crate::memory::{Lent, Pool};
 use crate::scalar::Scalar;
-use crate::shape::{AxisSet, KeepDims, Shape};
+use crate::shape::{AxisSet, KeepDims, Shape, elements};
 
 /// Where the index lists of operations are found.
 pub(crate) trait Lists {
@@ -122,6 +122,12 @@ impl<T: Scalar> Op<T> {
             }
             (Self::Softmax { axis }, &[x]) => T::softmax(&row_major(x, pool), x.shape, *axis, out),
             (Self::LogSoftmax { axis }, &[x]) => T::log_softmax(&row_major(x, pool), x.shape, *axis, out),
+            (Self::CrossEntropy { labels }, &[x]) => {
+                let mut logarithms = pool.lend(elements(x.shape));
+                T::log_softmax(&row_major(x, pool), x.shape, 1, &mut logarithms);
+                index::pick(&logarithms, x.shape[1], lists.indices(*labels), out);
+                out.iter_mut().for_each(|y| *y = -*y);
+            }
             (Self::Reshape(_), &[x]) => view::copy(x, x.shape, out),
             (Self::IndexSelect { axis, indices }, &[x]) => {
                 index::select(&row_major(x, pool), Around::new(x.shape, *axis), lists.indices(*indices), out);

@@ -409,7 +409,7 @@ unary! {
     /// assert_eq!(x.grad().unwrap(), array![0.0, 1.0, 1.0, 0.0].into_dyn());
     /// ```
     pub Clamp { low = -1.0, high = 1.0 } as clamp:
-        |x| { let x = if x < low { low } else { x }; if x > high { high } else { x } };
+        |x| x.clamp(low, high);
         |g, x, _| g.gate(x.within(low, high)); reads Operands, on -0.9 to 0.9
 
     /// Returns the reciprocal `1 / x`; infinite at 0, as in IEEE.
@@ -970,6 +970,32 @@ unary! {
         };
         reads Operands, on -2.0 to 2.0
 
+    /// Returns the Huber function: `x²/2` where `|x| <= delta`, else `delta (|x| - delta/2)`; [`Var::huber_loss`] is that
+    /// of a difference.
+    ///
+    /// # Derivative
+    ///
+    /// `x` limited to the interval from `-delta` to `delta`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![-1.0, 5.0]);
+    /// let y = x.huber(2.0);
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![0.5, 8.0].into_dyn()); // 2 (5 - 1)
+    /// assert_eq!(x.grad().unwrap(), array![-1.0, 2.0].into_dyn());
+    /// ```
+    pub Huber { delta = 1.5 } as huber: |x| {
+            let (a, square) = (x.abs(), x * x * T::from_f64(0.5));
+            let line = (a - delta * T::from_f64(0.5)) * delta;
+            if a <= delta { square } else { line }
+        };
+        |g, x, _| g * x.clamp(-delta, delta); reads Operands, on -1.0 to 1.0
+
     /// Returns 1 where `low <= x <= high`, else 0: a mask, through which no cotangent passes.
     pub(crate) Within { low = -1.0, high = 1.0 } as within:
         |x| x.within(low, high); |g, _, _| g.zeros_like(); reads Flat, on -0.9 to 0.9
@@ -982,7 +1008,7 @@ macro_rules! binary {
             : |$a:ident, $b:ident| $f:expr;
             |$ga:pat_param, $aa:pat_param, $ba:pat_param, $ya:pat_param| $da:expr;
             |$gb:pat_param, $ab:pat_param, $bb:pat_param, $yb:pat_param| $db:expr;
-            reads $reads_a:ident $reads_b:ident
+            $(on $low:literal to $high:literal;)? reads $reads_a:ident $reads_b:ident
     )*) => {
         /// An elementwise function of two operands, with NumPy's broadcasting: a row of the table.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -993,8 +1019,15 @@ macro_rules! binary {
         impl Binary {
             /// The names of all rows.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($method)),*];
-            /// All rows. Every function is smooth on operands between 0.5 and 2 that differ.
+            /// All rows.
             pub const ALL: &'static [Self] = &[$(Self::$Variant),*];
+
+            /// Returns every row with an interval of operands in which the function is smooth where they differ.
+            #[must_use]
+            pub fn samples() -> Vec<(Self, std::ops::Range<f64>)> {
+                let sample = |row, interval: Option<std::ops::Range<f64>>| (row, interval.unwrap_or(0.5..2.0));
+                vec![$( sample(Self::$Variant, None::<std::ops::Range<f64>>$(.or(Some($low..$high)))?) ),*]
+            }
 
             /// Returns the name that messages and printed tapes use.
             #[must_use]
@@ -1219,6 +1252,98 @@ binary! {
     pub(crate) DivOrZero as div_or_zero: |a, b| a.div_or_zero(b);
         |g, _, b, _| g.div_or_zero(b); |g, _, b, y| -(g * y).div_or_zero(b); reads Operands All
 
+    /// Returns `a b`, and 0 where `a` is 0, whatever `b` but NaN: what has no weight has no share.
+    ///
+    /// # Derivative
+    ///
+    /// `b` by `a`, as in IEEE; `a` by `b`, 0 where `a` is 0.
+    pub(crate) MulOrZero as mul_or_zero: |a, b| a.mul_or_zero(b);
+        |g, _, b, _| g * b; |g, a, _, _| a.mul_or_zero(g); reads Operands Operands
+
+    /// Returns `a / b`, and 0 where `a` is 0, whatever `b` but NaN.
+    ///
+    /// # Derivative
+    ///
+    /// `1 / b` by `a`, `-y / b` by `b`, each 0 where the dividend is.
+    pub(crate) Ratio as ratio: |a, b| a.ratio(b);
+        |g, _, b, _| g.ratio(b); |g, _, b, y| -(g * y).ratio(b); reads Operands All
+
+    /// Returns `(a - b)²`, a term of [`Var::mse_loss`].
+    ///
+    /// # Derivative
+    ///
+    /// `2 (a - b)` by `a`, minus that by `b`.
+    pub(crate) SquaredDifference as squared_difference: |a, b| (a - b) * (a - b);
+        |g, a, b, _| { let d = a - b; g * (d + d) };
+        |g, a, b, _| { let d = b - a; g * (d + d) }; reads Operands Operands
+
+    /// Returns `|a - b|`, a term of [`Var::l1_loss`].
+    ///
+    /// # Derivative
+    ///
+    /// The sign of `a - b` by `a`, 0 where they are equal; minus that by `b`.
+    pub(crate) AbsDifference as abs_difference: |a, b| (a - b).abs();
+        |g, a, b, _| g * (a - b).sign(); |g, a, b, _| g * (b - a).sign(); reads Operands Operands
+
+    /// Returns `-(b ln a + (1 - b) ln(1 - a))`, a term of [`Var::binary_cross_entropy`]; 0 for the part without weight.
+    ///
+    /// # Derivative
+    ///
+    /// `(1 - b) / (1 - a) - b / a` by `a`, `ln(1 - a) - ln a` by `b`.
+    pub(crate) BinaryCrossEntropy as binary_cross_entropy_term:
+        |a, b| -(b.mul_or_zero(a.ln()) + b.one_minus().mul_or_zero((-a).ln_1p()));
+        |g, a, b, _| g * (b.one_minus().ratio(a.one_minus()) - b.ratio(a));
+        |g, a, _, _| g * ((-a).ln_1p() - a.ln()); on 0.2 to 0.8; reads Operands Operands
+
+    /// Returns `b ln(1 + e^-a) + (1 - b) ln(1 + e^a)`, a term of [`Var::binary_cross_entropy_with_logits`]; 0 for the part
+    /// without weight.
+    ///
+    /// # Derivative
+    ///
+    /// `s - b` by `a`, with the logistic function `s` of `a`; `-a` by `b`.
+    pub(crate) BinaryCrossEntropyWithLogits as binary_cross_entropy_with_logits_term: |a, b| {
+            let (low, high) = if a < T::ZERO { (-a, T::ZERO) } else { (T::ZERO, a) };
+            let tail = (-a.abs()).exp().ln_1p();
+            b.mul_or_zero(low + tail) + b.one_minus().mul_or_zero(high + tail)
+        };
+        |g, a, b, _| g * (a.sigmoid() - b); |g, a, _, _| -(g * a); reads Operands Operands
+
+    /// Returns `max(0, 1 - a b)`, a term of [`Var::hinge_loss`].
+    ///
+    /// # Derivative
+    ///
+    /// `-b` by `a` and `-a` by `b` where `a b < 1`, else 0. The cotangent is selected.
+    pub(crate) Hinge as hinge_term: |a, b| { let y = T::ONE - a * b; if y < T::ZERO { T::ZERO } else { y } };
+        |g, a, b, _| -(g * b).gate((a * b).one_minus()); |g, a, b, _| -(g * a).gate((a * b).one_minus());
+        on 0.2 to 0.8; reads Operands Operands
+
+    /// Returns `max(0, -a b)`, a term of [`Var::perceptron_loss`].
+    ///
+    /// # Derivative
+    ///
+    /// `-b` by `a` and `-a` by `b` where `a b < 0`, else 0. The cotangent is selected.
+    pub(crate) Perceptron as perceptron_term: |a, b| { let y = -(a * b); if y < T::ZERO { T::ZERO } else { y } };
+        |g, a, b, _| -(g * b).gate(-(a * b)); |g, a, b, _| -(g * a).gate(-(a * b)); reads Operands Operands
+
+    /// Returns `b (ln b - a)`, a term of [`Var::kl_div`]; 0 where `b` is 0.
+    ///
+    /// # Derivative
+    ///
+    /// `-b` by `a`, `ln b - a + 1` by `b`.
+    pub(crate) KlDivergence as kl_divergence: |a, b| b.mul_or_zero(b.ln()) - b.mul_or_zero(a);
+        |g, _, b, _| -(g * b); |g, a, b, _| g * (b.ln() - a + T::ONE); reads Operands Operands
+
+    /// Returns `-(b ln(a + ε) + (1 - b) ln(1 - a + ε))` with `ε = 1e-16`, a term of [`Var::course_cross_entropy`].
+    ///
+    /// # Derivative
+    ///
+    /// `(1 - b) / (1 - a + ε) - b / (a + ε)` by `a`, `ln(1 - a + ε) - ln(a + ε)` by `b`.
+    pub(crate) CourseCrossEntropy as course_cross_entropy_term:
+        |a, b| -(b * (a + T::from_f64(1e-16)).ln() + (T::ONE - b) * (T::ONE - a + T::from_f64(1e-16)).ln());
+        |g, a, b, _| g * (b.one_minus() / (a.one_minus() + T::from_f64(1e-16)) - b / (a + T::from_f64(1e-16)));
+        |g, a, _, _| g * ((a.one_minus() + T::from_f64(1e-16)).ln() - (a + T::from_f64(1e-16)).ln());
+        on 0.2 to 0.8; reads Operands Operands
+
     /// Returns 0 where `mask <= 0`, else `a`. Selects and never multiplies; no cotangent passes to the mask.
     pub(crate) Gate as gate: |a, mask| a.gate(mask);
         |g, _, mask, _| g.gate(mask); |g, _, _, _| g.zeros_like(); reads Operands Flat
@@ -1295,6 +1420,15 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
             let softmax = i.apply(Op::Unary(Unary::Exp), [i.y()]);
             let taken = i.apply(Op::Binary(Binary::Mul), [softmax, total]);
             Term::Two(Op::Binary(Binary::Sub), g, taken)
+        }
+        // g (softmax - 1 at the label)
+        Op::CrossEntropy { labels } => {
+            let [rows, width] = [i.x_shape(0)[0], i.x_shape(0)[1]];
+            let column = i.apply(Op::Reshape([rows, 1].into()), [i.again(&g)]);
+            let softmax = i.apply(Op::Softmax { axis: 1 }, [i.x(0)]);
+            let spread = i.apply(Op::Binary(Binary::Mul), [softmax, column]);
+            let taken = i.apply(Op::Unpick { columns: labels, width }, [g]);
+            Term::Two(Op::Binary(Binary::Sub), spread, taken)
         }
         // Moving elements about: the cotangent moves back. What was repeated is summed, what was left out is zero.
         Op::Reshape(_) => Term::One(Op::Reshape(i.x_shape(0)), g),

@@ -105,11 +105,16 @@
 //! | case | gradient |
 //! |---|---|
 //! | `relu`, `abs`, `sign` at 0; the hinges at their kink | 0 |
-//! | ties in `max` | shared evenly; `maximum(a, a)`: half each |
+//! | `norm`, `hypot`, `std` where they are 0 | 0, at any order |
+//! | ties in `max`, `min` | shared evenly; `maximum(a, a)`: half each |
+//! | `prod` with zeros | exact: `[6, 0, 0]` for `[0, 2, 3]`; no division |
+//! | `logsumexp` of infinities | 0 for minus infinity; infinities share evenly |
 //! | `clamp` at its bounds | 1 (PyTorch 2.15 gives 0) |
-//! | `x^0` at 0 | 0 |
+//! | `x^0` at 0 | 0, with a recorded exponent too |
+//! | `leaky_relu`, `elu` at 0 | that of the left side |
+//! | losses: a term of weight 0 | 0, even beside an infinity |
 //! | `relu`, `clamp`, `maximum`, `pick` | selected, not multiplied: an infinity not taken leaves no trace |
-//! | `ln`, `sqrt`, division | IEEE: no silent limit |
+//! | `ln`, `sqrt`, division, `binary_cross_entropy` | IEEE: no silent limit |
 //! | a value used twice, the same leaf twice | accumulates |
 //! | `backward` twice | accumulates twice; `zero_grad` clears |
 //! | a leaf that is not reached | `None`, never a made-up zero |

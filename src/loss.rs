@@ -16,6 +16,8 @@ use crate::var::Var;
 impl<'t, T: Scalar> Var<'t, T> {
     /// Returns the mean squared error: the mean or the sum of `(x - target)²` over all elements.
     ///
+    /// The hand-derived [`nn::Mse`](crate::nn::Mse) is this mean.
+    ///
     /// # Derivative
     ///
     /// `2 (x - target)`, by the number of elements for the mean.
@@ -221,7 +223,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[must_use]
     pub fn nll_loss(self, labels: &[usize], reduction: Reduction) -> Self {
         self.check_labels("nll_loss", labels);
-        self.pick(labels).negative_sum(reduction.divisor(labels.len(, 1)))
+        self.pick(labels).negative_sum(reduction.divisor(labels.len(), 1))
     }
 
     /// Returns the binary cross-entropy of probabilities: the mean or the sum of `-(t ln x + (1 - t) ln(1 - x))` over all

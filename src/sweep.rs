@@ -242,8 +242,8 @@ impl<'a, T: Scalar> Operands<'a, T> {
 
 /// Returns the shape that an operation of a rule gives.
 fn shape_of<T: Scalar>(op: &Op<T>, operands: &[Tensor<'_, T>]) -> Shape {
-    let views: SmallVec<[View<'_, T>; 2]> = operands.iter().map(Tensor::view).collect();
-    let shapes: SmallVec<[&[usize]; 2]> = views.iter().map(|view| view.shape).collect();
+    let views: SmallVec<[View<'_, T>; 4]> = operands.iter().map(Tensor::view).collect();
+    let shapes: SmallVec<[&[usize]; 4]> = views.iter().map(|view| view.shape).collect();
     op.shape(&shapes).unwrap_or_else(|error| panic!("a rule of the table applies {error}"))
 }
 
@@ -302,7 +302,7 @@ impl<'a, T: Scalar> Interpreter<T> for AtArrays<'a, T> {
 
     fn apply<const N: usize>(&self, op: Op<T>, operands: [Tensor<'a, T>; N]) -> Tensor<'a, T> {
         let shape = shape_of(&op, &operands);
-        let views: SmallVec<[View<'_, T>; 2]> = operands.iter().map(Tensor::view).collect();
+        let views: SmallVec<[View<'_, T>; 4]> = operands.iter().map(Tensor::view).collect();
         let mut buffer = self.tape.pool.lend(shape.elements());
         if let [x] = *views
             && let Some((layout, offset)) = op.view(x.shape, x.strides, &shape)

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use ndarray::{Array1, Array2};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tapegrad::KeepDims::No;
+use tapegrad::Reduction::{Mean, Sum};
 use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh};
 use tapegrad::optim::{Optimizer, Sgd};
 use tapegrad::{Param, Scalar, Tape};
@@ -130,6 +132,26 @@ fn accumulating_over_batches_and_views_allocates_nothing() {
             tape.reset();
         }
         w.update(1e-3);
+    });
+}
+
+#[test]
+fn reductions_and_losses_allocate_nothing() {
+    let x = Arc::new(Array2::from_shape_fn((6, 9), |(i, j)| (i * 5 + j) as f64 * 0.01 + 0.1));
+    let labels = [0, 1, 2, 3, 4, 5];
+    let mut tape = Tape::new();
+    assert_steady(|| {
+        let (x, target) = (tape.leaf(&*x), tape.constant(&x) * 0.9);
+        let reduced = x.prod_axes([1], No) + x.norm_axes([1], No) + x.logsumexp_axes([-1], No) + x.std_axes([1], 1, No);
+        let loss = reduced.sum()
+            + x.prod_axes([0], No).min()
+            + x.cumsum(0).gelu().mse_loss(target, Mean)
+            + x.cross_entropy_labels(&labels, Mean)
+            + x.cross_entropy(target, Sum)
+            + x.sigmoid().binary_cross_entropy(target, Mean)
+            + x.huber_loss(target, 1.0, Sum);
+        loss.backward();
+        tape.reset();
     });
 }
 

@@ -247,6 +247,7 @@ unary! {
     /// assert_eq!(y.item(), 8.0);
     /// assert_eq!(x.grad().unwrap().sum(), 3.0); // 1.5 · √4
     /// ```
+    #[doc(alias = "float_power")]
     pub Powf { exponent = 2.5 } as powf: |x| x.powf(exponent);
         |g, x, _| if exponent == T::ZERO { g.zeros_like() } else { g * (x.powf(exponent - T::ONE) * exponent) };
         reads Operands, on 0.5 to 2.0
@@ -336,6 +337,8 @@ unary! {
     /// assert_eq!(y.item(), 0.5);
     /// assert_eq!(x.grad().unwrap().sum(), 0.25);
     /// ```
+    #[doc(alias = "expit")]
+    #[doc(alias = "logistic")]
     pub Sigmoid as sigmoid: |x| x.sigmoid(); |g, _, y| g * (y * y.one_minus()); reads Result, on -2.0 to 2.0
 
     /// Returns the rectifier `max(x, 0)`; NaN stays NaN.
@@ -371,6 +374,8 @@ unary! {
     /// x.abs().backward();
     /// assert_eq!(x.grad().unwrap().sum(), -1.0);
     /// ```
+    #[doc(alias = "absolute")]
+    #[doc(alias = "fabs")]
     pub Abs as abs: |x| x.abs(); |g, x, _| g * x.sign(); reads Operands, on 0.1 to 2.0
 
     /// Returns the sign: -1, 0 or 1; NaN of NaN.
@@ -388,6 +393,7 @@ unary! {
     /// let x = tape.leaf(array![-3.0, 0.0, 0.5]);
     /// assert_eq!(x.sign().value(), array![-1.0, 0.0, 1.0].into_dyn());
     /// ```
+    #[doc(alias = "signum")]
     pub Sign as sign: |x| x.sign(); |g, _, _| g.zeros_like(); reads Cotangent, on 0.1 to 2.0
 
     /// Returns `x` limited to the interval from `low` to `high`; NaN stays NaN.
@@ -408,6 +414,7 @@ unary! {
     /// assert_eq!(y.value(), array![-1.0, -1.0, 0.5, 1.0].into_dyn());
     /// assert_eq!(x.grad().unwrap(), array![0.0, 1.0, 1.0, 0.0].into_dyn());
     /// ```
+    #[doc(alias = "clip")]
     pub Clamp { low = -1.0, high = 1.0 } as clamp:
         |x| x.clamp(low, high);
         |g, x, _| g.gate(x.within(low, high)); reads Operands, on -0.9 to 0.9

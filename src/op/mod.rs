@@ -170,6 +170,8 @@ ops! {
     LogSoftmax { axis: usize } = "log_softmax";
     /// `ln Σ e^x - x[label]` of each row of a matrix.
     CrossEntropy { labels: IndexList } = "cross_entropy";
+    /// Its derivative: the softmax of each row, minus 1 at the label.
+    CrossEntropySlope { labels: IndexList } = "cross_entropy_slope";
     /// The same elements in another shape.
     Reshape(Shape) = "reshape";
     /// The axes in another order.
@@ -252,7 +254,9 @@ impl<T: Scalar> fmt::Display for Op<T> {
             Self::IndexAdd { axis, indices, length } => {
                 write!(f, "[axis {axis}, {} indices, length {length}]", indices.length)
             }
-            Self::CrossEntropy { labels } => write!(f, "[{} labels]", labels.length),
+            Self::CrossEntropy { labels } | Self::CrossEntropySlope { labels } => {
+                write!(f, "[{} labels]", labels.length)
+            }
             Self::Pick { columns } => write!(f, "[{} columns]", columns.length),
             Self::Unpick { columns, width } => write!(f, "[{} columns, width {width}]", columns.length),
         }

@@ -128,6 +128,13 @@ impl<T: Scalar> Op<T> {
                 index::pick(&logarithms, x.shape[1], lists.indices(*labels), out);
                 out.iter_mut().for_each(|y| *y = -*y);
             }
+            (Self::CrossEntropySlope { labels }, &[x]) => {
+                T::softmax(&row_major(x, pool), x.shape, 1, out);
+                let rows = out.chunks_exact_mut(x.shape[1].max(1));
+                for (row, &label) in rows.zip(lists.indices(*labels)) {
+                    row[label as usize] -= T::ONE;
+                }
+            }
             (Self::Reshape(_), &[x]) => view::copy(x, x.shape, out),
             (Self::IndexSelect { axis, indices }, &[x]) => {
                 index::select(&row_major(x, pool), Around::new(x.shape, *axis), lists.indices(*indices), out);

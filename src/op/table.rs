@@ -1414,13 +1414,9 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
             Term::Two(Op::Binary(Binary::Mul), weight, share)
         }
         Op::CumSum { axis, from } => Term::One(Op::CumSum { axis, from: from.other() }, g),
-        // y (g - Σ g y)
-        Op::Softmax { axis } => {
-            let weighted = i.apply(Op::Binary(Binary::Mul), [i.again(&g), i.y()]);
-            let total = i.apply(Op::Sum { axes: AxisSet::one(axis), keep: KeepDims::Yes }, [weighted]);
-            let centered = i.apply(Op::Binary(Binary::Sub), [g, total]);
-            Term::Two(Op::Binary(Binary::Mul), centered, i.y())
-        }
+        Op::Softmax { axis } => softmax_vjp(i, axis, i.y(), g),
+        // The label's 1 is constant.
+        Op::CrossEntropySlope { .. } => softmax_vjp(i, 1, i.apply(Op::Softmax { axis: 1 }, [i.x(0)]), g),
         // g - softmax Σ g, and softmax = e^y
         Op::LogSoftmax { axis } => {
             let total = i.apply(Op::Sum { axes: AxisSet::one(axis), keep: KeepDims::Yes }, [i.again(&g)]);
@@ -1428,14 +1424,9 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
             let taken = i.apply(Op::Binary(Binary::Mul), [softmax, total]);
             Term::Two(Op::Binary(Binary::Sub), g, taken)
         }
-        // g (softmax - 1 at the label)
         Op::CrossEntropy { labels } => {
-            let [rows, width] = [i.x_shape(0)[0], i.x_shape(0)[1]];
-            let column = i.apply(Op::Reshape([rows, 1].into()), [i.again(&g)]);
-            let softmax = i.apply(Op::Softmax { axis: 1 }, [i.x(0)]);
-            let spread = i.apply(Op::Binary(Binary::Mul), [softmax, column]);
-            let taken = i.apply(Op::Unpick { columns: labels, width }, [g]);
-            Term::Two(Op::Binary(Binary::Sub), spread, taken)
+            let slope = i.apply(Op::CrossEntropySlope { labels }, [i.x(0)]);
+            Term::Two(Op::Binary(Binary::Mul), slope, keep_dims(i, g, AxisSet::one(1)))
         }
         // Moving elements about: the cotangent moves back. What was repeated is summed, what was left out is zero.
         Op::Reshape(_) => Term::One(Op::Reshape(i.x_shape(0)), g),
@@ -1460,6 +1451,14 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
         Op::Unary(_) | Op::Binary(_) | Op::Custom(_) => Term::Done(i.pull(k, g)),
         Op::Leaf | Op::Constant | Op::Param => unreachable!("a source has no operands"),
     }
+}
+
+/// Returns the rule of a softmax with the result `y`: `y (g - Σ g y)`.
+fn softmax_vjp<T: Scalar, I: Interpreter<T>>(i: &I, axis: usize, y: I::Value, g: I::Value) -> Term<T, I::Value> {
+    let weighted = i.apply(Op::Binary(Binary::Mul), [i.again(&g), i.again(&y)]);
+    let total = i.apply(Op::Sum { axes: AxisSet::one(axis), keep: KeepDims::Yes }, [weighted]);
+    let centered = i.apply(Op::Binary(Binary::Sub), [g, total]);
+    Term::Two(Op::Binary(Binary::Mul), centered, y)
 }
 
 /// Returns a reduced value with its axes back at length 1, so that it broadcasts against the operand.

@@ -78,7 +78,6 @@
 //!
 //! - A tape belongs to one thread at a time. With the feature `rayon` large matrix products use several threads; the
 //!   results are the same bits.
-//! - Matrix products are of at most two axes.
 //! - There are no in-place operations on recorded values.
 //! - A sweep keeps all recorded values; there is no checkpointing.
 

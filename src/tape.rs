@@ -160,6 +160,11 @@ impl<T> Nodes<T> {
         self.node(id).strides.map(|strides| self.dims(strides))
     }
 
+    /// Returns whether a value lies in row-major order without gaps.
+    pub(crate) fn is_row_major(&self, id: u32) -> bool {
+        self.node(id).strides.is_none()
+    }
+
     /// Returns the parameter of a node.
     pub(crate) fn param(&self, id: u32) -> Option<&Param<T>> {
         let position = self.params.binary_search_by_key(&id, |&(node, _)| node).ok()?;

@@ -64,7 +64,14 @@ fn a_matrix_product_that_does_not_fit_names_shapes_and_lines() {
     let vector = tape.leaf(Array1::zeros(3));
     assert_panics!(x.matmul(vector), starts with "matmul: (32, 784) x (3,): inner dimensions 784 and 3 differ");
     let cube = tape.leaf(ndarray::Array3::zeros((2, 3, 4)));
-    assert_panics!(cube.matmul(x), starts with "matmul: (2, 3, 4) x (32, 784): the left operand has 3 axes");
+    assert_panics!(cube.matmul(x), starts with "matmul: (2, 3, 4) x (32, 784): inner dimensions 4 and 32 differ");
+    let other = tape.leaf(ndarray::Array3::zeros((5, 4, 3)));
+    let expected =
+        "matmul: (2, 3, 4) x (5, 4, 3): the axes before the last two, (2,) and (5,), do not broadcast\n  operand 0: ";
+    assert_panics!(cube.matmul(other), starts with expected);
+    let scalar = tape.leaf(1.0);
+    assert_panics!(scalar.matmul(x), starts with "matmul: () x (32, 784): the left operand has no axis");
+    assert_panics!(x.matmul(scalar), starts with "matmul: (32, 784) x (): the right operand has no axis");
 }
 
 #[test]
@@ -206,6 +213,8 @@ fn a_rule_of_the_wrong_shape_is_refused() {
     let tape = Tape::new();
     let x = tape.leaf(zeros(2, 3));
     let y = Var::custom(&Arc::new(Turned), &[x]).sum();
+    // The hook of another test would catch this panic, too.
+    let _one_at_a_time = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
     let message = panic::catch_unwind(AssertUnwindSafe(|| y.backward())).expect_err("the shapes differ");
     let message = message.downcast_ref::<String>().expect("a message");
     assert!(message.starts_with("turned: vjp returned a cotangent that does not fit operand 0: "), "{message}");

@@ -93,6 +93,19 @@ fn samples() -> Vec<Sample> {
     add!("matmul sliced", [[6, 8], [8, 5]], |x| x[0].slice_step(0, .., 2).matmul(x[1].slice(1, 1..4)));
     add!("matmul broadcast", [[1, 4], [4, 5]], |x| x[0].broadcast_to([3, 4]).matmul(x[1]));
     add!("matmul of itself", [[4, 4]], |x| x[0].matmul(x[0]));
+    add!("matmul batched", [[2, 3, 4], [2, 4, 5]], |x| x[0].matmul(x[1]));
+    add!("matmul batched, left transposed", [[2, 4, 3], [2, 4, 5]], |x| x[0].permute([0, 2, 1]).matmul(x[1]));
+    add!("matmul batched, right transposed", [[2, 3, 4], [2, 5, 4]], |x| x[0].matmul(x[1].permute([0, 2, 1])));
+    add!("matmul batched, both transposed", [[2, 4, 3], [2, 5, 4]], |x| {
+        x[0].permute([0, 2, 1]).matmul(x[1].permute([0, 2, 1]))
+    });
+    add!("matmul batches broadcast", [[2, 1, 3, 4], [5, 4, 2]], |x| x[0].matmul(x[1]));
+    add!("matmul batch matrix", [[2, 3, 4], [4, 5]], |x| x[0].matmul(x[1]));
+    add!("matmul strided batch matrix", [[4, 3, 2], [4, 5]], |x| x[0].transpose().matmul(x[1]));
+    add!("matmul matrix batch", [[3, 4], [2, 4, 5]], |x| x[0].matmul(x[1]));
+    add!("matmul transposed matrix batch", [[4, 3], [2, 4, 5]], |x| x[0].transpose().matmul(x[1]));
+    add!("matmul batch vector", [[2, 3, 4], [4]], |x| x[0].matmul(x[1]));
+    add!("matmul vector batch", [[4], [2, 4, 5]], |x| x[0].matmul(x[1]));
     add!("sum", [[2, 3, 4]], |x| x[0].sum());
     add!("sum over the last", [[2, 3, 4]], |x| x[0].sum_axes([-1], KeepDims::No));
     add!("sum over the middle", [[2, 3, 4]], |x| x[0].sum_axes([1], KeepDims::Yes));

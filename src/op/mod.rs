@@ -37,11 +37,11 @@ impl Transposed {
         }
     }
 
-    /// Returns the shape in the order in which it is read.
+    /// Returns the shape in the order in which it is read: a transpose swaps the last two axes.
     pub(crate) fn order(self, shape: &[usize]) -> Shape {
-        match self {
-            Self::No => Shape::from(shape),
-            Self::Yes => shape.iter().rev().copied().collect(),
+        match (self, shape) {
+            (Self::Yes, &[ref batch @ .., rows, columns]) => batch.iter().copied().chain([columns, rows]).collect(),
+            _ => Shape::from(shape),
         }
     }
 }
@@ -59,6 +59,13 @@ impl Permutation {
     /// Returns the order made of these axes.
     pub(crate) fn new(axes: impl Iterator<Item = usize>) -> Self {
         Self(axes.map(|axis| axis as u8).collect())
+    }
+
+    /// Returns whether this order swaps the last two axes and nothing else: the transpose of a batch of matrices.
+    pub(crate) fn is_transpose(&self) -> bool {
+        let rank = self.0.len();
+        let swapped = |axis: usize| if axis + 2 < rank { axis } else { 2 * rank - 3 - axis };
+        rank >= 2 && self.axes().enumerate().all(|(position, axis)| axis == swapped(position))
     }
 
     pub(crate) fn axes(&self) -> impl ExactSizeIterator<Item = usize> {
@@ -132,7 +139,7 @@ macro_rules! ops {
 }
 
 ops! {
-    /// The product of two matrices, either read as its transpose.
+    /// The product of two matrices, either read as its transpose; of two batches of them, with broadcasting.
     Matmul { left: Transposed, right: Transposed } = "matmul";
     /// The sum over a set of axes.
     Sum { axes: AxisSet, keep: KeepDims } = "sum";

@@ -7,7 +7,7 @@ use crate::kernel::view::{self, View};
 use crate::kernel::{reduce, softmax};
 use crate::memory::{Lent, Pool};
 use crate::scalar::Scalar;
-use crate::shape::AxisSet;
+use crate::shape::{AxisSet, broadcast};
 
 /// Where the index lists of operations are found.
 pub(crate) trait Lists {
@@ -152,16 +152,33 @@ impl<T: Scalar> Op<T> {
 
     fn run_matmul(&self, a: View<'_, T>, b: View<'_, T>, out: &mut [T], store: Store) {
         let Self::Matmul { left, right } = *self else { unreachable!("{self} is not a matrix product") };
-        let (m, k, a) = matrix(a, left);
-        let (_, n, b) = matrix(b, right);
-        matmul(m, n, k, a, b, out, store);
+        let ((m, k, a_matrix), (_, n, b_matrix)) = (matrix(a, left), matrix(b, right));
+        let (a_batch, b_batch) = (&a.shape[..a.shape.len() - 2], &b.shape[..b.shape.len() - 2]);
+        if a_batch.is_empty() && b_batch.is_empty() {
+            return matmul(m, n, k, a_matrix, b_matrix, out, store);
+        }
+        // With an empty result there is no product to compute; operands may then have no element to begin at.
+        if out.is_empty() {
+            return;
+        }
+        let batch =
+            broadcast("matmul", a_batch, b_batch).unwrap_or_else(|error| panic!("the shape rule let pass {error}"));
+        let (a_starts, b_starts) = (view::starts(a, &batch), view::starts(b, &batch));
+        for ((c, a_start), b_start) in out.chunks_exact_mut(m * n).zip(a_starts).zip(b_starts) {
+            // Without a k there is no element at the start either.
+            let (a, b) =
+                if k == 0 { (&[][..], &[][..]) } else { (&a_matrix.data[a_start..], &b_matrix.data[b_start..]) };
+            matmul(m, n, k, Matrix { data: a, ..a_matrix }, Matrix { data: b, ..b_matrix }, c, store);
+        }
     }
 }
 
-/// Returns rows, columns and strides of a matrix operand. A transpose is a swap of strides, never a copy.
+/// Returns rows, columns and strides of a matrix operand, of the first one of a batch. A transpose is a swap of strides,
+/// never a copy.
 fn matrix<T: Scalar>(x: View<'_, T>, transposed: Transposed) -> (usize, usize, Matrix<'_, T>) {
-    let (rows, columns) = (x.shape[0], x.shape[1]);
-    let (row_stride, col_stride) = x.strides.map_or((columns, 1), |strides| (strides[0], strides[1]));
+    let last = x.shape.len() - 1;
+    let (rows, columns) = (x.shape[last - 1], x.shape[last]);
+    let (row_stride, col_stride) = x.strides.map_or((columns, 1), |strides| (strides[last - 1], strides[last]));
     match transposed {
         Transposed::No => (rows, columns, Matrix { data: x.data, row_stride, col_stride }),
         Transposed::Yes => (columns, rows, Matrix { data: x.data, row_stride: col_stride, col_stride: row_stride }),

@@ -124,24 +124,33 @@ impl<T: Scalar> Op<T> {
     }
 }
 
-/// Returns the shape of the matrix product of two operands, either a matrix or a vector.
+/// Returns the shape of the matrix product of two operands, by NumPy's rules: a vector is a matrix of one row at the left
+/// and of one column at the right, which the result does not have; axes before the last two broadcast.
 ///
 /// # Errors
 ///
-/// If an operand is neither, or the inner dimensions differ.
+/// If an operand is a scalar, the inner dimensions differ, or the other axes do not broadcast.
 pub(crate) fn matmul_shape(a: &[usize], b: &[usize]) -> Result<Shape, ShapeError> {
     let error = |finding: String| ShapeError::new("matmul", &[a, b], finding);
-    for (side, operand) in [("left", a), ("right", b)] {
-        if !(1..=2).contains(&operand.len()) {
-            return Err(error(format!("the {side} operand has {} axes, neither 1 nor 2", operand.len())));
-        }
+    let (rows, columns, k, l) = match (a, b) {
+        ([], _) => return Err(error("the left operand has no axis".into())),
+        (_, []) => return Err(error("the right operand has no axis".into())),
+        ([.., k], [l]) => (&a[..a.len() - 1], [].as_slice(), k, l),
+        ([.., k], [.., l, _]) => (&a[..a.len() - 1], &b[b.len() - 1..], k, l),
+    };
+    if k != l {
+        return Err(error(format!("inner dimensions {k} and {l} differ")));
     }
-    let (rows, inner_left) = a.split_at(a.len() - 1);
-    let (inner_right, columns) = b.split_at(1);
-    if inner_left != inner_right {
-        return Err(error(format!("inner dimensions {} and {} differ", inner_left[0], inner_right[0])));
-    }
-    Ok(rows.iter().chain(columns).copied().collect())
+    let (batch, rows) = rows.split_at(a.len().saturating_sub(2));
+    let batch = broadcast("matmul", batch, &b[..b.len().saturating_sub(2)]).map_err(|_| {
+        let finding = format!(
+            "the axes before the last two, {} and {}, do not broadcast",
+            Shape::from(batch),
+            Shape::from(&b[..b.len().saturating_sub(2)])
+        );
+        error(finding)
+    })?;
+    Ok(batch.iter().chain(rows).chain(columns).copied().collect())
 }
 
 /// How a result lies in memory.

@@ -12,7 +12,7 @@ use super::{Interpreter, Op, Term, Transposed};
 use crate::kernel::elementwise;
 use crate::kernel::view::View;
 use crate::scalar::Scalar;
-use crate::shape::{AxisSet, KeepDims};
+use crate::shape::{AxisSet, KeepDims, broadcast};
 use crate::var::Var;
 
 /// What the derivative of a row reads: what has to be kept, and in which form it has to be at hand.
@@ -531,12 +531,22 @@ binary! {
 pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: I::Value) -> Term<T, I::Value> {
     match *op {
         // y = a b: da = g bᵀ, db = aᵀ g (Giles 2008, 2.2.1). A transposed operand is read transposed, never copied.
-        Op::Matmul { left, right } => match (k, left, right) {
-            (0, Transposed::No, _) => Term::Two(Op::Matmul { left: Transposed::No, right: right.flipped() }, g, i.x(1)),
-            (0, Transposed::Yes, _) => Term::Two(Op::Matmul { left: right, right: Transposed::Yes }, i.x(1), g),
-            (_, _, Transposed::No) => Term::Two(Op::Matmul { left: left.flipped(), right: Transposed::No }, i.x(0), g),
-            (_, _, Transposed::Yes) => Term::Two(Op::Matmul { left: Transposed::Yes, right: left }, g, i.x(0)),
-        },
+        Op::Matmul { left, right } => {
+            let (product, a, b) = match (k, left, right) {
+                (0, Transposed::No, _) => (Op::Matmul { left: Transposed::No, right: right.flipped() }, g, i.x(1)),
+                (0, Transposed::Yes, _) => (Op::Matmul { left: right, right: Transposed::Yes }, i.x(1), g),
+                (_, _, Transposed::No) => (Op::Matmul { left: left.flipped(), right: Transposed::No }, i.x(0), g),
+                (_, _, Transposed::Yes) => (Op::Matmul { left: Transposed::Yes, right: left }, g, i.x(0)),
+            };
+            // Where one matrix of this operand met several of the other, the products have more axes than it: they are
+            // summed by the sweep.
+            let (own, other) = (i.x_shape(k), i.x_shape(1 - k));
+            let (batch, others) = (&own[..own.len() - 2], &other[..other.len() - 2]);
+            match batch == others || broadcast("matmul", batch, others).is_ok_and(|common| *common == *batch) {
+                true => Term::Two(product, a, b),
+                false => Term::Done(i.apply(product, [a, b])),
+            }
+        }
         Op::Sum { axes, .. } => {
             let kept = keep_dims(i, g, axes);
             Term::One(Op::BroadcastTo(i.x_shape(0)), kept)

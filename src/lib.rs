@@ -105,7 +105,7 @@ pub use error::{Error, Result};
 pub use input::Input;
 pub use param::Param;
 pub use scalar::Scalar;
-pub use shape::{KeepDims, Shape, ShapeError};
+pub use shape::{AxisRange, KeepDims, Shape, ShapeError};
 pub use tape::Tape;
 pub use var::Var;
 

@@ -1,5 +1,7 @@
 //! [`Var`]: the handle to a recorded value. Its methods and operators record.
 
+mod shape;
+
 use std::fmt;
 use std::ops::{Add, Div, Mul, Neg, RangeBounds, Sub};
 use std::panic::Location;

@@ -4,7 +4,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::{Array1, Array2, ArrayViewD, ArrayViewMutD, array};
-use tapegrad::{CustomOp, KeepDims, Param, Shape, ShapeError, Tape, Var};
+use tapegrad::{AxisRange, CustomOp, KeepDims, Param, Shape, ShapeError, Tape, Var};
 
 /// One test at a time: the panic hook is the process's.
 static HOOK: Mutex<()> = Mutex::new(());
@@ -123,6 +123,27 @@ fn shapes_and_indices_that_do_not_fit_are_named() {
     assert_panics!(x.reshape([4, 2]), starts with "reshape: (2, 3): 6 elements do not fill the shape (4, 2), which takes 8");
     assert_panics!(x.broadcast_to([3, 2]), starts with "broadcast_to: (2, 3): it does not broadcast to (3, 2)");
     assert_panics!(x.broadcast_to([3]), starts with "broadcast_to: (2, 3): it does not broadcast to (3,)");
+    assert_panics!(x.squeeze(0), starts with "squeeze: (2, 3): axis 0 has the length 2, not 1");
+    assert_panics!(x.expand_dims(3), starts with "expand_dims: (2, 3): axis 3 is out of range for a result of 3 axes");
+    assert_panics!(Var::stack(&[x, x.transpose()], 0), starts with "stack: (2, 3) x (3, 2): operand 1 has another shape");
+    assert_panics!(Var::stack(&[x], -4), starts with "stack: (2, 3): axis -4 is out of range for a result of 3 axes");
+    let ranges = [AxisRange::from(..), AxisRange::from(..), AxisRange::from(..)];
+    assert_panics!(x.slice_axes(ranges), starts with "slice_axes: (2, 3): 3 ranges for 2 axes");
+    assert_panics!(x.slice_axes([AxisRange::new(0, 1, 0)]), starts with "slice_axes: (2, 3): the step along axis 0 is 0");
+    assert_panics!(x.flip([1, -1]), starts with "flip: (2, 3): axis -1 is named twice");
+    assert_panics!(x.pad([(1, 1)], 0.0), starts with "pad: (2, 3): 1 pairs of lengths for 2 axes");
+    assert_panics!(x.swapaxes(0, 2), starts with "swapaxes: (2, 3): axis 2 is out of range");
+    let (wide, far) = (array![[0, 0, 0, 0]], array![[3]]);
+    assert_panics!(x.gather(0, &wide), starts with "gather: (2, 3): indices of shape (1, 4) do not fit outside axis 0");
+    assert_panics!(x.gather(1, &far), starts with "gather: (2, 3): index 3 is out of range for axis 1 of length 3");
+    let expected = "scatter_add: (2, 3) x (2, 3): the source has another shape than the indices, (1, 4)";
+    assert_panics!(x.scatter_add(1, &wide, x), starts with expected);
+    let vector = tape.leaf(Array1::zeros(3));
+    assert_panics!(vector.tril(0), starts with "tril: (3,): the operand has 1 axes, not at least 2");
+    assert_panics!(x.expand_dims(0).diag(), starts with "diag: (1, 2, 3): the operand has 3 axes, neither 1 nor 2");
+    let mask = array![true, false];
+    let expected = "select: (2,) x (2, 3) x (2, 3): mask and branches do not broadcast to one shape";
+    assert_panics!(Var::select(&mask, x, x), starts with expected);
     assert_panics!(x.sum_to([2]), starts with "sum_to: (2, 3): it is not a broadcast of (2,)");
     assert_panics!(x.slice(0, 1..4), starts with "slice: (2, 3): 1..4 in steps of 1 is no range of axis 0 of length 2");
     assert_panics!(x.slice_step(0, .., 0), starts with "slice: (2, 3): 0..2 in steps of 0 is no range");

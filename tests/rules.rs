@@ -6,11 +6,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, IxDyn, Zip};
+use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, IxDyn, Zip, array};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tapegrad::op::{Binary, Unary, names};
-use tapegrad::{CustomOp, KeepDims, Shape, ShapeError, Tape, Var};
+use tapegrad::{AxisRange, CustomOp, KeepDims, Shape, ShapeError, Tape, Var};
 
 type Function = Box<dyn for<'t> Fn(&[Var<'t, f64>]) -> Var<'t, f64>>;
 
@@ -136,6 +136,33 @@ fn samples() -> Vec<Sample> {
     add!("pick", [[3, 4]], |x| x[0].pick(&[2, 0, 2]));
     add!("concat", [[2, 3], [2, 1], [2, 2]], |x| Var::concat(x, 1));
     add!("concat of rows", [[2, 3], [1, 3]], |x| Var::concat(&[x[0], x[1], x[0]], 0));
+    add!("squeeze", [[2, 1, 3]], |x| x[0].squeeze(1));
+    add!("squeeze strided", [[3, 1, 2]], |x| x[0].transpose().squeeze(1).square());
+    add!("expand_dims", [[2, 3]], |x| x[0].expand_dims(-1));
+    add!("expand_dims strided", [[2, 3]], |x| x[0].transpose().expand_dims(1).square());
+    add!("stack", [[2, 3], [2, 3]], |x| Var::stack(&[x[0], x[1], x[0]], 1));
+    add!("slice_axes", [[5, 6]], |x| { x[0].slice_axes([AxisRange::new(None, None, -2), AxisRange::new(-2, 1, -1)]) });
+    add!("flip", [[2, 3, 4]], |x| x[0].flip([0, 2]));
+    add!("flip strided", [[2, 3, 4]], |x| x[0].transpose().flip([1]));
+    add!("pad", [[2, 3]], |x| x[0].pad([(1, 0), (2, 3)], 0.7));
+    add!("pad strided", [[2, 3]], |x| x[0].transpose().pad([(0, 0), (0, 1)], -0.7));
+    add!("swapaxes", [[2, 3, 4]], |x| x[0].swapaxes(0, -1));
+    add!("tile", [[2, 3]], |x| x[0].tile([2, 1, 3]));
+    add!("tile strided", [[2, 3]], |x| x[0].transpose().tile([2]));
+    add!("gather", [[3, 4]], |x| x[0].gather(0, &array![[0, 2, 1], [2, 2, 2]]));
+    add!("gather strided", [[4, 3]], |x| x[0].transpose().gather(1, &array![[0, 3, 3, 1, 0]]));
+    add!("scatter_add", [[3, 4], [2, 3]], |x| x[0].scatter_add(0, &array![[0, 2, 1], [0, 2, 2]], x[1]));
+    add!("diag of a vector", [[3]], |x| x[0].diag());
+    add!("diag of a matrix", [[3, 4]], |x| x[0].diag());
+    add!("diag of a strided matrix", [[3, 8]], |x| x[0].transpose().slice_step(0, .., 2).diag());
+    add!("tril", [[2, 3, 4]], |x| x[0].tril(-1));
+    add!("triu", [[4, 3]], |x| x[0].transpose().triu(1));
+    add!("select", [[3, 1], [4]], |x| {
+        Var::select(&array![[true, false, true, false], [true; 4], [false; 4]], x[0], x[1])
+    });
+    add!("select strided", [[4, 3], [3, 4]], |x| {
+        Var::select(&array![true, false, true, true], x[0].transpose(), x[1])
+    });
     samples.push(sample("custom", &[&[3, 2], &[3, 2]], 0.5..2.0, |x| Var::custom(&Arc::new(SquareTimes), x)));
     samples
 }

@@ -68,6 +68,15 @@ impl Permutation {
         rank >= 2 && self.axes().enumerate().all(|(position, axis)| axis == swapped(position))
     }
 
+    /// Returns the order that swaps two axes.
+    pub(crate) fn swapped(rank: usize, first: usize, second: usize) -> Self {
+        Self::new((0..rank).map(|axis| match axis {
+            _ if axis == first => second,
+            _ if axis == second => first,
+            _ => axis,
+        }))
+    }
+
     pub(crate) fn axes(&self) -> impl ExactSizeIterator<Item = usize> {
         self.0.iter().map(|&axis| usize::from(axis))
     }
@@ -171,6 +180,21 @@ ops! {
     Unpick { columns: IndexList, width: usize } = "unpick";
     /// Arrays joined along an axis.
     Concat { axis: usize } = "concat";
+
+    /// The elements in reverse order along a set of axes.
+    Flip(AxisSet) = "flip";
+    /// A constant before and after the elements of an axis, which then has `length`.
+    Pad { axis: usize, before: usize, length: usize, value: T } = "pad";
+    /// The diagonal of the last two axes.
+    Diagonal = "diagonal";
+    /// The reverse of `diagonal`: zeros elsewhere, in matrices of `rows` and `columns`.
+    Undiagonal { rows: usize, columns: usize } = "undiagonal";
+    /// The last two axes on and below a diagonal, zeros above it.
+    Tril(isize) = "tril";
+    /// The last two axes on and above a diagonal, zeros below it.
+    Triu(isize) = "triu";
+    /// The second operand where the first, a mask, is not 0, else the third.
+    Select = "select";
 }
 
 /// Returns the names of all operations that a tape can hold, sources excepted: what a test of all of them has to cover.
@@ -192,6 +216,7 @@ impl<T: Scalar> Op<T> {
         match self {
             Self::Unary(unary) => unary.reads() != Reads::Flat,
             Self::Binary(binary) => binary.reads(k) != Reads::Flat,
+            Self::Select => k != 0,
             _ => true,
         }
     }
@@ -207,6 +232,7 @@ impl<T: Scalar> fmt::Display for Op<T> {
                 write!(f, "[{}]", unary.parameters().iter().map(T::to_string).collect::<Vec<_>>().join(", "))
             }
             Self::Leaf | Self::Constant | Self::Param | Self::Unary(_) | Self::Binary(_) | Self::Custom(_) => Ok(()),
+            Self::Diagonal | Self::Select => Ok(()),
             Self::Matmul { left, right } => match (left, right) {
                 (Transposed::No, Transposed::No) => Ok(()),
                 (Transposed::Yes, Transposed::No) => f.write_str("[left transposed]"),
@@ -226,6 +252,12 @@ impl<T: Scalar> fmt::Display for Op<T> {
             }
             Self::Pick { columns } => write!(f, "[{} columns]", columns.length),
             Self::Unpick { columns, width } => write!(f, "[{} columns, width {width}]", columns.length),
+            Self::Flip(axes) => write!(f, "[axes {axes:?}]"),
+            Self::Pad { axis, before, length, value } => {
+                write!(f, "[axis {axis}, {before} before, length {length}, value {value}]")
+            }
+            Self::Undiagonal { rows, columns } => write!(f, "[({rows}, {columns})]"),
+            Self::Tril(offset) | Self::Triu(offset) => write!(f, "[{offset}]"),
         }
     }
 }

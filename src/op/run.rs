@@ -4,10 +4,10 @@ use super::{Binary, IndexList, Op, Transposed, Unary};
 use crate::kernel::index::{self, Around};
 use crate::kernel::matmul::{Matrix, Store, matmul};
 use crate::kernel::view::{self, View};
-use crate::kernel::{reduce, softmax};
+use crate::kernel::{elementwise, reduce, softmax};
 use crate::memory::{Lent, Pool};
 use crate::scalar::Scalar;
-use crate::shape::{AxisSet, broadcast};
+use crate::shape::{AxisSet, Shape, broadcast};
 
 /// Where the index lists of operations are found.
 pub(crate) trait Lists {
@@ -114,7 +114,21 @@ impl<T: Scalar> Op<T> {
                     start += part.shape[*axis];
                 }
             }
-            (Self::Unslice { .. } | Self::IndexAdd { .. } | Self::Unpick { .. }, _) => {
+            (Self::Flip(axes), &[x]) => index::flip(&row_major(x, pool), x.shape, *axes, out),
+            (&Self::Pad { axis, before, value, .. }, &[x]) => {
+                out.fill(value);
+                index::place(&row_major(x, pool), Around::new(shape, axis), before, out);
+            }
+            (&Self::Tril(offset), &[x]) => {
+                view::copy(x, x.shape, out);
+                index::clear_triangle(out, shape, |row| (row + 1).saturating_add_signed(offset)..usize::MAX);
+            }
+            (&Self::Triu(offset), &[x]) => {
+                view::copy(x, x.shape, out);
+                index::clear_triangle(out, shape, |row| 0..row.saturating_add_signed(offset));
+            }
+            (Self::Select, &[mask, a, b]) => elementwise::select(mask, a, b, shape, out),
+            (Self::Unslice { .. } | Self::IndexAdd { .. } | Self::Unpick { .. } | Self::Undiagonal { .. }, _) => {
                 out.fill(T::ZERO);
                 self.run_add(operands, shape, out, lists, pool);
             }
@@ -144,6 +158,11 @@ impl<T: Scalar> Op<T> {
             }
             (Self::Unpick { columns, width }, &[x]) => {
                 index::add_picked(&row_major(x, pool), *width, lists.indices(*columns), out);
+            }
+            (Self::Undiagonal { columns, .. }, &[x]) => {
+                let strides = view::row_major_strides(shape);
+                let along: Shape = strides[..strides.len() - 2].iter().copied().chain([columns + 1]).collect();
+                view::scatter_add(out, 0, x.shape, &along, &row_major(x, pool));
             }
             _ => return false,
         }

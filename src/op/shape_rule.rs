@@ -1,5 +1,7 @@
 //! The shape rule: which shapes an operation takes, and which it gives.
 
+use smallvec::SmallVec;
+
 use super::{Op, Transposed};
 use crate::kernel::view::row_major_strides;
 use crate::scalar::Scalar;
@@ -89,6 +91,27 @@ impl<T: Scalar> Op<T> {
                 }
                 Ok(Shape::from(*first).with_axis(*axis, parts.iter().map(|part| part[*axis]).sum()))
             }
+            (Self::Flip(_), &[x]) => Ok(Shape::from(x)),
+            (&Self::Pad { axis, length, .. }, &[x]) => Ok(Shape::from(x).with_axis(axis, length)),
+            (Self::Diagonal, &[x]) => {
+                let [batch @ .., rows, columns] = x else { return Err(error(not_matrices(x))) };
+                Ok(batch.iter().copied().chain([*rows.min(columns)]).collect())
+            }
+            (&Self::Undiagonal { rows, columns }, &[x]) => match x {
+                [batch @ .., length] if *length == rows.min(columns) => {
+                    Ok(batch.iter().copied().chain([rows, columns]).collect())
+                }
+                _ => Err(error(format!("it is no diagonal of ({rows}, {columns})"))),
+            },
+            (Self::Tril(_) | Self::Triu(_), &[x]) => match x {
+                [.., _, _] => Ok(Shape::from(x)),
+                _ => Err(error(not_matrices(x))),
+            },
+            (Self::Select, &[mask, a, b]) => {
+                let common = |branches: Shape| broadcast(self.name(), mask, &branches);
+                let fits = |_| error("mask and branches do not broadcast to one shape".into());
+                broadcast(self.name(), a, b).and_then(common).map_err(fits)
+            }
             // The tape asks the custom operation itself; a source has no operands.
             (op, operands) => unreachable!("{op} does not take {} operands", operands.len()),
         }
@@ -99,8 +122,10 @@ impl<T: Scalar> Op<T> {
     pub(crate) fn view(&self, shape: &[usize], strides: Option<&[usize]>, result: &[usize]) -> Option<(Layout, usize)> {
         let own = || strides.map_or_else(|| row_major_strides(shape), Shape::from);
         match self {
-            // A reshape of a strided array would in general not be a strided array.
-            Self::Reshape(_) if strides.is_none() => Some((Layout::RowMajor, 0)),
+            Self::Reshape(_) => match strides {
+                None => Some((Layout::RowMajor, 0)),
+                Some(strides) => Some((Layout::of(result, reshaped(shape, strides, result)?), 0)),
+            },
             Self::Permute(permutation) => Some((Layout::of(result, permutation.apply(&own())), 0)),
             Self::BroadcastTo(_) => {
                 let own = own();
@@ -119,9 +144,51 @@ impl<T: Scalar> Op<T> {
                 let offset = if elements(result) == 0 { 0 } else { start * own[axis] };
                 Some((Layout::of(result, own.with_axis(axis, own[axis] * step)), offset))
             }
+            Self::Diagonal => {
+                let own = own();
+                let batch = &own[..own.len() - 2];
+                let along = own[own.len() - 2] + own[own.len() - 1];
+                Some((Layout::of(result, batch.iter().copied().chain([along]).collect()), 0))
+            }
             _ => None,
         }
     }
+}
+
+/// Says that an operand has too few axes to hold matrices.
+fn not_matrices(shape: &[usize]) -> String {
+    format!("the operand has {} axes, not at least 2", shape.len())
+}
+
+/// Returns the strides with which a strided array is read in another shape; `None` if there are none, and the elements have
+/// to be copied.
+fn reshaped(shape: &[usize], strides: &[usize], result: &[usize]) -> Option<Shape> {
+    if elements(result) == 0 {
+        return Some(row_major_strides(result));
+    }
+    // Axes that continue each other in memory are one. A new axis may be a part of such a one, but not span two.
+    let mut runs: SmallVec<[(usize, usize); 8]> = SmallVec::new();
+    for (&length, &stride) in shape.iter().zip(strides).filter(|&(&length, _)| length != 1) {
+        match runs.last_mut() {
+            Some(outer) if outer.1 == stride * length => *outer = (outer.0 * length, stride),
+            _ => runs.push((length, stride)),
+        }
+    }
+    let mut new = result.iter().rev().copied();
+    let mut reversed: SmallVec<[usize; 8]> = SmallVec::new();
+    for &(mut rest, mut stride) in runs.iter().rev() {
+        while rest > 1 {
+            let length = new.next()?;
+            if rest % length != 0 {
+                return None;
+            }
+            reversed.push(stride);
+            stride *= length;
+            rest /= length;
+        }
+    }
+    reversed.extend(new.map(|_| 1));
+    Some(reversed.into_iter().rev().collect())
 }
 
 /// Returns the shape of the matrix product of two operands, by NumPy's rules: a vector is a matrix of one row at the left

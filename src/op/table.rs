@@ -593,6 +593,25 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
             let start = (0..k).map(|before| i.x_shape(before)[axis]).sum();
             Term::One(Op::Slice { axis, start, step: 1, length: i.x_shape(k)[axis] }, g)
         }
+        Op::Flip(axes) => Term::One(Op::Flip(axes), g),
+        Op::Pad { axis, before, .. } => {
+            Term::One(Op::Slice { axis, start: before, step: 1, length: i.x_shape(0)[axis] }, g)
+        }
+        Op::Diagonal => match *i.x_shape(0) {
+            [.., rows, columns] => Term::One(Op::Undiagonal { rows, columns }, g),
+            _ => unreachable!("the shape rule asks for matrices"),
+        },
+        Op::Undiagonal { .. } => Term::One(Op::Diagonal, g),
+        Op::Tril(offset) => Term::One(Op::Tril(offset), g),
+        Op::Triu(offset) => Term::One(Op::Triu(offset), g),
+        // Selected, never multiplied. The mask gets nothing.
+        Op::Select => {
+            let mask = match k {
+                1 => i.x(0),
+                _ => i.apply(Op::Unary(Unary::SubtractFrom { minuend: T::ONE }), [i.x(0)]),
+            };
+            Term::Done(i.apply(Op::Binary(Binary::Gate), [g, mask]))
+        }
         // Rules that only the interpreter can run: rows of the table, fused or recorded, and the user's own.
         Op::Unary(_) | Op::Binary(_) | Op::Custom(_) => Term::Done(i.pull(k, g)),
         Op::Leaf | Op::Constant | Op::Param => unreachable!("a source has no operands"),

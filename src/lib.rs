@@ -107,7 +107,7 @@ pub use param::Param;
 pub use scalar::Scalar;
 pub use shape::{AxisRange, KeepDims, Shape, ShapeError};
 pub use tape::Tape;
-pub use var::Var;
+pub use var::{Size2d, Var};
 
 /// What most programs use, with [`ndarray`]'s `array!`.
 pub mod prelude {

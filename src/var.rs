@@ -1,6 +1,7 @@
 //! [`Var`]: the handle to a recorded value. Its methods and operators record.
 
 mod shape;
+mod window;
 
 use std::fmt;
 use std::ops::{Add, Div, Mul, Neg, RangeBounds, Sub};
@@ -17,6 +18,8 @@ use crate::scalar::Scalar;
 use crate::shape::{AxisSet, KeepDims, Shape, ShapeError, resolve_axis};
 use crate::sweep;
 use crate::tape::Tape;
+
+pub use window::Size2d;
 
 /// A handle to a value on a [`Tape`].
 ///

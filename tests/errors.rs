@@ -141,6 +141,23 @@ fn shapes_and_indices_that_do_not_fit_are_named() {
     let vector = tape.leaf(Array1::zeros(3));
     assert_panics!(vector.tril(0), starts with "tril: (3,): the operand has 1 axes, not at least 2");
     assert_panics!(x.expand_dims(0).diag(), starts with "diag: (1, 2, 3): the operand has 3 axes, neither 1 nor 2");
+    let images = tape.leaf(ndarray::Array4::zeros((2, 3, 4, 4)));
+    let (weight, large) =
+        (tape.leaf(ndarray::Array4::zeros((5, 2, 3, 3))), tape.leaf(ndarray::Array4::zeros((5, 3, 7, 3))));
+    let expected = "conv2d: (2, 3, 4, 4) x (5, 2, 3, 3): the input has 3 channels, the weight takes 2";
+    assert_panics!(images.conv2d(weight, None, 1, 0), starts with expected);
+    let expected = "conv2d: (2, 3, 4, 4) x (5, 3, 7, 3): a window of [7, 3] is larger than [4, 4], padded by [1, 1]";
+    assert_panics!(images.conv2d(large, None, 1, 1), starts with expected);
+    assert_panics!(x.conv2d(weight, None, 1, 0), starts with "conv2d: (2, 3) x (5, 2, 3, 3): input and weight have 4 axes");
+    let expected = "conv2d: (2, 3, 4, 4) x (5, 3, 7, 3) x (3,): the bias is not of shape (5,)";
+    assert_panics!(images.conv2d(large, Some(vector), 1, 2), starts with expected);
+    let expected = "max_pool2d: (2, 3) x (2, 3): windows of [2, 2] at a stride of [0, 1] do not exist";
+    assert_panics!(x.max_pool2d(2, [0, 1]), starts with expected);
+    assert_panics!(x.avg_pool2d(3, 1), starts with "avg_pool2d: (2, 3): a window of [3, 3] is larger than [2, 3]");
+    let expected = "layer_norm: (2, 3) x (2, 3) x (3,): gain and bias are not of the shape of the last axes";
+    assert_panics!(x.layer_norm(x, vector, 0.1), starts with expected);
+    let expected = "batch_norm: (2, 3, 4, 4) x (2, 3) x (3,): gain and bias are not of shape (3,)";
+    assert_panics!(images.batch_norm(x, vector, 0.1), starts with expected);
     let mask = array![true, false];
     let expected = "select: (2,) x (2, 3) x (2, 3): mask and branches do not broadcast to one shape";
     assert_panics!(Var::select(&mask, x, x), starts with expected);

@@ -163,6 +163,23 @@ fn samples() -> Vec<Sample> {
     add!("select strided", [[4, 3], [3, 4]], |x| {
         Var::select(&array![true, false, true, true], x[0].transpose(), x[1])
     });
+    add!("conv2d", [[2, 3, 6, 5], [4, 3, 3, 2], [4]], |x| x[0].conv2d(x[1], Some(x[2]), 1, 0));
+    add!("conv2d with stride and padding", [[2, 2, 6, 5], [3, 2, 3, 2]], |x| x[0].conv2d(x[1], None, [2, 3], [1, 2]));
+    add!("conv2d of elements", [[2, 3, 2, 3], [4, 3, 1, 1]], |x| x[0].conv2d(x[1], None, 1, 0));
+    add!("conv2d of every other element", [[2, 3, 3, 3], [4, 3, 1, 1]], |x| x[0].conv2d(x[1], None, 2, 0));
+    add!("conv2d strided", [[5, 6, 2, 1], [2, 3, 2, 4]], |x| {
+        x[0].transpose().conv2d(x[1].permute([3, 0, 1, 2]).slice(0, 1..), None, 1, 1)
+    });
+    add!("conv2d of itself", [[2, 2, 3, 3]], |x| x[0].conv2d(x[0], None, 1, 2));
+    add!("max_pool2d", [[2, 3, 5, 6]], |x| x[0].max_pool2d([2, 3], [1, 2]));
+    add!("max_pool2d strided", [[6, 5]], |x| x[0].transpose().max_pool2d(2, 2).square());
+    add!("avg_pool2d", [[2, 3, 5, 6]], |x| x[0].avg_pool2d([2, 3], [1, 2]).square());
+    add!("avg_pool2d strided", [[6, 5]], |x| x[0].transpose().avg_pool2d(2, 2));
+    add!("layer_norm", [[2, 3, 4], [4], [4]], |x| x[0].layer_norm(x[1], x[2], 0.1));
+    add!("layer_norm over two axes", [[2, 3, 4], [3, 4], [3, 4]], |x| x[0].layer_norm(x[1], x[2], 0.1));
+    add!("layer_norm strided", [[4, 3], [4], [4]], |x| x[0].transpose().layer_norm(x[1], x[2], 0.1));
+    add!("batch_norm", [[4, 3], [3], [3]], |x| x[0].batch_norm(x[1], x[2], 0.1));
+    add!("batch_norm of images", [[2, 3, 2, 3], [3], [3]], |x| x[0].batch_norm(x[1], x[2], 0.1));
     samples.push(sample("custom", &[&[3, 2], &[3, 2]], 0.5..2.0, |x| Var::custom(&Arc::new(SquareTimes), x)));
     samples
 }

@@ -19,6 +19,7 @@ pub(crate) use run::Lists;
 pub(crate) use shape_rule::matmul_shape;
 pub use table::{Binary, Reads, Unary};
 
+use crate::kernel::window::Window;
 use crate::scalar::Scalar;
 use crate::shape::{AxisSet, KeepDims, Shape};
 
@@ -195,6 +196,25 @@ ops! {
     Triu(isize) = "triu";
     /// The second operand where the first, a mask, is not 0, else the third.
     Select = "select";
+
+    /// The correlation of images with the kernels of a weight: `(N, C, H, W)` and `(O, C, h, w)`.
+    Conv2d(Window) = "conv2d";
+    /// The reverse of `conv2d` for the images: of results and weight.
+    Conv2dInput { window: Window, size: [u32; 2] } = "conv2d_input";
+    /// The reverse of `conv2d` for the weight: of images and results.
+    Conv2dWeight(Window) = "conv2d_weight";
+    /// From the second operand, what lies where the first has the largest element of each window.
+    MaxPool2d(Window) = "max_pool2d";
+    /// The reverse of `max_pool2d` for its second operand: zeros where no window has its largest element.
+    MaxUnpool2d(Window) = "max_unpool2d";
+    /// The mean of each window.
+    AvgPool2d(Window) = "avg_pool2d";
+    /// The reverse of `avg_pool2d`: each element spread over its window.
+    AvgUnpool2d { window: Window, size: [u32; 2] } = "avg_unpool2d";
+    /// `(x - mean) / √(variance + eps)` over a set of axes.
+    Normalize { axes: AxisSet, eps: T } = "normalize";
+    /// `1 / √(variance + eps)` over a set of axes, which stay with length 1.
+    InverseStd { axes: AxisSet, eps: T } = "inverse_std";
 }
 
 /// Returns the names of all operations that a tape can hold, sources excepted: what a test of all of them has to cover.
@@ -216,7 +236,8 @@ impl<T: Scalar> Op<T> {
         match self {
             Self::Unary(unary) => unary.reads() != Reads::Flat,
             Self::Binary(binary) => binary.reads(k) != Reads::Flat,
-            Self::Select => k != 0,
+            // A mask, and the operand that says where the largest elements are.
+            Self::Select | Self::MaxPool2d(_) | Self::MaxUnpool2d(_) => k != 0,
             _ => true,
         }
     }
@@ -258,6 +279,20 @@ impl<T: Scalar> fmt::Display for Op<T> {
             }
             Self::Undiagonal { rows, columns } => write!(f, "[({rows}, {columns})]"),
             Self::Tril(offset) | Self::Triu(offset) => write!(f, "[{offset}]"),
+            Self::Conv2d(window)
+            | Self::Conv2dInput { window, .. }
+            | Self::Conv2dWeight(window)
+            | Self::MaxPool2d(window)
+            | Self::MaxUnpool2d(window)
+            | Self::AvgPool2d(window)
+            | Self::AvgUnpool2d { window, .. } => {
+                write!(f, "[kernel {:?}, stride {:?}", window.kernel, window.stride)?;
+                if window.padding != [0, 0] {
+                    write!(f, ", padding {:?}", window.padding)?;
+                }
+                f.write_str("]")
+            }
+            Self::Normalize { axes, eps } | Self::InverseStd { axes, eps } => write!(f, "[axes {axes:?}, eps {eps}]"),
         }
     }
 }

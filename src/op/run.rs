@@ -4,10 +4,11 @@ use super::{Binary, IndexList, Op, Transposed, Unary};
 use crate::kernel::index::{self, Around};
 use crate::kernel::matmul::{Matrix, Store, matmul};
 use crate::kernel::view::{self, View};
-use crate::kernel::{elementwise, reduce, softmax};
+use crate::kernel::window::{self, Patches, Window};
+use crate::kernel::{conv, elementwise, normalize, reduce, softmax};
 use crate::memory::{Lent, Pool};
 use crate::scalar::Scalar;
-use crate::shape::{AxisSet, Shape, broadcast};
+use crate::shape::{AxisSet, KeepDims, Shape, broadcast};
 
 /// Where the index lists of operations are found.
 pub(crate) trait Lists {
@@ -33,6 +34,30 @@ pub trait Kernels: Sized {
     fn sum_over(x: &[Self], shape: &[usize], axes: AxisSet, out: &mut [Self]);
     /// The maximum over axes.
     fn max_over(x: &[Self], shape: &[usize], axes: AxisSet, out: &mut [Self]);
+    /// The convolution of images with a weight of `out` kernels.
+    fn conv2d(x: &[Self], w: &[Self], out: usize, patches: &Patches, scratch: &mut [Self], y: &mut [Self]);
+    /// Its reverse for the images.
+    fn add_conv2d_input(g: &[Self], w: &[Self], out: usize, patches: &Patches, scratch: &mut [Self], dx: &mut [Self]);
+    /// Its reverse for the weight.
+    fn add_conv2d_weight(x: &[Self], g: &[Self], out: usize, patches: &Patches, scratch: &mut [Self], dw: &mut [Self]);
+    /// `(x - mean) / √(variance + eps)` over axes to `y`; `1 / √(variance + eps)` to `inverse`.
+    fn normalize(
+        x: &[Self],
+        shape: &[usize],
+        axes: AxisSet,
+        eps: Self,
+        scratch: &mut [Self],
+        y: &mut [Self],
+        inverse: &mut [Self],
+    );
+    /// What lies where the largest element of each window does.
+    fn max_pool(x: &[Self], values: &[Self], size: [usize; 2], window: Window, y: &mut [Self]);
+    /// The reverse of `max_pool`.
+    fn add_max_unpool(x: &[Self], g: &[Self], size: [usize; 2], window: Window, y: &mut [Self]);
+    /// The mean of each window.
+    fn avg_pool(x: &[Self], size: [usize; 2], window: Window, y: &mut [Self]);
+    /// The reverse of `avg_pool`.
+    fn add_avg_unpool(g: &[Self], size: [usize; 2], window: Window, y: &mut [Self]);
     /// Softmax along an axis.
     fn softmax(x: &[Self], shape: &[usize], axis: usize, y: &mut [Self]);
     /// The logarithm of softmax along an axis.
@@ -64,6 +89,40 @@ macro_rules! kernels {
 
             fn max_over(x: &[$T], shape: &[usize], axes: AxisSet, out: &mut [$T]) {
                 reduce::max(x, shape, axes, out);
+            }
+
+            fn conv2d(x: &[$T], w: &[$T], out: usize, patches: &Patches, scratch: &mut [$T], y: &mut [$T]) {
+                conv::conv2d(x, w, out, patches, scratch, y);
+            }
+
+            fn add_conv2d_input(g: &[$T], w: &[$T], out: usize, patches: &Patches, scratch: &mut [$T], dx: &mut [$T]) {
+                conv::add_conv2d_input(g, w, out, patches, scratch, dx);
+            }
+
+            fn add_conv2d_weight(x: &[$T], g: &[$T], out: usize, patches: &Patches, scratch: &mut [$T], dw: &mut [$T]) {
+                conv::add_conv2d_weight(x, g, out, patches, scratch, dw);
+            }
+
+            fn normalize(
+                x: &[$T], shape: &[usize], axes: AxisSet, eps: $T, scratch: &mut [$T], y: &mut [$T], inverse: &mut [$T],
+            ) {
+                normalize::normalize(x, shape, axes, eps, scratch, y, inverse);
+            }
+
+            fn max_pool(x: &[$T], values: &[$T], size: [usize; 2], window: Window, y: &mut [$T]) {
+                window::max_pool(x, values, size, window, y);
+            }
+
+            fn add_max_unpool(x: &[$T], g: &[$T], size: [usize; 2], window: Window, y: &mut [$T]) {
+                window::add_max_unpool(x, g, size, window, y);
+            }
+
+            fn avg_pool(x: &[$T], size: [usize; 2], window: Window, y: &mut [$T]) {
+                window::avg_pool(x, size, window, y);
+            }
+
+            fn add_avg_unpool(g: &[$T], size: [usize; 2], window: Window, y: &mut [$T]) {
+                window::add_avg_unpool(g, size, window, y);
             }
 
             fn softmax(x: &[$T], shape: &[usize], axis: usize, y: &mut [$T]) {
@@ -128,9 +187,39 @@ impl<T: Scalar> Op<T> {
                 index::clear_triangle(out, shape, |row| 0..row.saturating_add_signed(offset));
             }
             (Self::Select, &[mask, a, b]) => elementwise::select(mask, a, b, shape, out),
-            (Self::Unslice { .. } | Self::IndexAdd { .. } | Self::Unpick { .. } | Self::Undiagonal { .. }, _) => {
+            (&Self::Conv2d(window), &[x, w]) => {
+                let patches = Patches::new(x.shape, window);
+                let mut scratch = pool.lend(conv::scratch(&patches));
+                T::conv2d(&row_major(x, pool), &row_major(w, pool), w.shape[0], &patches, &mut scratch, out);
+            }
+            (&Self::MaxPool2d(window), &[x, values]) => {
+                let (x, values) = (&row_major(x, pool), &row_major(values, pool));
+                T::max_pool(x, values, last_two(operands[0].shape), window, out);
+            }
+            (&Self::AvgPool2d(window), &[x]) => T::avg_pool(&row_major(x, pool), last_two(x.shape), window, out),
+            (&Self::Normalize { axes, eps }, &[x]) => {
+                let groups = Shape::from(x.shape).reduced(axes, KeepDims::No).elements();
+                let (mut scratch, mut inverse) = (pool.lend(out.len()), pool.lend(groups));
+                T::normalize(&row_major(x, pool), x.shape, axes, eps, &mut scratch, out, &mut inverse);
+            }
+            (&Self::InverseStd { axes, eps }, &[x]) => {
+                let count = crate::shape::elements(x.shape);
+                let (mut scratch, mut y) = (pool.lend(count), pool.lend(count));
+                T::normalize(&row_major(x, pool), x.shape, axes, eps, &mut scratch, &mut y, out);
+            }
+            (
+                Self::Unslice { .. }
+                | Self::IndexAdd { .. }
+                | Self::Unpick { .. }
+                | Self::Undiagonal { .. }
+                | Self::Conv2dInput { .. }
+                | Self::Conv2dWeight(_)
+                | Self::MaxUnpool2d(_)
+                | Self::AvgUnpool2d { .. },
+                _,
+            ) => {
                 out.fill(T::ZERO);
-                self.run_add(operands, shape, out, lists, pool);
+                self.add_to(operands, shape, out, lists, pool);
             }
             (op, operands) => unreachable!("{op} of {} operands does not compute", operands.len()),
         }
@@ -138,6 +227,26 @@ impl<T: Scalar> Op<T> {
 
     /// Adds the operation's result to `out`, where that is possible in one go; returns whether it was.
     pub(crate) fn run_add(
+        &self,
+        operands: &[View<'_, T>],
+        shape: &[usize],
+        out: &mut [T],
+        lists: &impl Lists,
+        pool: &Pool<T>,
+    ) -> bool {
+        // What adds up several numbers to one element would round otherwise than their sum, added: the sweep that records would
+        // give other bits.
+        let overlap =
+            |window: &Window| window.kernel.iter().zip(window.stride).any(|(&kernel, stride)| kernel > stride);
+        match self {
+            Self::Conv2dInput { .. } | Self::Conv2dWeight(_) => false,
+            Self::MaxUnpool2d(window) | Self::AvgUnpool2d { window, .. } if overlap(window) => false,
+            _ => self.add_to(operands, shape, out, lists, pool),
+        }
+    }
+
+    /// Adds the operation's result to `out`, piece by piece, if it consists of pieces; returns whether it does.
+    fn add_to(
         &self,
         operands: &[View<'_, T>],
         shape: &[usize],
@@ -163,6 +272,22 @@ impl<T: Scalar> Op<T> {
                 let strides = view::row_major_strides(shape);
                 let along: Shape = strides[..strides.len() - 2].iter().copied().chain([columns + 1]).collect();
                 view::scatter_add(out, 0, x.shape, &along, &row_major(x, pool));
+            }
+            (&Self::Conv2dInput { window, .. }, &[g, w]) => {
+                let patches = Patches::new(shape, window);
+                let mut scratch = pool.lend(conv::scratch(&patches));
+                T::add_conv2d_input(&row_major(g, pool), &row_major(w, pool), w.shape[0], &patches, &mut scratch, out);
+            }
+            (&Self::Conv2dWeight(window), &[x, g]) => {
+                let patches = Patches::new(x.shape, window);
+                let mut scratch = pool.lend(conv::scratch(&patches));
+                T::add_conv2d_weight(&row_major(x, pool), &row_major(g, pool), shape[0], &patches, &mut scratch, out);
+            }
+            (&Self::MaxUnpool2d(window), &[x, g]) => {
+                T::add_max_unpool(&row_major(x, pool), &row_major(g, pool), last_two(shape), window, out);
+            }
+            (&Self::AvgUnpool2d { window, .. }, &[g]) => {
+                T::add_avg_unpool(&row_major(g, pool), last_two(shape), window, out);
             }
             _ => return false,
         }
@@ -202,6 +327,11 @@ fn matrix<T: Scalar>(x: View<'_, T>, transposed: Transposed) -> (usize, usize, M
         Transposed::No => (rows, columns, Matrix { data: x.data, row_stride, col_stride }),
         Transposed::Yes => (columns, rows, Matrix { data: x.data, row_stride: col_stride, col_stride: row_stride }),
     }
+}
+
+/// Returns the lengths of the last two axes.
+fn last_two(shape: &[usize]) -> [usize; 2] {
+    [shape[shape.len() - 2], shape[shape.len() - 1]]
 }
 
 /// Returns the elements in row-major order: the operand's own, or gathered into a lent buffer.

@@ -4,8 +4,9 @@ use smallvec::SmallVec;
 
 use super::{Op, Transposed};
 use crate::kernel::view::row_major_strides;
+use crate::kernel::window::Window;
 use crate::scalar::Scalar;
-use crate::shape::{Shape, ShapeError, broadcast, elements};
+use crate::shape::{KeepDims, Shape, ShapeError, broadcast, elements};
 
 impl<T: Scalar> Op<T> {
     /// Returns the shape of the result for operands of these shapes.
@@ -112,9 +113,51 @@ impl<T: Scalar> Op<T> {
                 let fits = |_| error("mask and branches do not broadcast to one shape".into());
                 broadcast(self.name(), a, b).and_then(common).map_err(fits)
             }
+            (Self::Conv2d(window), &[x, w]) => {
+                let (&[n, channels, height, width], &[out, taken, ..]) = (x, w) else {
+                    return Err(error("input and weight have 4 axes each".into()));
+                };
+                if w.len() != 4 {
+                    return Err(error("input and weight have 4 axes each".into()));
+                }
+                if channels != taken {
+                    return Err(error(format!("the input has {channels} channels, the weight takes {taken}")));
+                }
+                let [down, across] = self.windows(*window, [height, width]).map_err(error)?;
+                Ok(Shape::from([n, out, down, across]))
+            }
+            (Self::Conv2dInput { size, .. }, &[g, w]) => {
+                Ok(Shape::from([g[0], w[1], size[0] as usize, size[1] as usize]))
+            }
+            (Self::Conv2dWeight(window), &[x, g]) => {
+                Ok(Shape::from([g[1], x[1], window.kernel[0] as usize, window.kernel[1] as usize]))
+            }
+            (Self::MaxPool2d(window), &[x, _]) | (Self::AvgPool2d(window), &[x]) => {
+                let &[ref planes @ .., height, width] = x else {
+                    return Err(error(not_matrices(x)));
+                };
+                let counts = self.windows(*window, [height, width]).map_err(error)?;
+                Ok(planes.iter().copied().chain(counts).collect())
+            }
+            (Self::MaxUnpool2d(_), &[x, _]) => Ok(Shape::from(x)),
+            (Self::AvgUnpool2d { size, .. }, &[g]) => {
+                Ok(g[..g.len() - 2].iter().copied().chain(size.map(|length| length as usize)).collect())
+            }
+            (Self::Normalize { .. }, &[x]) => Ok(Shape::from(x)),
+            (Self::InverseStd { axes, .. }, &[x]) => Ok(Shape::from(x).reduced(*axes, KeepDims::Yes)),
             // The tape asks the custom operation itself; a source has no operands.
             (op, operands) => unreachable!("{op} does not take {} operands", operands.len()),
         }
+    }
+
+    /// Returns how many windows there are along each axis, or what does not fit.
+    fn windows(&self, window: Window, size: [usize; 2]) -> Result<[usize; 2], String> {
+        if window.stride.contains(&0) || window.kernel.contains(&0) {
+            return Err(format!("windows of {:?} at a stride of {:?} do not exist", window.kernel, window.stride));
+        }
+        window.counts(size).ok_or_else(|| {
+            format!("a window of {:?} is larger than {size:?}, padded by {:?}", window.kernel, window.padding)
+        })
     }
 
     /// Returns the strides and the position of the first element of the result, if it is the operand's own memory

@@ -612,10 +612,55 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
             };
             Term::Done(i.apply(Op::Binary(Binary::Gate), [g, mask]))
         }
+        // The convolution is a bilinear form: the sum of y g is one of x, w and g alike. Each operation gives what one of the
+        // three is multiplied by, so each is a derivative of the others.
+        Op::Conv2d(window) => match k {
+            0 => Term::Two(Op::Conv2dInput { window, size: size(&i.x_shape(0)) }, g, i.x(1)),
+            _ => Term::Two(Op::Conv2dWeight(window), i.x(0), g),
+        },
+        Op::Conv2dInput { window, .. } => match k {
+            0 => Term::Two(Op::Conv2d(window), g, i.x(1)),
+            _ => Term::Two(Op::Conv2dWeight(window), g, i.x(0)),
+        },
+        Op::Conv2dWeight(window) => match k {
+            0 => Term::Two(Op::Conv2dInput { window, size: size(&i.x_shape(0)) }, i.x(1), g),
+            _ => Term::Two(Op::Conv2d(window), i.x(0), g),
+        },
+        // Where the largest elements lie is piecewise constant; what is taken from there is linear.
+        Op::MaxPool2d(window) => Term::Two(Op::MaxUnpool2d(window), i.x(0), g),
+        Op::MaxUnpool2d(window) => Term::Two(Op::MaxPool2d(window), i.x(0), g),
+        Op::AvgPool2d(window) => Term::One(Op::AvgUnpool2d { window, size: size(&i.x_shape(0)) }, g),
+        Op::AvgUnpool2d { window, .. } => Term::One(Op::AvgPool2d(window), g),
+        // r (g - mean g - y mean(g y)) with r = 1 / √(variance + eps) (Ioffe and Szegedy 2015, 3)
+        Op::Normalize { axes, eps } => {
+            let mean = |x: I::Value| {
+                let sum = i.apply(Op::Sum { axes, keep: KeepDims::Yes }, [x]);
+                let divisor = T::from_f64(axes.elements(&i.x_shape(0)) as f64);
+                i.apply(Op::Unary(Unary::DivideBy { divisor }), [sum])
+            };
+            let along_y = mean(i.apply(Op::Binary(Binary::Mul), [i.again(&g), i.y()]));
+            let along_y = i.apply(Op::Binary(Binary::Mul), [i.y(), along_y]);
+            let centered = i.apply(Op::Binary(Binary::Sub), [i.again(&g), mean(g)]);
+            let rest = i.apply(Op::Binary(Binary::Sub), [centered, along_y]);
+            Term::Two(Op::Binary(Binary::Mul), rest, i.apply(Op::InverseStd { axes, eps }, [i.x(0)]))
+        }
+        // r = (variance + eps)^-½: -g r³ (x - mean) / n, and (x - mean) r is the normalized x
+        Op::InverseStd { axes, eps } => {
+            let square = i.apply(Op::Unary(Unary::Square), [i.y()]);
+            let divisor = T::from_f64(-(axes.elements(&i.x_shape(0)) as f64));
+            let factor = i.apply(Op::Binary(Binary::Mul), [g, square]);
+            let factor = i.apply(Op::Unary(Unary::DivideBy { divisor }), [factor]);
+            Term::Two(Op::Binary(Binary::Mul), i.apply(Op::Normalize { axes, eps }, [i.x(0)]), factor)
+        }
         // Rules that only the interpreter can run: rows of the table, fused or recorded, and the user's own.
         Op::Unary(_) | Op::Binary(_) | Op::Custom(_) => Term::Done(i.pull(k, g)),
         Op::Leaf | Op::Constant | Op::Param => unreachable!("a source has no operands"),
     }
+}
+
+/// Returns the lengths of the last two axes, as operations on windows keep them.
+fn size(shape: &[usize]) -> [u32; 2] {
+    [shape[shape.len() - 2] as u32, shape[shape.len() - 1] as u32]
 }
 
 /// Returns a reduced value with its axes back at length 1, so that it broadcasts against the operand.

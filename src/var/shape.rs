@@ -14,7 +14,7 @@ use crate::shape::{AxisRange, AxisSet, Shape, ShapeError, elements, resolve_axis
 impl<'t, T: Scalar> Var<'t, T> {
     /// Panics with a finding on this value's shape.
     #[track_caller]
-    fn refuse(self, op: &'static str, finding: String) -> ! {
+    pub(super) fn refuse(self, op: &'static str, finding: String) -> ! {
         let error = ShapeError::new(op, &[&self.shape()], finding);
         panic!("{}", self.tape.explain(&error, &[self.id]))
     }

@@ -1,5 +1,6 @@
 //! [`Var`]: the handle to a recorded value. Its methods and operators record.
 
+mod linalg;
 mod shape;
 mod window;
 

@@ -158,6 +158,15 @@ fn shapes_and_indices_that_do_not_fit_are_named() {
     assert_panics!(x.layer_norm(x, vector, 0.1), starts with expected);
     let expected = "batch_norm: (2, 3, 4, 4) x (2, 3) x (3,): gain and bias are not of shape (3,)";
     assert_panics!(images.batch_norm(x, vector, 0.1), starts with expected);
+    assert_panics!(x.inv(), starts with "inv: (2, 3): the matrix is 2 x 3, not square");
+    assert_panics!(x.det(), starts with "det: (2, 3): the matrix is 2 x 3, not square");
+    assert_panics!(vector.logdet(), starts with "logdet: (3,): the operand has 1 axes, not at least 2");
+    assert_panics!(x.cholesky(), starts with "cholesky: (2, 3): the matrix is 2 x 3, not square");
+    assert_panics!(vector.trace(), starts with "trace: (3,): the operand has 1 axes, not at least 2");
+    assert_panics!(x.solve(vector), starts with "solve: (2, 3) x (3, 1): the matrix is 2 x 3, not square");
+    let square = tape.leaf(zeros(2, 2));
+    assert_panics!(square.solve(vector), starts with "solve: (2, 2) x (3, 1): 2 equations for right sides of length 3");
+    assert_panics!(square.solve(tape.leaf(1.0)), starts with "solve: (2, 2) x (): the operand has 0 axes, not at least 2");
     let mask = array![true, false];
     let expected = "select: (2,) x (2, 3) x (2, 3): mask and branches do not broadcast to one shape";
     assert_panics!(Var::select(&mask, x, x), starts with expected);

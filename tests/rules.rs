@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, IxDyn, Zip, array};
+use ndarray::{Array2, ArrayD, ArrayViewD, ArrayViewMutD, IxDyn, Zip, array};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tapegrad::op::{Binary, Unary, names};
@@ -54,6 +54,12 @@ impl CustomOp<f64> for SquareTimes {
     fn vjp<'t>(&self, k: usize, x: &[Var<'t, f64>], y: Var<'t, f64>, g: Var<'t, f64>) -> Var<'t, f64> {
         if k == 0 { g * y / x[0] * 2.0 } else { g * x[0] * x[0] }
     }
+}
+
+/// Returns matrices that have an inverse, and if they are symmetric a Cholesky factor.
+fn shifted(x: Var<'_, f64>) -> Var<'_, f64> {
+    let n = x.shape()[x.shape().len() - 1];
+    x + x.tape().constant(Array2::eye(n) * 4.0)
 }
 
 fn samples() -> Vec<Sample> {
@@ -180,6 +186,26 @@ fn samples() -> Vec<Sample> {
     add!("layer_norm strided", [[4, 3], [4], [4]], |x| x[0].transpose().layer_norm(x[1], x[2], 0.1));
     add!("batch_norm", [[4, 3], [3], [3]], |x| x[0].batch_norm(x[1], x[2], 0.1));
     add!("batch_norm of images", [[2, 3, 2, 3], [3], [3]], |x| x[0].batch_norm(x[1], x[2], 0.1));
+    add!("inv", [[3, 3]], |x| shifted(x[0]).inv());
+    add!("inv batched, strided", [[3, 3, 2]], |x| shifted(x[0].transpose()).inv());
+    add!("det", [[4, 4]], |x| x[0].det());
+    add!("det of two", [[2, 2, 2]], |x| x[0].det());
+    add!("det of one", [[1, 1]], |x| x[0].det());
+    add!("det twice", [[3, 3]], |x| x[0].det().grad_wrt(x[0]));
+    add!("det of a singular matrix", [[4, 2], [2, 4]], |x| x[0].matmul(x[1]).det());
+    add!("det of a nearly singular matrix", [[3, 3]], |x| (x[0] * 1e-3).slice(0, 1..).pad([(1, 0), (0, 0)], 0.5).det()
+        * 1e6);
+    add!("logdet", [[3, 3]], |x| shifted(x[0]).logdet());
+    add!("logdet batched", [[2, 3, 3]], |x| shifted(x[0]).logdet());
+    add!("trace", [[3, 4]], |x| x[0].trace());
+    add!("trace batched", [[2, 3, 4]], |x| x[0].trace());
+    add!("solve", [[4, 4], [4]], |x| shifted(x[0]).solve(x[1]));
+    add!("solve for a matrix", [[3, 3], [3, 2]], |x| shifted(x[0].transpose()).solve(x[1]));
+    add!("solve, batches broadcast", [[2, 1, 3, 3], [4, 3, 2]], |x| shifted(x[0]).solve(x[1]));
+    add!("solve one matrix for a batch", [[3, 3], [4, 3, 2]], |x| shifted(x[0]).solve(x[1]));
+    add!("solve triangular", [[3, 3], [3, 2]], |x| shifted(x[0]).tril(0).solve(shifted(x[0]).triu(0).solve(x[1])));
+    add!("cholesky", [[3, 3]], |x| shifted(x[0]).cholesky());
+    add!("cholesky of a product", [[2, 3, 3], [3, 3]], |x| shifted(x[0].matmul(x[1]) * 0.5).cholesky());
     samples.push(sample("custom", &[&[3, 2], &[3, 2]], 0.5..2.0, |x| Var::custom(&Arc::new(SquareTimes), x)));
     samples
 }

@@ -6,6 +6,7 @@
 pub(crate) mod conv;
 pub(crate) mod elementwise;
 pub(crate) mod index;
+pub(crate) mod linalg;
 pub(crate) mod math;
 pub mod matmul;
 pub(crate) mod normalize;

@@ -215,6 +215,21 @@ ops! {
     Normalize { axes: AxisSet, eps: T } = "normalize";
     /// `1 / √(variance + eps)` over a set of axes, which stay with length 1.
     InverseStd { axes: AxisSet, eps: T } = "inverse_std";
+
+    /// The inverse of each matrix.
+    Inverse = "inv";
+    /// The determinant of each matrix.
+    Det = "det";
+    /// The derivative of the determinant: the matrix of cofactors.
+    Cofactors = "cofactors";
+    /// The second derivative of the determinant of the first operand, applied to the second.
+    DetHessian = "det_hessian";
+    /// The logarithm of the determinant of each matrix.
+    LogDet = "logdet";
+    /// The `x` with `a x = b`, or `aᵀ x = b`.
+    Solve { left: Transposed } = "solve";
+    /// The lower triangular `y` with `y yᵀ = x`.
+    Cholesky = "cholesky";
 }
 
 /// Returns the names of all operations that a tape can hold, sources excepted: what a test of all of them has to cover.
@@ -254,6 +269,9 @@ impl<T: Scalar> fmt::Display for Op<T> {
             }
             Self::Leaf | Self::Constant | Self::Param | Self::Unary(_) | Self::Binary(_) | Self::Custom(_) => Ok(()),
             Self::Diagonal | Self::Select => Ok(()),
+            Self::Inverse | Self::Det | Self::Cofactors | Self::DetHessian | Self::LogDet | Self::Cholesky => Ok(()),
+            Self::Solve { left: Transposed::No } => Ok(()),
+            Self::Solve { left: Transposed::Yes } => f.write_str("[left transposed]"),
             Self::Matmul { left, right } => match (left, right) {
                 (Transposed::No, Transposed::No) => Ok(()),
                 (Transposed::Yes, Transposed::No) => f.write_str("[left transposed]"),

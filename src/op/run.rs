@@ -5,7 +5,7 @@ use crate::kernel::index::{self, Around};
 use crate::kernel::matmul::{Matrix, Store, matmul};
 use crate::kernel::view::{self, View};
 use crate::kernel::window::{self, Patches, Window};
-use crate::kernel::{conv, elementwise, normalize, reduce, softmax};
+use crate::kernel::{conv, elementwise, linalg, normalize, reduce, softmax};
 use crate::memory::{Lent, Pool};
 use crate::scalar::Scalar;
 use crate::shape::{AxisSet, KeepDims, Shape, broadcast};
@@ -58,6 +58,20 @@ pub trait Kernels: Sized {
     fn avg_pool(x: &[Self], size: [usize; 2], window: Window, y: &mut [Self]);
     /// The reverse of `avg_pool`.
     fn add_avg_unpool(g: &[Self], size: [usize; 2], window: Window, y: &mut [Self]);
+    /// The inverse of an `n` by `n` matrix.
+    fn inverse(a: &[Self], n: usize, y: &mut [Self]);
+    /// The determinant.
+    fn det(a: &[Self], n: usize) -> Self;
+    /// The logarithm of the determinant.
+    fn log_det(a: &[Self], n: usize) -> Self;
+    /// The matrix of cofactors.
+    fn cofactors(a: &[Self], n: usize, y: &mut [Self]);
+    /// The second derivative of the determinant, applied to `h`.
+    fn det_hessian(a: &[Self], h: &[Self], n: usize, y: &mut [Self]);
+    /// The `x` with `a x = b`, or `aᵀ x = b`.
+    fn solve(a: &[Self], n: usize, transposed: bool, b: &[Self], columns: usize, x: &mut [Self]);
+    /// The Cholesky factor.
+    fn cholesky(a: &[Self], n: usize, y: &mut [Self]);
     /// Softmax along an axis.
     fn softmax(x: &[Self], shape: &[usize], axis: usize, y: &mut [Self]);
     /// The logarithm of softmax along an axis.
@@ -123,6 +137,34 @@ macro_rules! kernels {
 
             fn add_avg_unpool(g: &[$T], size: [usize; 2], window: Window, y: &mut [$T]) {
                 window::add_avg_unpool(g, size, window, y);
+            }
+
+            fn inverse(a: &[$T], n: usize, y: &mut [$T]) {
+                linalg::inverse(a, n, y);
+            }
+
+            fn det(a: &[$T], n: usize) -> $T {
+                linalg::det(a, n)
+            }
+
+            fn log_det(a: &[$T], n: usize) -> $T {
+                linalg::log_det(a, n)
+            }
+
+            fn cofactors(a: &[$T], n: usize, y: &mut [$T]) {
+                linalg::cofactors(a, n, y);
+            }
+
+            fn det_hessian(a: &[$T], h: &[$T], n: usize, y: &mut [$T]) {
+                linalg::det_hessian(a, h, n, y);
+            }
+
+            fn solve(a: &[$T], n: usize, transposed: bool, b: &[$T], columns: usize, x: &mut [$T]) {
+                linalg::solve(a, n, transposed, b, columns, x);
+            }
+
+            fn cholesky(a: &[$T], n: usize, y: &mut [$T]) {
+                linalg::cholesky(a, n, y);
             }
 
             fn softmax(x: &[$T], shape: &[usize], axis: usize, y: &mut [$T]) {
@@ -206,6 +248,29 @@ impl<T: Scalar> Op<T> {
                 let count = crate::shape::elements(x.shape);
                 let (mut scratch, mut y) = (pool.lend(count), pool.lend(count));
                 T::normalize(&row_major(x, pool), x.shape, axes, eps, &mut scratch, &mut y, out);
+            }
+            (Self::Inverse, &[x]) => each_matrix(&row_major(x, pool), x.shape, out, T::inverse),
+            (Self::Cofactors, &[x]) => each_matrix(&row_major(x, pool), x.shape, out, T::cofactors),
+            (Self::Cholesky, &[x]) => each_matrix(&row_major(x, pool), x.shape, out, T::cholesky),
+            (Self::DetHessian, &[x, h]) => {
+                let h = row_major(h, pool);
+                let mut directions = h.chunks_exact((last_two(x.shape)[0] * last_two(x.shape)[1]).max(1));
+                each_matrix(&row_major(x, pool), x.shape, out, |x, n, y| {
+                    T::det_hessian(x, directions.next().unwrap_or_default(), n, y);
+                });
+            }
+            (Self::Det, &[x]) => each_number(&row_major(x, pool), x.shape, out, T::ONE, T::det),
+            (Self::LogDet, &[x]) => each_number(&row_major(x, pool), x.shape, out, T::ZERO, T::log_det),
+            (Self::Solve { left }, &[a, b]) => {
+                let [n, columns] = last_two(shape);
+                let (a_data, b_data) = (row_major(a, pool), row_major(b, pool));
+                let batch = &shape[..shape.len() - 2];
+                let a_starts = view::starts(View::contiguous(&a_data, a.shape), batch);
+                let b_starts = view::starts(View::contiguous(&b_data, b.shape), batch);
+                for ((x, a), b) in out.chunks_exact_mut((n * columns).max(1)).zip(a_starts).zip(b_starts) {
+                    let (a, b) = (&a_data[a..a + n * n], &b_data[b..b + n * columns]);
+                    T::solve(a, n, *left == Transposed::Yes, b, columns, x);
+                }
             }
             (
                 Self::Unslice { .. }
@@ -326,6 +391,24 @@ fn matrix<T: Scalar>(x: View<'_, T>, transposed: Transposed) -> (usize, usize, M
     match transposed {
         Transposed::No => (rows, columns, Matrix { data: x.data, row_stride, col_stride }),
         Transposed::Yes => (columns, rows, Matrix { data: x.data, row_stride: col_stride, col_stride: row_stride }),
+    }
+}
+
+/// Runs `f` on each matrix of the last two axes and the one of the result.
+fn each_matrix<T: Scalar>(x: &[T], shape: &[usize], out: &mut [T], mut f: impl FnMut(&[T], usize, &mut [T])) {
+    let n = last_two(shape)[0];
+    let size = (n * n).max(1);
+    for (x, y) in x.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
+        f(x, n, y);
+    }
+}
+
+/// Runs `f` on each matrix of the last two axes; a matrix without elements gives `empty`.
+fn each_number<T: Scalar>(x: &[T], shape: &[usize], out: &mut [T], empty: T, f: impl Fn(&[T], usize) -> T) {
+    let n = last_two(shape)[0];
+    out.fill(empty);
+    for (x, y) in x.chunks_exact((n * n).max(1)).zip(out) {
+        *y = f(x, n);
     }
 }
 

@@ -145,6 +145,27 @@ impl<T: Scalar> Op<T> {
             }
             (Self::Normalize { .. }, &[x]) => Ok(Shape::from(x)),
             (Self::InverseStd { axes, .. }, &[x]) => Ok(Shape::from(x).reduced(*axes, KeepDims::Yes)),
+            (Self::Inverse | Self::Cofactors | Self::Cholesky, &[x]) | (Self::DetHessian, &[x, _]) => match *x {
+                [.., rows, columns] if rows == columns => Ok(Shape::from(x)),
+                _ => Err(error(not_square(x))),
+            },
+            (Self::Det | Self::LogDet, &[x]) => match *x {
+                [ref batch @ .., rows, columns] if rows == columns => Ok(Shape::from(batch)),
+                _ => Err(error(not_square(x))),
+            },
+            (Self::Solve { .. }, &[a, b]) => {
+                let &[ref a_batch @ .., rows, columns] = a else { return Err(error(not_square(a))) };
+                if rows != columns {
+                    return Err(error(not_square(a)));
+                }
+                let &[ref b_batch @ .., length, count] = b else { return Err(error(not_matrices(b))) };
+                if length != rows {
+                    return Err(error(format!("{rows} equations for right sides of length {length}")));
+                }
+                let finding = |_| error("the axes before the last two do not broadcast".into());
+                let batch = broadcast(self.name(), a_batch, b_batch).map_err(finding)?;
+                Ok(batch.iter().copied().chain([length, count]).collect())
+            }
             // The tape asks the custom operation itself; a source has no operands.
             (op, operands) => unreachable!("{op} does not take {} operands", operands.len()),
         }
@@ -201,6 +222,14 @@ impl<T: Scalar> Op<T> {
 /// Says that an operand has too few axes to hold matrices.
 fn not_matrices(shape: &[usize]) -> String {
     format!("the operand has {} axes, not at least 2", shape.len())
+}
+
+/// Says that an operand is no square matrix.
+fn not_square(shape: &[usize]) -> String {
+    match shape {
+        [.., rows, columns] => format!("the matrix is {rows} x {columns}, not square"),
+        _ => not_matrices(shape),
+    }
 }
 
 /// Returns the strides with which a strided array is read in another shape; `None` if there are none, and the elements have

@@ -8,7 +8,7 @@
 //! vocabulary of [`Algebra`](super::Algebra) and serve numbers and `Var`s alike. Broadcasting does not appear:
 //! the sweep undoes it.
 
-use super::{Interpreter, Op, Term, Transposed};
+use super::{Interpreter, Op, Permutation, Term, Transposed};
 use crate::kernel::elementwise;
 use crate::kernel::view::View;
 use crate::scalar::Scalar;
@@ -652,10 +652,103 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
             let factor = i.apply(Op::Unary(Unary::DivideBy { divisor }), [factor]);
             Term::Two(Op::Binary(Binary::Mul), i.apply(Op::Normalize { axes, eps }, [i.x(0)]), factor)
         }
+        // Giles 2008, 2.2.3: y = a⁻¹: -yᵀ g yᵀ
+        Op::Inverse => {
+            let product = i.apply(Op::Matmul { left: Transposed::Yes, right: Transposed::No }, [i.y(), g]);
+            let product = i.apply(Op::Matmul { left: Transposed::No, right: Transposed::Yes }, [product, i.y()]);
+            Term::One(Op::Unary(Unary::Neg), product)
+        }
+        // Giles 2008, 2.2.4: g det(a) a⁻ᵀ, which is g times the cofactors at singular matrices too
+        Op::Det => {
+            let g = matrix_of_one(i, g);
+            Term::Two(Op::Binary(Binary::Mul), i.apply(Op::Cofactors, [i.x(0)]), g)
+        }
+        Op::Cofactors => Term::Two(Op::DetHessian, i.x(0), g),
+        Op::DetHessian => match k {
+            0 => Term::Done(third_of_det(i, g)),
+            _ => Term::Two(Op::DetHessian, i.x(0), g),
+        },
+        // g a⁻ᵀ
+        Op::LogDet => {
+            let g = matrix_of_one(i, g);
+            let inverse = i.apply(Op::Inverse, [i.x(0)]);
+            Term::Two(Op::Binary(Binary::Mul), transpose(i, inverse), g)
+        }
+        // Giles 2008, 2.3.1: a x = b: db = a⁻ᵀ g, da = -db xᵀ; with aᵀ in the place of a, da is transposed.
+        Op::Solve { left } => {
+            let db = i.apply(Op::Solve { left: left.flipped() }, [i.x(0), g]);
+            match (k, left) {
+                (1, _) => Term::Done(db),
+                (_, left) => {
+                    let (first, second) = if left == Transposed::No { (db, i.y()) } else { (i.y(), db) };
+                    let outer = Op::Matmul { left: Transposed::No, right: Transposed::Yes };
+                    let product = i.apply(outer, [first, second]);
+                    Term::Done(i.apply(Op::Unary(Unary::Neg), [product]))
+                }
+            }
+        }
+        // Murray 2016, (10): y⁻ᵀ Φ(yᵀ g) y⁻¹, symmetric; Φ takes the lower triangle and half of the diagonal.
+        Op::Cholesky => {
+            let half = T::from_f64(0.5);
+            let transposed = Op::Solve { left: Transposed::Yes };
+            let product = i.apply(Op::Matmul { left: Transposed::Yes, right: Transposed::No }, [i.y(), g]);
+            let below = i.apply(Op::Tril(-1), [i.again(&product)]);
+            let with_diagonal = i.apply(Op::Tril(0), [product]);
+            let phi = i.apply(Op::Binary(Binary::Add), [below, with_diagonal]);
+            let phi = i.apply(Op::Unary(Unary::Scale { factor: half }), [phi]);
+            let left = i.apply(transposed.clone(), [i.y(), phi]);
+            let left = transpose(i, left);
+            let both = i.apply(transposed, [i.y(), left]);
+            let turned = transpose(i, i.again(&both));
+            let sum = i.apply(Op::Binary(Binary::Add), [both, turned]);
+            Term::One(Op::Unary(Unary::Scale { factor: half }), sum)
+        }
         // Rules that only the interpreter can run: rows of the table, fused or recorded, and the user's own.
         Op::Unary(_) | Op::Binary(_) | Op::Custom(_) => Term::Done(i.pull(k, g)),
         Op::Leaf | Op::Constant | Op::Param => unreachable!("a source has no operands"),
     }
+}
+
+/// Returns one number for each matrix of the operand, as a matrix of one element.
+fn matrix_of_one<T: Scalar, I: Interpreter<T>>(i: &I, number: I::Value) -> I::Value {
+    let shape = i.x_shape(0);
+    let batch = shape[..shape.len() - 2].iter().copied();
+    i.apply(Op::Reshape(batch.chain([1, 1]).collect()), [number])
+}
+
+/// Returns the matrices of a value of the operand's shape, transposed.
+fn transpose<T: Scalar, I: Interpreter<T>>(i: &I, matrices: I::Value) -> I::Value {
+    let rank = i.x_shape(0).len();
+    i.apply(Op::Permute(Permutation::swapped(rank, rank - 2, rank - 1)), [matrices])
+}
+
+/// Returns the derivative of `<g, second derivative of det, applied to h>` by the matrix `a`.
+///
+/// With `y = a⁻ᵀ` that number is `det (<h, y> <g, y> - <g, y hᵀ y>)`, and `dy = -y daᵀ y`:
+/// `det ((<h, y> <g, y> - <g, u>) y - <g, y> u - <h, y> w + w hᵀ y + u gᵀ y)` with `u = y hᵀ y` and `w = y gᵀ y`. It asks
+/// for an inverse: at a singular matrix it is NaN.
+fn third_of_det<T: Scalar, I: Interpreter<T>>(i: &I, g: I::Value) -> I::Value {
+    let rank = i.x_shape(0).len();
+    let axes = AxisSet::default().with(rank - 2).with(rank - 1);
+    let mul = |a: I::Value, b: I::Value| i.apply(Op::Binary(Binary::Mul), [a, b]);
+    let add = |a: I::Value, b: I::Value| i.apply(Op::Binary(Binary::Add), [a, b]);
+    let sub = |a: I::Value, b: I::Value| i.apply(Op::Binary(Binary::Sub), [a, b]);
+    let dot = |a: I::Value, b: I::Value| i.apply(Op::Sum { axes, keep: KeepDims::Yes }, [mul(a, b)]);
+    let times =
+        |left: Transposed, a: I::Value, b: I::Value| i.apply(Op::Matmul { left, right: Transposed::Yes }, [a, b]);
+    let again = |value: &I::Value| i.again(value);
+    let (h, z) = (i.x(1), i.apply(Op::Inverse, [i.x(0)]));
+    let (y, det) = (transpose(i, again(&z)), matrix_of_one(i, i.apply(Op::Det, [i.x(0)])));
+    // Products read z transposed: it is y.
+    let u = times(Transposed::No, times(Transposed::Yes, again(&z), again(&h)), again(&z));
+    let w = times(Transposed::No, times(Transposed::Yes, again(&z), again(&g)), again(&z));
+    let (h_y, g_y) = (dot(again(&h), again(&y)), dot(again(&g), again(&y)));
+    let number = sub(mul(again(&h_y), again(&g_y)), dot(again(&g), again(&u)));
+    let straight = mul(number, y);
+    let once = add(mul(g_y, again(&u)), mul(h_y, again(&w)));
+    let w_h_y = times(Transposed::No, times(Transposed::No, w, h), again(&z));
+    let u_g_y = times(Transposed::No, times(Transposed::No, u, g), z);
+    mul(det, add(sub(straight, once), add(w_h_y, u_g_y)))
 }
 
 /// Returns the lengths of the last two axes, as operations on windows keep them.

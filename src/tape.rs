@@ -469,8 +469,13 @@ impl<T: Scalar> Tape<T> {
 
     /// Keeps a list of indices until reset.
     pub(crate) fn index_list(&self, indices: impl ExactSizeIterator<Item = u32>) -> IndexList {
-        let mut list = self.index_pool.take(indices.len());
-        list.iter_mut().zip(indices).for_each(|(to, index)| *to = index);
+        self.index_list_with(indices.len(), |list| list.iter_mut().zip(indices).for_each(|(to, index)| *to = index))
+    }
+
+    /// Keeps a list of indices until reset; `fill` writes every one of them.
+    pub(crate) fn index_list_with(&self, length: usize, fill: impl FnOnce(&mut [u32])) -> IndexList {
+        let mut list = self.index_pool.take(length);
+        fill(&mut list);
         let length = id_of(list.len());
         IndexList { id: freeze(&self.index_lists, list), length }
     }

@@ -70,35 +70,40 @@ pub(crate) fn cholesky<T: RealField + Copy>(a: &[T], n: usize, y: &mut [T]) {
 }
 
 /// The cofactors of `a`, the derivative of the determinant: `det(a) a⁻ᵀ` where that exists, and right where it does not.
-pub(crate) fn cofactors<T: RealField + Copy>(a: &[T], n: usize, y: &mut [T]) {
-    match (n, a) {
-        (1, _) => y.fill(T::one()),
-        (2, &[a, b, c, d]) => y.copy_from_slice(&[d, -c, -b, a]),
-        _ => {
-            let a = matrix(a, n);
-            let lu = a.clone().lu();
-            if let Some(inverse) = lu.try_inverse() {
-                // det(a) a⁻ᵀ loses as many digits as the condition number has. With a small one it is the cheap way.
-                let condition = norm(&a) * norm(&inverse);
-                if condition * T::default_epsilon().sqrt().sqrt() < T::one() {
-                    return write(Some(inverse.transpose() * lu.determinant()), y);
-                }
-            }
-            write(Decomposition::new(a).map(|svd| svd.back(DMatrix::from_diagonal(&svd.cofactors()))), y);
-        }
-    }
+///
+/// In double precision, which leaves single precision digits enough to go the cheap way nearly always.
+pub(crate) fn cofactors<T: Copy + Into<f64>>(a: &[T], n: usize, y: &mut [T], narrow: impl Fn(f64) -> T) {
+    let a = DMatrix::from_row_iterator(n, n, a.iter().map(|&x| x.into()));
+    let result = match (n, a.as_slice()) {
+        (1, _) => Some(DMatrix::identity(1, 1)),
+        // The matrix lies by columns.
+        (2, &[a, c, b, d]) => Some(DMatrix::from_row_slice(2, 2, &[d, -c, -b, a])),
+        _ => cofactors_by_inverse(&a).or_else(|| {
+            let svd = Decomposition::new(a)?;
+            Some(svd.back(DMatrix::from_diagonal(&svd.cofactors())))
+        }),
+    };
+    write_narrow(result, y, narrow);
+}
+
+/// Returns `det(a) a⁻ᵀ`, which loses as many digits as the condition number of `a` has; `None` if that is large.
+fn cofactors_by_inverse(a: &DMatrix<f64>) -> Option<DMatrix<f64>> {
+    let lu = a.clone().lu();
+    let inverse = lu.try_inverse()?;
+    let condition = norm(a) * norm(&inverse);
+    (condition < 1e4).then(|| inverse.transpose() * lu.determinant())
 }
 
 /// The derivative of `Σ cofactors(a) h` by `a`: the second derivative of the determinant, applied to `h`. It is symmetric.
-pub(crate) fn det_hessian<T: RealField + Copy>(a: &[T], h: &[T], n: usize, y: &mut [T]) {
-    let h = matrix(h, n);
-    let result = Decomposition::new(matrix(a, n)).map(|svd| {
+pub(crate) fn det_hessian<T: Copy + Into<f64>>(a: &[T], h: &[T], n: usize, y: &mut [T], narrow: impl Fn(f64) -> T) {
+    let wide = |x: &[T]| DMatrix::from_row_iterator(n, n, x.iter().map(|&x| x.into()));
+    let result = Decomposition::new(wide(a)).map(|svd| {
         // At a diagonal matrix s it is Σ_{i≠j} p_ij (h_ii dx_jj - h_ij dx_ji), p_ij the product of all s but s_i and s_j.
-        let h = svd.u.tr_mul(&h) * svd.v_transposed.transpose();
+        let h = svd.u.tr_mul(&wide(h)) * svd.v_transposed.transpose();
         let mut result = DMatrix::zeros(n, n);
         for i in 0..n {
             let before = svd.product(0..i);
-            let mut between = T::one();
+            let mut between = 1.0;
             for j in i + 1..n {
                 let product = before * between * svd.product(j + 1..n);
                 result[(i, i)] += product * h[(j, j)];
@@ -110,48 +115,55 @@ pub(crate) fn det_hessian<T: RealField + Copy>(a: &[T], h: &[T], n: usize, y: &m
         }
         svd.back(result)
     });
-    write(result, y);
+    write_narrow(result, y, narrow);
+}
+
+/// Writes a matrix row by row, NaN if there is none.
+fn write_narrow<T>(result: Option<DMatrix<f64>>, y: &mut [T], narrow: impl Fn(f64) -> T) {
+    match result {
+        Some(result) => y.iter_mut().zip(result.transpose().as_slice()).for_each(|(y, &x)| *y = narrow(x)),
+        None => y.iter_mut().for_each(|y| *y = narrow(f64::NAN)),
+    }
 }
 
 /// Returns the largest sum of a column's absolute values.
-fn norm<T: RealField + Copy>(a: &DMatrix<T>) -> T {
-    a.column_iter().map(|column| column.iter().fold(T::zero(), |sum, x| sum + x.abs())).fold(T::zero(), T::max)
+fn norm(a: &DMatrix<f64>) -> f64 {
+    a.column_iter().map(|column| column.iter().map(|x| x.abs()).sum()).fold(0.0, f64::max)
 }
 
 /// `a = u s vᵀ`: at any matrix, the determinant and its derivatives are those at the diagonal matrix `s`, turned.
-struct Decomposition<T: RealField> {
-    u: DMatrix<T>,
-    values: Vec<T>,
-    v_transposed: DMatrix<T>,
+struct Decomposition {
+    u: DMatrix<f64>,
+    values: Vec<f64>,
+    v_transposed: DMatrix<f64>,
     /// `det(u) det(v)`: 1 or -1.
-    sign: T,
+    sign: f64,
 }
 
-impl<T: RealField + Copy> Decomposition<T> {
+impl Decomposition {
     /// Returns `None` for a matrix with a NaN or an infinity.
-    fn new(a: DMatrix<T>) -> Option<Self> {
+    fn new(a: DMatrix<f64>) -> Option<Self> {
         if !a.iter().all(|x| x.is_finite()) {
             return None;
         }
         let SVD { u, v_t, singular_values } = a.svd(true, true);
         let (u, v_transposed) = (u?, v_t?);
-        let positive = (u.determinant() > T::zero()) == (v_transposed.determinant() > T::zero());
-        let sign = if positive { T::one() } else { -T::one() };
+        let sign = (u.determinant() * v_transposed.determinant()).signum();
         Some(Self { u, values: singular_values.iter().copied().collect(), v_transposed, sign })
     }
 
-    fn product(&self, range: std::ops::Range<usize>) -> T {
-        self.values[range].iter().fold(T::one(), |product, &x| product * x)
+    fn product(&self, range: std::ops::Range<usize>) -> f64 {
+        self.values[range].iter().product()
     }
 
     /// Returns the cofactors of the diagonal matrix: each the product of all other values.
-    fn cofactors(&self) -> nalgebra::DVector<T> {
+    fn cofactors(&self) -> nalgebra::DVector<f64> {
         let n = self.values.len();
         nalgebra::DVector::from_fn(n, |i, _| self.product(0..i) * self.product(i + 1..n))
     }
 
     /// Returns the matrix turned back to the bases of `a`.
-    fn back(&self, matrix: DMatrix<T>) -> DMatrix<T> {
+    fn back(&self, matrix: DMatrix<f64>) -> DMatrix<f64> {
         &self.u * matrix * &self.v_transposed * self.sign
     }
 }

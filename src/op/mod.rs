@@ -213,6 +213,8 @@ ops! {
     AvgUnpool2d { window: Window, size: [u32; 2] } = "avg_unpool2d";
     /// `(x - mean) / √(variance + eps)` over a set of axes.
     Normalize { axes: AxisSet, eps: T } = "normalize";
+    /// The reverse of `normalize`: of its operand and a cotangent.
+    Denormalize { axes: AxisSet, eps: T } = "denormalize";
     /// `1 / √(variance + eps)` over a set of axes, which stay with length 1.
     InverseStd { axes: AxisSet, eps: T } = "inverse_std";
 
@@ -310,7 +312,9 @@ impl<T: Scalar> fmt::Display for Op<T> {
                 }
                 f.write_str("]")
             }
-            Self::Normalize { axes, eps } | Self::InverseStd { axes, eps } => write!(f, "[axes {axes:?}, eps {eps}]"),
+            Self::Normalize { axes, eps } | Self::Denormalize { axes, eps } | Self::InverseStd { axes, eps } => {
+                write!(f, "[axes {axes:?}, eps {eps}]")
+            }
         }
     }
 }

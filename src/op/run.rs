@@ -58,6 +58,19 @@ pub trait Kernels: Sized {
     fn avg_pool(x: &[Self], size: [usize; 2], window: Window, y: &mut [Self]);
     /// The reverse of `avg_pool`.
     fn add_avg_unpool(g: &[Self], size: [usize; 2], window: Window, y: &mut [Self]);
+    /// The reverse of `normalize` for the cotangent `g`.
+    #[allow(clippy::too_many_arguments)]
+    fn denormalize(
+        x: &[Self],
+        g: &[Self],
+        shape: &[usize],
+        axes: AxisSet,
+        eps: Self,
+        y: &mut [Self],
+        scratch: &mut [Self],
+        numbers: &mut [Self],
+        out: &mut [Self],
+    );
     /// The inverse of an `n` by `n` matrix.
     fn inverse(a: &[Self], n: usize, y: &mut [Self]);
     /// The determinant.
@@ -139,6 +152,13 @@ macro_rules! kernels {
                 window::add_avg_unpool(g, size, window, y);
             }
 
+            fn denormalize(
+                x: &[$T], g: &[$T], shape: &[usize], axes: AxisSet, eps: $T, y: &mut [$T], scratch: &mut [$T],
+                numbers: &mut [$T], out: &mut [$T],
+            ) {
+                normalize::denormalize(x, g, shape, axes, eps, y, scratch, numbers, out);
+            }
+
             fn inverse(a: &[$T], n: usize, y: &mut [$T]) {
                 linalg::inverse(a, n, y);
             }
@@ -152,11 +172,11 @@ macro_rules! kernels {
             }
 
             fn cofactors(a: &[$T], n: usize, y: &mut [$T]) {
-                linalg::cofactors(a, n, y);
+                linalg::cofactors(a, n, y, <$T>::from_f64);
             }
 
             fn det_hessian(a: &[$T], h: &[$T], n: usize, y: &mut [$T]) {
-                linalg::det_hessian(a, h, n, y);
+                linalg::det_hessian(a, h, n, y, <$T>::from_f64);
             }
 
             fn solve(a: &[$T], n: usize, transposed: bool, b: &[$T], columns: usize, x: &mut [$T]) {
@@ -243,6 +263,13 @@ impl<T: Scalar> Op<T> {
                 let groups = Shape::from(x.shape).reduced(axes, KeepDims::No).elements();
                 let (mut scratch, mut inverse) = (pool.lend(out.len()), pool.lend(groups));
                 T::normalize(&row_major(x, pool), x.shape, axes, eps, &mut scratch, out, &mut inverse);
+            }
+            (&Self::Denormalize { axes, eps }, &[x, g]) => {
+                let groups = Shape::from(x.shape).reduced(axes, KeepDims::No).elements();
+                let (mut y, mut scratch, mut numbers) =
+                    (pool.lend(out.len()), pool.lend(out.len()), pool.lend(3 * groups));
+                let (x_data, g) = (row_major(x, pool), row_major(g, pool));
+                T::denormalize(&x_data, &g, x.shape, axes, eps, &mut y, &mut scratch, &mut numbers, out);
             }
             (&Self::InverseStd { axes, eps }, &[x]) => {
                 let count = crate::shape::elements(x.shape);

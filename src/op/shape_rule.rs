@@ -143,7 +143,7 @@ impl<T: Scalar> Op<T> {
             (Self::AvgUnpool2d { size, .. }, &[g]) => {
                 Ok(g[..g.len() - 2].iter().copied().chain(size.map(|length| length as usize)).collect())
             }
-            (Self::Normalize { .. }, &[x]) => Ok(Shape::from(x)),
+            (Self::Normalize { .. }, &[x]) | (Self::Denormalize { .. }, &[x, _]) => Ok(Shape::from(x)),
             (Self::InverseStd { axes, .. }, &[x]) => Ok(Shape::from(x).reduced(*axes, KeepDims::Yes)),
             (Self::Inverse | Self::Cofactors | Self::Cholesky, &[x]) | (Self::DetHessian, &[x, _]) => match *x {
                 [.., rows, columns] if rows == columns => Ok(Shape::from(x)),

@@ -632,18 +632,12 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
         Op::AvgPool2d(window) => Term::One(Op::AvgUnpool2d { window, size: size(&i.x_shape(0)) }, g),
         Op::AvgUnpool2d { window, .. } => Term::One(Op::AvgPool2d(window), g),
         // r (g - mean g - y mean(g y)) with r = 1 / √(variance + eps) (Ioffe and Szegedy 2015, 3)
-        Op::Normalize { axes, eps } => {
-            let mean = |x: I::Value| {
-                let sum = i.apply(Op::Sum { axes, keep: KeepDims::Yes }, [x]);
-                let divisor = T::from_f64(axes.elements(&i.x_shape(0)) as f64);
-                i.apply(Op::Unary(Unary::DivideBy { divisor }), [sum])
-            };
-            let along_y = mean(i.apply(Op::Binary(Binary::Mul), [i.again(&g), i.y()]));
-            let along_y = i.apply(Op::Binary(Binary::Mul), [i.y(), along_y]);
-            let centered = i.apply(Op::Binary(Binary::Sub), [i.again(&g), mean(g)]);
-            let rest = i.apply(Op::Binary(Binary::Sub), [centered, along_y]);
-            Term::Two(Op::Binary(Binary::Mul), rest, i.apply(Op::InverseStd { axes, eps }, [i.x(0)]))
-        }
+        Op::Normalize { axes, eps } => Term::Two(Op::Denormalize { axes, eps }, i.x(0), g),
+        // It is symmetric in its two cotangents.
+        Op::Denormalize { axes, eps } => match k {
+            1 => Term::Two(Op::Denormalize { axes, eps }, i.x(0), g),
+            _ => Term::Done(second_of_normalize(i, axes, eps, g)),
+        },
         // r = (variance + eps)^-½: -g r³ (x - mean) / n, and (x - mean) r is the normalized x
         Op::InverseStd { axes, eps } => {
             let square = i.apply(Op::Unary(Unary::Square), [i.y()]);
@@ -749,6 +743,32 @@ fn third_of_det<T: Scalar, I: Interpreter<T>>(i: &I, g: I::Value) -> I::Value {
     let w_h_y = times(Transposed::No, times(Transposed::No, w, h), again(&z));
     let u_g_y = times(Transposed::No, times(Transposed::No, u, g), z);
     mul(det, add(sub(straight, once), add(w_h_y, u_g_y)))
+}
+
+/// Returns the derivative of `<g, denormalize(x, h)>` by `x`.
+///
+/// With `y` the normalized `x` and `r = 1 / √(variance + eps)` that number is, for each group of `n` elements,
+/// `n r (mean(g h) - mean g mean h - mean(g y) mean(h y))`. Its derivative by `y` is `-r (mean(h y) g + mean(g y) h)`, which
+/// goes on to `x` as any cotangent of `y` does; `r` has the derivative `-r² y / n`.
+fn second_of_normalize<T: Scalar, I: Interpreter<T>>(i: &I, axes: AxisSet, eps: T, g: I::Value) -> I::Value {
+    let divisor = T::from_f64(axes.elements(&i.x_shape(0)) as f64);
+    let mul = |a: I::Value, b: I::Value| i.apply(Op::Binary(Binary::Mul), [a, b]);
+    let add = |a: I::Value, b: I::Value| i.apply(Op::Binary(Binary::Add), [a, b]);
+    let sub = |a: I::Value, b: I::Value| i.apply(Op::Binary(Binary::Sub), [a, b]);
+    let mean = |x: I::Value| {
+        let sum = i.apply(Op::Sum { axes, keep: KeepDims::Yes }, [x]);
+        i.apply(Op::Unary(Unary::DivideBy { divisor }), [sum])
+    };
+    let again = |value: &I::Value| i.again(value);
+    let (y, h) = (i.apply(Op::Normalize { axes, eps }, [i.x(0)]), i.x(1));
+    let r = i.apply(Op::InverseStd { axes, eps }, [i.x(0)]);
+    let (g_y, h_y) = (mean(mul(again(&g), again(&y))), mean(mul(again(&h), again(&y))));
+    let means = add(mul(mean(again(&g)), mean(again(&h))), mul(again(&g_y), again(&h_y)));
+    let number = sub(mean(mul(again(&g), again(&h))), means);
+    let by_y = mul(add(mul(h_y, g), mul(g_y, h)), again(&r));
+    let by_y = i.apply(Op::Denormalize { axes, eps }, [i.x(0), by_y]);
+    let by_r = mul(mul(number, i.apply(Op::Unary(Unary::Square), [r])), y);
+    i.apply(Op::Unary(Unary::Neg), [add(by_y, by_r)])
 }
 
 /// Returns the lengths of the last two axes, as operations on windows keep them.

@@ -400,20 +400,27 @@ impl<'t, T: Scalar> Var<'t, T> {
         let possible = u32::try_from(count).is_ok() && u32::try_from(indices.len()).is_ok();
         assert!(possible, "{op}: {count} elements and {} indices: at most 4,294,967,295 are possible", indices.len());
         let strides = row_major_strides(&shape);
-        let mut place: SmallVec<[usize; 8]> = SmallVec::from_elem(0, dims.len());
-        self.tape.index_list(indices.iter().map(|&index| {
-            let position =
-                (0..dims.len()).map(|other| strides[other] * if other == axis { index } else { place[other] });
-            let position: usize = position.sum();
-            for (index, &length) in place.iter_mut().zip(dims).rev() {
-                *index += 1;
-                if *index < length {
-                    break;
+        self.tape.index_list_with(indices.len(), |list| {
+            let Some((&width, outer)) = dims.split_last().filter(|_| !list.is_empty()) else { return };
+            let mut indices = indices.iter();
+            let mut place: SmallVec<[usize; 8]> = SmallVec::from_elem(0, outer.len());
+            for row in list.chunks_exact_mut(width) {
+                // Where the row's own indices count, along `axis` they do not.
+                let fixed = (0..outer.len()).filter(|&other| other != axis).map(|other| strides[other] * place[other]);
+                let start: usize = fixed.sum();
+                let step = usize::from(axis != outer.len());
+                for (column, (to, &index)) in row.iter_mut().zip(&mut indices).enumerate() {
+                    *to = (start + strides[axis] * index + step * column) as u32;
                 }
-                *index = 0;
+                for (index, &length) in place.iter_mut().zip(outer).rev() {
+                    *index += 1;
+                    if *index < length {
+                        break;
+                    }
+                    *index = 0;
+                }
             }
-            position as u32
-        }))
+        })
     }
 
     /// Returns the diagonal of a matrix, without copying it, or the square matrix with this vector as its diagonal and zeros

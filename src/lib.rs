@@ -65,10 +65,13 @@
 //! |---|---|
 //! | `relu`, `abs`, `sign` at 0 | 0 |
 //! | ties in `max` | shared evenly; `maximum(a, a)`: half each |
+//! | ties in `max_pool2d` | the first in row-major order, as in PyTorch |
 //! | `clamp` at its bounds | 1 (PyTorch 2.15 gives 0) |
 //! | `x^0` at 0 | 0 |
-//! | `relu`, `clamp`, `maximum`, `pick` | selected, not multiplied: an infinity not taken leaves no trace |
+//! | `relu`, `clamp`, `maximum`, `pick`, `select`, `tril`, `triu` | selected, not multiplied: an infinity not taken leaves no trace |
 //! | `ln`, `sqrt`, division | IEEE: no silent limit |
+//! | `det` of a singular matrix | the cofactors (PyTorch 2.15 gives 0); orders 1 and 2, from order 3 on NaN |
+//! | `inv`, `solve` of a singular matrix, `cholesky` of one that is not positive definite | NaN, the result as well |
 //! | a value used twice, the same leaf twice | accumulates |
 //! | `backward` twice | accumulates twice; `zero_grad` clears |
 //! | a leaf that is not reached | `None`, never a made-up zero |

@@ -120,6 +120,19 @@ impl<T: Scalar, D: Dimension + 'static> Sealed<T> for &Arc<Array<T, D>> {
     }
 }
 
+/// A mask as numbers: 1 for true, 0 for false.
+pub(crate) struct Mask<'a, D: Dimension>(pub(crate) &'a ArrayRef<bool, D>);
+
+impl<T: Scalar, D: Dimension> Sealed<T> for Mask<'_, D> {
+    fn dims(&self) -> Shape {
+        Shape::from(self.0.shape())
+    }
+
+    fn write_to(self, out: &mut [T]) {
+        out.iter_mut().zip(self.0).for_each(|(to, &from)| *to = if from { T::ONE } else { T::ZERO });
+    }
+}
+
 macro_rules! number {
     ($T:ident) => {
         impl Sealed<$T> for $T {

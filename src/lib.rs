@@ -107,14 +107,17 @@
 //! | `relu`, `abs`, `sign` at 0; the hinges at their kink | 0 |
 //! | `norm`, `hypot`, `std` where they are 0 | 0, at any order |
 //! | ties in `max`, `min` | shared evenly; `maximum(a, a)`: half each |
+//! | ties in `max_pool2d` | the first in row-major order, as in PyTorch |
 //! | `prod` with zeros | exact: `[6, 0, 0]` for `[0, 2, 3]`; no division |
 //! | `logsumexp` of infinities | 0 for minus infinity; infinities share evenly |
 //! | `clamp` at its bounds | 1 (PyTorch 2.15 gives 0) |
 //! | `x^0` at 0 | 0, with a recorded exponent too |
 //! | `leaky_relu`, `elu` at 0 | that of the left side |
 //! | losses: a term of weight 0 | 0, even beside an infinity |
-//! | `relu`, `clamp`, `maximum`, `pick` | selected, not multiplied: an infinity not taken leaves no trace |
+//! | `relu`, `clamp`, `maximum`, `pick`, `select`, `tril`, `triu` | selected, not multiplied: an infinity not taken leaves no trace |
 //! | `ln`, `sqrt`, division, `binary_cross_entropy` | IEEE: no silent limit |
+//! | `det` of a singular matrix | the cofactors (PyTorch 2.15 gives 0); orders 1 and 2, from order 3 on NaN |
+//! | `inv`, `solve` of a singular matrix, `cholesky` of one that is not positive definite | NaN, the result as well |
 //! | a value used twice, the same leaf twice | accumulates |
 //! | `backward` twice | accumulates twice; `zero_grad` clears |
 //! | a leaf that is not reached | `None`, never a made-up zero |
@@ -124,7 +127,6 @@
 //!
 //! - A tape belongs to one thread at a time. With the feature `rayon` large matrix products use several threads; the
 //!   results are the same bits.
-//! - Matrix products are of at most two axes.
 //! - There are no in-place operations on recorded values.
 //! - A sweep keeps all recorded values; there is no checkpointing.
 
@@ -156,9 +158,9 @@ pub use input::Input;
 pub use param::Param;
 pub use reduction::Reduction;
 pub use scalar::Scalar;
-pub use shape::{KeepDims, Shape, ShapeError};
+pub use shape::{AxisRange, KeepDims, Shape, ShapeError};
 pub use tape::Tape;
-pub use var::Var;
+pub use var::{Size2d, Var};
 
 /// What most programs use, with [`ndarray`]'s `array!`.
 pub mod prelude {

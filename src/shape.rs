@@ -42,6 +42,11 @@ impl Shape {
         shape
     }
 
+    /// Adds an axis at the end.
+    pub(crate) fn push(&mut self, length: usize) {
+        self.0.push(length);
+    }
+
     /// Returns this shape with the length of `axis` replaced.
     pub(crate) fn with_axis(&self, axis: usize, length: usize) -> Self {
         let mut shape = self.clone();
@@ -139,7 +144,7 @@ pub enum KeepDims {
 }
 
 /// A set of axes, as bits: what a reduction runs over.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct AxisSet(u64);
 
 impl AxisSet {
@@ -151,6 +156,11 @@ impl AxisSet {
     /// Returns the set of one axis.
     pub(crate) fn one(axis: usize) -> Self {
         Self(1 << axis)
+    }
+
+    /// Returns this set and one axis more.
+    pub(crate) fn with(self, axis: usize) -> Self {
+        Self(self.0 | 1 << axis)
     }
 
     /// Returns the axes of `wide` along which an array of shape `narrow` repeats when it is broadcast to `wide`.
@@ -189,6 +199,86 @@ impl AxisSet {
 impl fmt::Debug for AxisSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries((0..64).filter(|&axis| self.contains(axis))).finish()
+    }
+}
+
+/// A range of an axis as in NumPy, `start:stop:step`: negative numbers count from the end, a missing one means the end that
+/// the step comes from or runs to, and a negative step runs backward. What lies beyond the axis is left out.
+///
+/// Converts from `..`, `a..b`, `a..` and `..b`.
+///
+/// # Example
+///
+/// ```
+/// use ndarray::array;
+/// use tapegrad::{AxisRange, Tape};
+///
+/// let tape = Tape::new();
+/// let x = tape.leaf(array![0.0, 1.0, 2.0, 3.0, 4.0]);
+/// assert_eq!(x.slice_axes([AxisRange::from(1..-1)]).value(), array![1.0, 2.0, 3.0].into_dyn());
+/// assert_eq!(x.slice_axes([AxisRange::new(None, None, -2)]).value(), array![4.0, 2.0, 0.0].into_dyn());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AxisRange {
+    start: Option<isize>,
+    stop: Option<isize>,
+    step: isize,
+}
+
+impl AxisRange {
+    /// Returns the range `start:stop:step`.
+    #[must_use]
+    pub fn new(start: impl Into<Option<isize>>, stop: impl Into<Option<isize>>, step: isize) -> Self {
+        Self { start: start.into(), stop: stop.into(), step }
+    }
+
+    /// Returns first position, distance and number of the elements on an axis of this length, in ascending order, and whether
+    /// they are read backward; `None` if the step is 0.
+    pub(crate) fn resolve(self, length: usize) -> Option<(usize, usize, usize, bool)> {
+        let end = length as isize;
+        let step = self.step.unsigned_abs();
+        // Before the first position for a step backward: it is the last one's successor.
+        let lowest = if self.step < 0 { -1 } else { 0 };
+        let place = |position: isize| {
+            let position = if position < 0 { position.saturating_add(end) } else { position };
+            position.clamp(lowest, end + lowest)
+        };
+        let (start, stop, backward) = match self.step {
+            0 => return None,
+            1.. => (self.start.map_or(0, place), self.stop.map_or(end, place), false),
+            _ => (self.start.map_or(end - 1, place), self.stop.map_or(-1, place), true),
+        };
+        let span = if backward { start - stop } else { stop - start };
+        let count = usize::try_from(span).unwrap_or(0).div_ceil(step);
+        if count == 0 {
+            return Some((0, 1, 0, false));
+        }
+        let first = if backward { start as usize - (count - 1) * step } else { start as usize };
+        Some((first, if count == 1 { 1 } else { step }, count, backward && count > 1))
+    }
+}
+
+impl From<std::ops::RangeFull> for AxisRange {
+    fn from(_: std::ops::RangeFull) -> Self {
+        Self::new(None, None, 1)
+    }
+}
+
+impl From<std::ops::Range<isize>> for AxisRange {
+    fn from(range: std::ops::Range<isize>) -> Self {
+        Self::new(range.start, range.end, 1)
+    }
+}
+
+impl From<std::ops::RangeFrom<isize>> for AxisRange {
+    fn from(range: std::ops::RangeFrom<isize>) -> Self {
+        Self::new(range.start, None, 1)
+    }
+}
+
+impl From<std::ops::RangeTo<isize>> for AxisRange {
+    fn from(range: std::ops::RangeTo<isize>) -> Self {
+        Self::new(None, range.end, 1)
     }
 }
 

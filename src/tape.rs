@@ -160,6 +160,11 @@ impl<T> Nodes<T> {
         self.node(id).strides.map(|strides| self.dims(strides))
     }
 
+    /// Returns whether a value lies in row-major order without gaps.
+    pub(crate) fn is_row_major(&self, id: u32) -> bool {
+        self.node(id).strides.is_none()
+    }
+
     /// Returns the parameter of a node.
     pub(crate) fn param(&self, id: u32) -> Option<&Param<T>> {
         let position = self.params.binary_search_by_key(&id, |&(node, _)| node).ok()?;
@@ -464,8 +469,13 @@ impl<T: Scalar> Tape<T> {
 
     /// Keeps a list of indices until reset.
     pub(crate) fn index_list(&self, indices: impl ExactSizeIterator<Item = u32>) -> IndexList {
-        let mut list = self.index_pool.take(indices.len());
-        list.iter_mut().zip(indices).for_each(|(to, index)| *to = index);
+        self.index_list_with(indices.len(), |list| list.iter_mut().zip(indices).for_each(|(to, index)| *to = index))
+    }
+
+    /// Keeps a list of indices until reset; `fill` writes every one of them.
+    pub(crate) fn index_list_with(&self, length: usize, fill: impl FnOnce(&mut [u32])) -> IndexList {
+        let mut list = self.index_pool.take(length);
+        fill(&mut list);
         let length = id_of(list.len());
         IndexList { id: freeze(&self.index_lists, list), length }
     }

@@ -1,5 +1,9 @@
 //! [`Var`]: the handle to a recorded value. Its methods and operators record.
 
+mod linalg;
+mod shape;
+mod window;
+
 use std::fmt;
 use std::ops::{Add, Div, Mul, Neg, RangeBounds, Sub};
 use std::panic::Location;
@@ -15,6 +19,8 @@ use crate::scalar::Scalar;
 use crate::shape::{AxisSet, KeepDims, Shape, ShapeError, resolve_axis};
 use crate::sweep;
 use crate::tape::Tape;
+
+pub use window::Size2d;
 
 /// A handle to a value on a [`Tape`].
 ///
@@ -360,19 +366,22 @@ impl<'t, T: Scalar> Var<'t, T> {
         self.ln()
     }
 
-    /// Returns the matrix product, as NumPy's `@` does for up to two axes.
+    /// Returns the matrix product, as NumPy's `@` does.
     ///
     /// # Shapes
     ///
-    /// `(m, k) x (k, n) -> (m, n)`, `(k) x (k, n) -> (n)`, `(m, k) x (k) -> (m)`, `(k) x (k) -> ()`.
+    /// `(m, k) x (k, n) -> (m, n)`, `(k) x (k, n) -> (n)`, `(m, k) x (k) -> (m)`, `(k) x (k) -> ()`. Axes before the last
+    /// two are a batch of matrices and broadcast: `(b, m, k) x (b, k, n)`, `(b, m, k) x (k, n)` and
+    /// `(m, k) x (b, k, n) -> (b, m, n)`.
     ///
     /// # Derivative
     ///
-    /// `g bᵀ` and `aᵀ g` (Giles 2008, 2.2.1). A transposed operand is read transposed, never copied.
+    /// `g bᵀ` and `aᵀ g` (Giles 2008, 2.2.1), summed over what is repeated. A transposed operand is read transposed, never
+    /// copied.
     ///
     /// # Panics
     ///
-    /// If the shapes are others, or `other` is of another tape.
+    /// If an operand has no axis, the inner dimensions differ, the batches do not broadcast, or `other` is of another tape.
     ///
     /// # Example
     ///
@@ -387,15 +396,18 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// assert_eq!(y.value(), array![-1.0, -1.0].into_dyn());
     /// y.sum().backward();
     /// assert_eq!(x.grad().unwrap(), array![4.0, 6.0].into_dyn());
+    ///
+    /// let batch = tape.leaf(array![[[1.0, 0.0]], [[0.0, 2.0]]]); // two matrices of one row
+    /// assert_eq!(batch.matmul(a).value(), array![[[1.0, 2.0]], [[6.0, 8.0]]].into_dyn());
     /// ```
+    #[doc(alias = "dot")]
     #[track_caller]
     #[must_use]
     pub fn matmul(self, other: Self) -> Self {
         self.assert_same_tape("matmul", other);
         let (a, b) = (self.shape(), other.shape());
         if let ([_, _], [_, _]) = (&*a, &*b) {
-            let ((left, left_id), (right, right_id)) = (self.untransposed(), other.untransposed());
-            return self.tape.apply(Op::Matmul { left, right }, &[left_id, right_id]);
+            return self.matmul_matrices(other);
         }
         let shape = match crate::op::matmul_shape(&a, &b) {
             Ok(shape) => shape,
@@ -404,15 +416,32 @@ impl<'t, T: Scalar> Var<'t, T> {
         // A vector is a matrix of one row at the left, of one column at the right.
         let left = if a.len() == 1 { self.apply(Op::Reshape([1, a[0]].into())) } else { self };
         let right = if b.len() == 1 { other.apply(Op::Reshape([b[0], 1].into())) } else { other };
-        left.matmul(right).apply(Op::Reshape(shape))
+        // A batch of matrices that meets a single one is a taller matrix: one large product instead of many small ones,
+        // and the gradient of the single one is a product as well, not a sum of many.
+        if let (&[ref rows @ .., inner], 1..=2) = (&*a, b.len())
+            && rows.len() > 1
+            && self.tape.nodes().is_row_major(self.id)
+        {
+            let rows = crate::shape::elements(rows);
+            return left.apply(Op::Reshape([rows, inner].into())).matmul_matrices(right).apply(Op::Reshape(shape));
+        }
+        let product = left.matmul_matrices(right);
+        if a.len() == 1 || b.len() == 1 { product.apply(Op::Reshape(shape)) } else { product }
     }
 
-    /// Returns the matrix of which this one is the transpose, if it is recorded as one: a product then reads that matrix
-    /// and its gradient lies as it does.
+    /// Records the product of operands of two axes or more.
+    #[track_caller]
+    fn matmul_matrices(self, other: Self) -> Self {
+        let ((left, left_id), (right, right_id)) = (self.untransposed(), other.untransposed());
+        self.tape.apply(Op::Matmul { left, right }, &[left_id, right_id])
+    }
+
+    /// Returns the matrices of which these are the transposes, if they are recorded as such: a product then reads those
+    /// and their gradient lies as they do.
     fn untransposed(self) -> (Transposed, u32) {
         let nodes = self.tape.nodes();
         match nodes.node(self.id).op {
-            Op::Permute(ref axes) if *axes == Permutation::reversed(2) => (Transposed::Yes, nodes.operands(self.id)[0]),
+            Op::Permute(ref axes) if axes.is_transpose() => (Transposed::Yes, nodes.operands(self.id)[0]),
             _ => (Transposed::No, self.id),
         }
     }

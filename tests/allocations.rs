@@ -4,14 +4,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Array4};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tapegrad::KeepDims::No;
 use tapegrad::Reduction::{Mean, Sum};
 use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh};
 use tapegrad::optim::{Optimizer, Sgd};
-use tapegrad::{Param, Scalar, Tape};
+use tapegrad::{Param, Scalar, Tape, Var};
 
 /// Counts what this thread asks for; other tests run on other threads.
 struct Counting;
@@ -151,6 +151,24 @@ fn reductions_and_losses_allocate_nothing() {
             + x.sigmoid().binary_cross_entropy(target, Mean)
             + x.huber_loss(target, 1.0, Sum);
         loss.backward();
+        tape.reset();
+    });
+}
+
+#[test]
+fn images_and_batches_of_matrices_allocate_nothing() {
+    let images =
+        Arc::new(Array4::<f32>::from_shape_fn((4, 2, 6, 6), |(n, c, i, j)| ((n + 3 * c + 5 * i + 7 * j) % 11) as f32));
+    let (w, b) = (Array4::<f32>::ones((3, 2, 3, 3)), Array1::<f32>::ones(3));
+    let mask = Array2::from_shape_fn((3, 3), |(i, j)| i >= j);
+    let indices = Array4::from_shape_fn((4, 3, 3, 2), |(_, i, j, k)| (i + j + k) % 3);
+    let mut tape = Tape::new();
+    assert_steady(|| {
+        let (x, w, b) = (tape.leaf(&images), tape.leaf(&w), tape.leaf(&b));
+        let y = x.conv2d(w, Some(b), 1, 1).batch_norm(b, b, 1e-5).max_pool2d(2, 2);
+        let z = y.matmul(y.swapaxes(2, 3)).layer_norm(b, b, 1e-5);
+        let chosen = Var::select(&mask, z, y.flip([2])).gather(3, &indices).pad([(0, 0), (0, 0), (0, 0), (1, 0)], 1.0);
+        (chosen.tril(0) + chosen.slice(0, 1..2).avg_pool2d([1, 3], 1)).sum().backward();
         tape.reset();
     });
 }

@@ -4,7 +4,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::{Array1, Array2, ArrayViewD, ArrayViewMutD, array};
-use tapegrad::{CustomOp, KeepDims, Param, Shape, ShapeError, Tape, Var};
+use tapegrad::{AxisRange, CustomOp, KeepDims, Param, Shape, ShapeError, Tape, Var};
 
 /// One test at a time: the panic hook is the process's.
 static HOOK: Mutex<()> = Mutex::new(());
@@ -64,7 +64,14 @@ fn a_matrix_product_that_does_not_fit_names_shapes_and_lines() {
     let vector = tape.leaf(Array1::zeros(3));
     assert_panics!(x.matmul(vector), starts with "matmul: (32, 784) x (3,): inner dimensions 784 and 3 differ");
     let cube = tape.leaf(ndarray::Array3::zeros((2, 3, 4)));
-    assert_panics!(cube.matmul(x), starts with "matmul: (2, 3, 4) x (32, 784): the left operand has 3 axes");
+    assert_panics!(cube.matmul(x), starts with "matmul: (2, 3, 4) x (32, 784): inner dimensions 4 and 32 differ");
+    let other = tape.leaf(ndarray::Array3::zeros((5, 4, 3)));
+    let expected =
+        "matmul: (2, 3, 4) x (5, 4, 3): the axes before the last two, (2,) and (5,), do not broadcast\n  operand 0: ";
+    assert_panics!(cube.matmul(other), starts with expected);
+    let scalar = tape.leaf(1.0);
+    assert_panics!(scalar.matmul(x), starts with "matmul: () x (32, 784): the left operand has no axis");
+    assert_panics!(x.matmul(scalar), starts with "matmul: (32, 784) x (): the right operand has no axis");
 }
 
 #[test]
@@ -116,6 +123,53 @@ fn shapes_and_indices_that_do_not_fit_are_named() {
     assert_panics!(x.reshape([4, 2]), starts with "reshape: (2, 3): 6 elements do not fill the shape (4, 2), which takes 8");
     assert_panics!(x.broadcast_to([3, 2]), starts with "broadcast_to: (2, 3): it does not broadcast to (3, 2)");
     assert_panics!(x.broadcast_to([3]), starts with "broadcast_to: (2, 3): it does not broadcast to (3,)");
+    assert_panics!(x.squeeze(0), starts with "squeeze: (2, 3): axis 0 has the length 2, not 1");
+    assert_panics!(x.expand_dims(3), starts with "expand_dims: (2, 3): axis 3 is out of range for a result of 3 axes");
+    assert_panics!(Var::stack(&[x, x.transpose()], 0), starts with "stack: (2, 3) x (3, 2): operand 1 has another shape");
+    assert_panics!(Var::stack(&[x], -4), starts with "stack: (2, 3): axis -4 is out of range for a result of 3 axes");
+    let ranges = [AxisRange::from(..), AxisRange::from(..), AxisRange::from(..)];
+    assert_panics!(x.slice_axes(ranges), starts with "slice_axes: (2, 3): 3 ranges for 2 axes");
+    assert_panics!(x.slice_axes([AxisRange::new(0, 1, 0)]), starts with "slice_axes: (2, 3): the step along axis 0 is 0");
+    assert_panics!(x.flip([1, -1]), starts with "flip: (2, 3): axis -1 is named twice");
+    assert_panics!(x.pad([(1, 1)], 0.0), starts with "pad: (2, 3): 1 pairs of lengths for 2 axes");
+    assert_panics!(x.swapaxes(0, 2), starts with "swapaxes: (2, 3): axis 2 is out of range");
+    let (wide, far) = (array![[0, 0, 0, 0]], array![[3]]);
+    assert_panics!(x.gather(0, &wide), starts with "gather: (2, 3): indices of shape (1, 4) do not fit outside axis 0");
+    assert_panics!(x.gather(1, &far), starts with "gather: (2, 3): index 3 is out of range for axis 1 of length 3");
+    let expected = "scatter_add: (2, 3) x (2, 3): the source has another shape than the indices, (1, 4)";
+    assert_panics!(x.scatter_add(1, &wide, x), starts with expected);
+    let vector = tape.leaf(Array1::zeros(3));
+    assert_panics!(vector.tril(0), starts with "tril: (3,): the operand has 1 axes, not at least 2");
+    assert_panics!(x.expand_dims(0).diag(), starts with "diag: (1, 2, 3): the operand has 3 axes, neither 1 nor 2");
+    let images = tape.leaf(ndarray::Array4::zeros((2, 3, 4, 4)));
+    let (weight, large) =
+        (tape.leaf(ndarray::Array4::zeros((5, 2, 3, 3))), tape.leaf(ndarray::Array4::zeros((5, 3, 7, 3))));
+    let expected = "conv2d: (2, 3, 4, 4) x (5, 2, 3, 3): the input has 3 channels, the weight takes 2";
+    assert_panics!(images.conv2d(weight, None, 1, 0), starts with expected);
+    let expected = "conv2d: (2, 3, 4, 4) x (5, 3, 7, 3): a window of [7, 3] is larger than [4, 4], padded by [1, 1]";
+    assert_panics!(images.conv2d(large, None, 1, 1), starts with expected);
+    assert_panics!(x.conv2d(weight, None, 1, 0), starts with "conv2d: (2, 3) x (5, 2, 3, 3): input and weight have 4 axes");
+    let expected = "conv2d: (2, 3, 4, 4) x (5, 3, 7, 3) x (3,): the bias is not of shape (5,)";
+    assert_panics!(images.conv2d(large, Some(vector), 1, 2), starts with expected);
+    let expected = "max_pool2d: (2, 3) x (2, 3): windows of [2, 2] at a stride of [0, 1] do not exist";
+    assert_panics!(x.max_pool2d(2, [0, 1]), starts with expected);
+    assert_panics!(x.avg_pool2d(3, 1), starts with "avg_pool2d: (2, 3): a window of [3, 3] is larger than [2, 3]");
+    let expected = "layer_norm: (2, 3) x (2, 3) x (3,): gain and bias are not of the shape of the last axes";
+    assert_panics!(x.layer_norm(x, vector, 0.1), starts with expected);
+    let expected = "batch_norm: (2, 3, 4, 4) x (2, 3) x (3,): gain and bias are not of shape (3,)";
+    assert_panics!(images.batch_norm(x, vector, 0.1), starts with expected);
+    assert_panics!(x.inv(), starts with "inv: (2, 3): the matrix is 2 x 3, not square");
+    assert_panics!(x.det(), starts with "det: (2, 3): the matrix is 2 x 3, not square");
+    assert_panics!(vector.logdet(), starts with "logdet: (3,): the operand has 1 axes, not at least 2");
+    assert_panics!(x.cholesky(), starts with "cholesky: (2, 3): the matrix is 2 x 3, not square");
+    assert_panics!(vector.trace(), starts with "trace: (3,): the operand has 1 axes, not at least 2");
+    assert_panics!(x.solve(vector), starts with "solve: (2, 3) x (3, 1): the matrix is 2 x 3, not square");
+    let square = tape.leaf(zeros(2, 2));
+    assert_panics!(square.solve(vector), starts with "solve: (2, 2) x (3, 1): 2 equations for right sides of length 3");
+    assert_panics!(square.solve(tape.leaf(1.0)), starts with "solve: (2, 2) x (): the operand has 0 axes, not at least 2");
+    let mask = array![true, false];
+    let expected = "select: (2,) x (2, 3) x (2, 3): mask and branches do not broadcast to one shape";
+    assert_panics!(Var::select(&mask, x, x), starts with expected);
     assert_panics!(x.sum_to([2]), starts with "sum_to: (2, 3): it is not a broadcast of (2,)");
     assert_panics!(x.slice(0, 1..4), starts with "slice: (2, 3): 1..4 in steps of 1 is no range of axis 0 of length 2");
     assert_panics!(x.slice_step(0, .., 0), starts with "slice: (2, 3): 0..2 in steps of 0 is no range");
@@ -206,6 +260,8 @@ fn a_rule_of_the_wrong_shape_is_refused() {
     let tape = Tape::new();
     let x = tape.leaf(zeros(2, 3));
     let y = Var::custom(&Arc::new(Turned), &[x]).sum();
+    // The hook of another test would catch this panic, too.
+    let _one_at_a_time = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
     let message = panic::catch_unwind(AssertUnwindSafe(|| y.backward())).expect_err("the shapes differ");
     let message = message.downcast_ref::<String>().expect("a message");
     assert!(message.starts_with("turned: vjp returned a cotangent that does not fit operand 0: "), "{message}");

@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, IxDyn, Zip};
+use ndarray::{Array2, ArrayD, ArrayViewD, ArrayViewMutD, IxDyn, Zip, array};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tapegrad::Reduction::{Mean, Sum};
 use tapegrad::op::{Binary, Unary, names};
-use tapegrad::{CustomOp, KeepDims, Shape, ShapeError, Tape, Var};
+use tapegrad::{AxisRange, CustomOp, KeepDims, Shape, ShapeError, Tape, Var};
 
 type Function = Box<dyn for<'t> Fn(&[Var<'t, f64>]) -> Var<'t, f64>>;
 
@@ -58,6 +58,12 @@ impl CustomOp<f64> for SquareTimes {
     }
 }
 
+/// Returns matrices that have an inverse, and if they are symmetric a Cholesky factor.
+fn shifted(x: Var<'_, f64>) -> Var<'_, f64> {
+    let n = x.shape()[x.shape().len() - 1];
+    x + x.tape().constant(Array2::eye(n) * 4.0)
+}
+
 fn samples() -> Vec<Sample> {
     let mut samples = Vec::new();
     for (unary, range) in Unary::<f64>::samples() {
@@ -96,6 +102,19 @@ fn samples() -> Vec<Sample> {
     add!("matmul sliced", [[6, 8], [8, 5]], |x| x[0].slice_step(0, .., 2).matmul(x[1].slice(1, 1..4)));
     add!("matmul broadcast", [[1, 4], [4, 5]], |x| x[0].broadcast_to([3, 4]).matmul(x[1]));
     add!("matmul of itself", [[4, 4]], |x| x[0].matmul(x[0]));
+    add!("matmul batched", [[2, 3, 4], [2, 4, 5]], |x| x[0].matmul(x[1]));
+    add!("matmul batched, left transposed", [[2, 4, 3], [2, 4, 5]], |x| x[0].permute([0, 2, 1]).matmul(x[1]));
+    add!("matmul batched, right transposed", [[2, 3, 4], [2, 5, 4]], |x| x[0].matmul(x[1].permute([0, 2, 1])));
+    add!("matmul batched, both transposed", [[2, 4, 3], [2, 5, 4]], |x| {
+        x[0].permute([0, 2, 1]).matmul(x[1].permute([0, 2, 1]))
+    });
+    add!("matmul batches broadcast", [[2, 1, 3, 4], [5, 4, 2]], |x| x[0].matmul(x[1]));
+    add!("matmul batch matrix", [[2, 3, 4], [4, 5]], |x| x[0].matmul(x[1]));
+    add!("matmul strided batch matrix", [[4, 3, 2], [4, 5]], |x| x[0].transpose().matmul(x[1]));
+    add!("matmul matrix batch", [[3, 4], [2, 4, 5]], |x| x[0].matmul(x[1]));
+    add!("matmul transposed matrix batch", [[4, 3], [2, 4, 5]], |x| x[0].transpose().matmul(x[1]));
+    add!("matmul batch vector", [[2, 3, 4], [4]], |x| x[0].matmul(x[1]));
+    add!("matmul vector batch", [[4], [2, 4, 5]], |x| x[0].matmul(x[1]));
     add!("sum", [[2, 3, 4]], |x| x[0].sum());
     add!("sum over the last", [[2, 3, 4]], |x| x[0].sum_axes([-1], KeepDims::No));
     add!("sum over the middle", [[2, 3, 4]], |x| x[0].sum_axes([1], KeepDims::Yes));
@@ -168,6 +187,70 @@ fn samples() -> Vec<Sample> {
     add!("pick", [[3, 4]], |x| x[0].pick(&[2, 0, 2]));
     add!("concat", [[2, 3], [2, 1], [2, 2]], |x| Var::concat(x, 1));
     add!("concat of rows", [[2, 3], [1, 3]], |x| Var::concat(&[x[0], x[1], x[0]], 0));
+    add!("squeeze", [[2, 1, 3]], |x| x[0].squeeze(1));
+    add!("squeeze strided", [[3, 1, 2]], |x| x[0].transpose().squeeze(1).square());
+    add!("expand_dims", [[2, 3]], |x| x[0].expand_dims(-1));
+    add!("expand_dims strided", [[2, 3]], |x| x[0].transpose().expand_dims(1).square());
+    add!("stack", [[2, 3], [2, 3]], |x| Var::stack(&[x[0], x[1], x[0]], 1));
+    add!("slice_axes", [[5, 6]], |x| { x[0].slice_axes([AxisRange::new(None, None, -2), AxisRange::new(-2, 1, -1)]) });
+    add!("flip", [[2, 3, 4]], |x| x[0].flip([0, 2]));
+    add!("flip strided", [[2, 3, 4]], |x| x[0].transpose().flip([1]));
+    add!("pad", [[2, 3]], |x| x[0].pad([(1, 0), (2, 3)], 0.7));
+    add!("pad strided", [[2, 3]], |x| x[0].transpose().pad([(0, 0), (0, 1)], -0.7));
+    add!("swapaxes", [[2, 3, 4]], |x| x[0].swapaxes(0, -1));
+    add!("tile", [[2, 3]], |x| x[0].tile([2, 1, 3]));
+    add!("tile strided", [[2, 3]], |x| x[0].transpose().tile([2]));
+    add!("gather", [[3, 4]], |x| x[0].gather(0, &array![[0, 2, 1], [2, 2, 2]]));
+    add!("gather strided", [[4, 3]], |x| x[0].transpose().gather(1, &array![[0, 3, 3, 1, 0]]));
+    add!("scatter_add", [[3, 4], [2, 3]], |x| x[0].scatter_add(0, &array![[0, 2, 1], [0, 2, 2]], x[1]));
+    add!("diag of a vector", [[3]], |x| x[0].diag());
+    add!("diag of a matrix", [[3, 4]], |x| x[0].diag());
+    add!("diag of a strided matrix", [[3, 8]], |x| x[0].transpose().slice_step(0, .., 2).diag());
+    add!("tril", [[2, 3, 4]], |x| x[0].tril(-1));
+    add!("triu", [[4, 3]], |x| x[0].transpose().triu(1));
+    add!("select", [[3, 1], [4]], |x| {
+        Var::select(&array![[true, false, true, false], [true; 4], [false; 4]], x[0], x[1])
+    });
+    add!("select strided", [[4, 3], [3, 4]], |x| {
+        Var::select(&array![true, false, true, true], x[0].transpose(), x[1])
+    });
+    add!("conv2d", [[2, 3, 6, 5], [4, 3, 3, 2], [4]], |x| x[0].conv2d(x[1], Some(x[2]), 1, 0));
+    add!("conv2d with stride and padding", [[2, 2, 6, 5], [3, 2, 3, 2]], |x| x[0].conv2d(x[1], None, [2, 3], [1, 2]));
+    add!("conv2d of elements", [[2, 3, 2, 3], [4, 3, 1, 1]], |x| x[0].conv2d(x[1], None, 1, 0));
+    add!("conv2d of every other element", [[2, 3, 3, 3], [4, 3, 1, 1]], |x| x[0].conv2d(x[1], None, 2, 0));
+    add!("conv2d strided", [[5, 6, 2, 1], [2, 3, 2, 4]], |x| {
+        x[0].transpose().conv2d(x[1].permute([3, 0, 1, 2]).slice(0, 1..), None, 1, 1)
+    });
+    add!("conv2d of itself", [[2, 2, 3, 3]], |x| x[0].conv2d(x[0], None, 1, 2));
+    add!("max_pool2d", [[2, 3, 5, 6]], |x| x[0].max_pool2d([2, 3], [1, 2]));
+    add!("max_pool2d strided", [[6, 5]], |x| x[0].transpose().max_pool2d(2, 2).square());
+    add!("avg_pool2d", [[2, 3, 5, 6]], |x| x[0].avg_pool2d([2, 3], [1, 2]).square());
+    add!("avg_pool2d strided", [[6, 5]], |x| x[0].transpose().avg_pool2d(2, 2));
+    add!("layer_norm", [[2, 3, 4], [4], [4]], |x| x[0].layer_norm(x[1], x[2], 0.1));
+    add!("layer_norm over two axes", [[2, 3, 4], [3, 4], [3, 4]], |x| x[0].layer_norm(x[1], x[2], 0.1));
+    add!("layer_norm strided", [[4, 3], [4], [4]], |x| x[0].transpose().layer_norm(x[1], x[2], 0.1));
+    add!("batch_norm", [[4, 3], [3], [3]], |x| x[0].batch_norm(x[1], x[2], 0.1));
+    add!("batch_norm of images", [[2, 3, 2, 3], [3], [3]], |x| x[0].batch_norm(x[1], x[2], 0.1));
+    add!("inv", [[3, 3]], |x| shifted(x[0]).inv());
+    add!("inv batched, strided", [[3, 3, 2]], |x| shifted(x[0].transpose()).inv());
+    add!("det", [[4, 4]], |x| x[0].det());
+    add!("det of two", [[2, 2, 2]], |x| x[0].det());
+    add!("det of one", [[1, 1]], |x| x[0].det());
+    add!("det twice", [[3, 3]], |x| x[0].det().grad_wrt(x[0]));
+    add!("det of a singular matrix", [[4, 2], [2, 4]], |x| x[0].matmul(x[1]).det());
+    add!("det of a nearly singular matrix", [[3, 3]], |x| (x[0] * 1e-3).slice(0, 1..).pad([(1, 0), (0, 0)], 0.5).det()
+        * 1e6);
+    add!("logdet", [[3, 3]], |x| shifted(x[0]).logdet());
+    add!("logdet batched", [[2, 3, 3]], |x| shifted(x[0]).logdet());
+    add!("trace", [[3, 4]], |x| x[0].trace());
+    add!("trace batched", [[2, 3, 4]], |x| x[0].trace());
+    add!("solve", [[4, 4], [4]], |x| shifted(x[0]).solve(x[1]));
+    add!("solve for a matrix", [[3, 3], [3, 2]], |x| shifted(x[0].transpose()).solve(x[1]));
+    add!("solve, batches broadcast", [[2, 1, 3, 3], [4, 3, 2]], |x| shifted(x[0]).solve(x[1]));
+    add!("solve one matrix for a batch", [[3, 3], [4, 3, 2]], |x| shifted(x[0]).solve(x[1]));
+    add!("solve triangular", [[3, 3], [3, 2]], |x| shifted(x[0]).tril(0).solve(shifted(x[0]).triu(0).solve(x[1])));
+    add!("cholesky", [[3, 3]], |x| shifted(x[0]).cholesky());
+    add!("cholesky of a product", [[2, 3, 3], [3, 3]], |x| shifted(x[0].matmul(x[1]) * 0.5).cholesky());
     samples.push(sample("custom", &[&[3, 2], &[3, 2]], 0.5..2.0, |x| Var::custom(&Arc::new(SquareTimes), x)));
     samples
 }

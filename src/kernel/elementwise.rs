@@ -60,6 +60,10 @@ slice_loop! {
     zip_in_place(a, b) = f(a, b)
 }
 slice_loop! {
+    /// `y = f(m, a, b)`.
+    zip_three(y, m, a, b) = f(m, a, b)
+}
+slice_loop! {
     /// The pullback of a function of one operand, in place: `g = f(g, x, y)`.
     pull(g, x, y) = f(g, x, y)
 }
@@ -126,5 +130,22 @@ pub(crate) fn pull_zip<T: Scalar>(
     for (index, (g, y)) in g.chunks_mut(CHUNK).zip(y.chunks(CHUNK)).enumerate() {
         let (start, length) = (index * CHUNK, g.len());
         pull_slices(g, a.next(start, length, &mut a_buffer), b.next(start, length, &mut b_buffer), y, f);
+    }
+}
+
+/// `y = a` where `mask` is not 0, else `b`, all three broadcast to `shape`.
+pub(crate) fn select<T: Scalar>(mask: View<'_, T>, a: View<'_, T>, b: View<'_, T>, shape: &[usize], y: &mut [T]) {
+    let mut readers = [mask, a, b].map(|x| (Reader::new(x, shape), [T::ZERO; CHUNK]));
+    for (index, y) in y.chunks_mut(CHUNK).enumerate() {
+        let (start, length) = (index * CHUNK, y.len());
+        let [mask, a, b] = readers.each_mut().map(|(reader, buffer)| reader.next(start, length, buffer));
+        zip_three(
+            y,
+            mask,
+            a,
+            b,
+            #[inline(always)]
+            |mask, a, b| if mask == T::ZERO { b } else { a },
+        );
     }
 }

@@ -1,6 +1,11 @@
 //! Rows chosen by index, joined, and put back. An array is seen as `(outer, length, inner)` around one axis.
 
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
 use crate::scalar::Scalar;
+use crate::shape::AxisSet;
 
 /// The lengths before, at and after an axis.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +28,11 @@ pub(crate) fn select<T: Scalar>(x: &[T], around: Around, indices: &[u32], y: &mu
         return;
     }
     for (x, y) in x.chunks_exact(length * inner).zip(y.chunks_exact_mut(indices.len() * inner)) {
+        // Single elements are copied by a loop, not by a call each.
+        if inner == 1 {
+            indices.iter().zip(y).for_each(|(&index, y)| *y = x[index as usize]);
+            continue;
+        }
         for (&index, y) in indices.iter().zip(y.chunks_exact_mut(inner)) {
             let start = index as usize * inner;
             y.copy_from_slice(&x[start..start + inner]);
@@ -68,5 +78,53 @@ pub(crate) fn place<T: Scalar>(x: &[T], around: Around, start: usize, y: &mut [T
     }
     for (x, y) in x.chunks_exact(x.len() / outer).zip(y.chunks_exact_mut(length * inner)) {
         y[start * inner..start * inner + x.len()].copy_from_slice(x);
+    }
+}
+
+/// Copies `x` with the order of its elements along `axes` reversed.
+pub(crate) fn flip<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, y: &mut [T]) {
+    // Neighbouring axes of the same kind are one: a run is as long as it can be.
+    let mut groups: SmallVec<[(usize, bool); 4]> = SmallVec::new();
+    for (axis, &length) in shape.iter().enumerate() {
+        let flipped = axes.contains(axis);
+        match groups.last_mut() {
+            _ if length == 1 => {}
+            Some(group) if group.1 == flipped => group.0 *= length,
+            _ => groups.push((length, flipped)),
+        }
+    }
+    let (run, flipped) = groups.pop().unwrap_or((1, false));
+    if y.is_empty() {
+        return;
+    }
+    for (row, y) in y.chunks_exact_mut(run).enumerate() {
+        // The number of the row that comes here: the digits of this one's number, some of them counted from the end.
+        let (mut rest, mut from, mut stride) = (row, 0, 1);
+        for &(length, flipped) in groups.iter().rev() {
+            let digit = rest % length;
+            from += stride * if flipped { length - 1 - digit } else { digit };
+            rest /= length;
+            stride *= length;
+        }
+        let x = &x[from * run..(from + 1) * run];
+        if flipped {
+            y.iter_mut().zip(x.iter().rev()).for_each(|(y, &x)| *y = x);
+        } else {
+            y.copy_from_slice(x);
+        }
+    }
+}
+
+/// Sets the columns that `clear` names for each row to 0, in every matrix of the last two axes.
+pub(crate) fn clear_triangle<T: Scalar>(y: &mut [T], shape: &[usize], clear: impl Fn(usize) -> Range<usize>) {
+    let &[.., rows, columns] = shape else { unreachable!("the shape rule asks for matrices") };
+    if y.is_empty() {
+        return;
+    }
+    for matrix in y.chunks_exact_mut(rows * columns) {
+        for (row, y) in matrix.chunks_exact_mut(columns).enumerate() {
+            let Range { start, end } = clear(row);
+            y[start.min(columns)..end.min(columns)].fill(T::ZERO);
+        }
     }
 }

@@ -3,12 +3,16 @@
 //! Nothing here knows of tapes, operations or derivatives. Results go to row-major slices that the caller
 //! owns; operands are slices, or a [`View`](view::View) where strides matter. No kernel allocates in steady state.
 
+pub(crate) mod conv;
 pub(crate) mod elementwise;
 pub(crate) mod index;
+pub(crate) mod linalg;
 pub(crate) mod math;
 pub mod matmul;
 pub(crate) mod matrix;
+pub(crate) mod normalize;
 pub(crate) mod reduce;
 pub(crate) mod scan;
 pub(crate) mod softmax;
 pub(crate) mod view;
+pub mod window;

@@ -71,6 +71,16 @@ pub(crate) fn row_major_strides(shape: &[usize]) -> Shape {
     Shape::from(strides.as_slice())
 }
 
+/// Returns where each matrix of a batch begins, in row-major order of `batch`, to which the axes of `view` before the
+/// last two are broadcast.
+pub(crate) fn starts<T: Scalar>(view: View<'_, T>, batch: &[usize]) -> impl Iterator<Item = usize> {
+    let outer = view.shape.len() - 2;
+    let strides = view.strides();
+    let matrices = View { data: view.data, shape: &view.shape[..outer], strides: Some(&strides[..outer]) };
+    let mut walk = Walk::new(batch, &matrices.broadcast_strides(batch));
+    (0..elements(batch)).map(move |_| walk.run(1).0)
+}
+
 /// How many elements a [`Reader`] gathers at a time: they stay in the first-level cache.
 pub(crate) const CHUNK: usize = 512;
 

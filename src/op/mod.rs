@@ -19,6 +19,7 @@ pub(crate) use run::Lists;
 pub(crate) use shape_rule::matmul_shape;
 pub use table::{Binary, Reads, Unary};
 
+use crate::kernel::window::Window;
 use crate::scalar::Scalar;
 use crate::shape::{AxisSet, KeepDims, Shape};
 
@@ -37,11 +38,11 @@ impl Transposed {
         }
     }
 
-    /// Returns the shape in the order in which it is read.
+    /// Returns the shape in the order in which it is read: a transpose swaps the last two axes.
     pub(crate) fn order(self, shape: &[usize]) -> Shape {
-        match self {
-            Self::No => Shape::from(shape),
-            Self::Yes => shape.iter().rev().copied().collect(),
+        match (self, shape) {
+            (Self::Yes, &[ref batch @ .., rows, columns]) => batch.iter().copied().chain([columns, rows]).collect(),
+            _ => Shape::from(shape),
         }
     }
 }
@@ -75,6 +76,22 @@ impl Permutation {
     /// Returns the order made of these axes.
     pub(crate) fn new(axes: impl Iterator<Item = usize>) -> Self {
         Self(axes.map(|axis| axis as u8).collect())
+    }
+
+    /// Returns whether this order swaps the last two axes and nothing else: the transpose of a batch of matrices.
+    pub(crate) fn is_transpose(&self) -> bool {
+        let rank = self.0.len();
+        let swapped = |axis: usize| if axis + 2 < rank { axis } else { 2 * rank - 3 - axis };
+        rank >= 2 && self.axes().enumerate().all(|(position, axis)| axis == swapped(position))
+    }
+
+    /// Returns the order that swaps two axes.
+    pub(crate) fn swapped(rank: usize, first: usize, second: usize) -> Self {
+        Self::new((0..rank).map(|axis| match axis {
+            _ if axis == first => second,
+            _ if axis == second => first,
+            _ => axis,
+        }))
     }
 
     pub(crate) fn axes(&self) -> impl ExactSizeIterator<Item = usize> {
@@ -148,7 +165,7 @@ macro_rules! ops {
 }
 
 ops! {
-    /// The product of two matrices, either read as its transpose.
+    /// The product of two matrices, either read as its transpose; of two batches of them, with broadcasting.
     Matmul { left: Transposed, right: Transposed } = "matmul";
     /// The sum over a set of axes.
     Sum { axes: AxisSet, keep: KeepDims } = "sum";
@@ -194,6 +211,57 @@ ops! {
     Unpick { columns: IndexList, width: usize } = "unpick";
     /// Arrays joined along an axis.
     Concat { axis: usize } = "concat";
+
+    /// The elements in reverse order along a set of axes.
+    Flip(AxisSet) = "flip";
+    /// A constant before and after the elements of an axis, which then has `length`.
+    Pad { axis: usize, before: usize, length: usize, value: T } = "pad";
+    /// The diagonal of the last two axes.
+    Diagonal = "diagonal";
+    /// The reverse of `diagonal`: zeros elsewhere, in matrices of `rows` and `columns`.
+    Undiagonal { rows: usize, columns: usize } = "undiagonal";
+    /// The last two axes on and below a diagonal, zeros above it.
+    Tril(isize) = "tril";
+    /// The last two axes on and above a diagonal, zeros below it.
+    Triu(isize) = "triu";
+    /// The second operand where the first, a mask, is not 0, else the third.
+    Select = "select";
+
+    /// The correlation of images with the kernels of a weight: `(N, C, H, W)` and `(O, C, h, w)`.
+    Conv2d(Window) = "conv2d";
+    /// The reverse of `conv2d` for the images: of results and weight.
+    Conv2dInput { window: Window, size: [u32; 2] } = "conv2d_input";
+    /// The reverse of `conv2d` for the weight: of images and results.
+    Conv2dWeight(Window) = "conv2d_weight";
+    /// From the second operand, what lies where the first has the largest element of each window.
+    MaxPool2d(Window) = "max_pool2d";
+    /// The reverse of `max_pool2d` for its second operand: zeros where no window has its largest element.
+    MaxUnpool2d(Window) = "max_unpool2d";
+    /// The mean of each window.
+    AvgPool2d(Window) = "avg_pool2d";
+    /// The reverse of `avg_pool2d`: each element spread over its window.
+    AvgUnpool2d { window: Window, size: [u32; 2] } = "avg_unpool2d";
+    /// `(x - mean) / √(variance + eps)` over a set of axes.
+    Normalize { axes: AxisSet, eps: T } = "normalize";
+    /// The reverse of `normalize`: of its operand and a cotangent.
+    Denormalize { axes: AxisSet, eps: T } = "denormalize";
+    /// `1 / √(variance + eps)` over a set of axes, which stay with length 1.
+    InverseStd { axes: AxisSet, eps: T } = "inverse_std";
+
+    /// The inverse of each matrix.
+    Inverse = "inv";
+    /// The determinant of each matrix.
+    Det = "det";
+    /// The derivative of the determinant: the matrix of cofactors.
+    Cofactors = "cofactors";
+    /// The second derivative of the determinant of the first operand, applied to the second.
+    DetHessian = "det_hessian";
+    /// The logarithm of the determinant of each matrix.
+    LogDet = "logdet";
+    /// The `x` with `a x = b`, or `aᵀ x = b`.
+    Solve { left: Transposed } = "solve";
+    /// The lower triangular `y` with `y yᵀ = x`.
+    Cholesky = "cholesky";
 }
 
 /// Returns the names of all operations that a tape can hold, sources excepted: what a test of all of them has to cover.
@@ -215,6 +283,8 @@ impl<T: Scalar> Op<T> {
         match self {
             Self::Unary(unary) => unary.reads() != Reads::Flat,
             Self::Binary(binary) => binary.reads(k) != Reads::Flat,
+            // A mask, and the operand that says where the largest elements are.
+            Self::Select | Self::MaxPool2d(_) | Self::MaxUnpool2d(_) => k != 0,
             _ => true,
         }
     }
@@ -230,6 +300,10 @@ impl<T: Scalar> fmt::Display for Op<T> {
                 write!(f, "[{}]", unary.parameters().iter().map(T::to_string).collect::<Vec<_>>().join(", "))
             }
             Self::Leaf | Self::Constant | Self::Param | Self::Unary(_) | Self::Binary(_) | Self::Custom(_) => Ok(()),
+            Self::Diagonal | Self::Select => Ok(()),
+            Self::Inverse | Self::Det | Self::Cofactors | Self::DetHessian | Self::LogDet | Self::Cholesky => Ok(()),
+            Self::Solve { left: Transposed::No } => Ok(()),
+            Self::Solve { left: Transposed::Yes } => f.write_str("[left transposed]"),
             Self::Matmul { left, right } => match (left, right) {
                 (Transposed::No, Transposed::No) => Ok(()),
                 (Transposed::Yes, Transposed::No) => f.write_str("[left transposed]"),
@@ -259,6 +333,28 @@ impl<T: Scalar> fmt::Display for Op<T> {
             }
             Self::Pick { columns } => write!(f, "[{} columns]", columns.length),
             Self::Unpick { columns, width } => write!(f, "[{} columns, width {width}]", columns.length),
+            Self::Flip(axes) => write!(f, "[axes {axes:?}]"),
+            Self::Pad { axis, before, length, value } => {
+                write!(f, "[axis {axis}, {before} before, length {length}, value {value}]")
+            }
+            Self::Undiagonal { rows, columns } => write!(f, "[({rows}, {columns})]"),
+            Self::Tril(offset) | Self::Triu(offset) => write!(f, "[{offset}]"),
+            Self::Conv2d(window)
+            | Self::Conv2dInput { window, .. }
+            | Self::Conv2dWeight(window)
+            | Self::MaxPool2d(window)
+            | Self::MaxUnpool2d(window)
+            | Self::AvgPool2d(window)
+            | Self::AvgUnpool2d { window, .. } => {
+                write!(f, "[kernel {:?}, stride {:?}", window.kernel, window.stride)?;
+                if window.padding != [0, 0] {
+                    write!(f, ", padding {:?}", window.padding)?;
+                }
+                f.write_str("]")
+            }
+            Self::Normalize { axes, eps } | Self::Denormalize { axes, eps } | Self::InverseStd { axes, eps } => {
+                write!(f, "[axes {axes:?}, eps {eps}]")
+            }
         }
     }
 }

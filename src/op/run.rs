@@ -4,10 +4,11 @@ use super::{Binary, End, IndexList, Op, Transposed, Unary};
 use crate::kernel::index::{self, Around};
 use crate::kernel::matmul::{Matrix, Store, matmul};
 use crate::kernel::view::{self, View};
-use crate::kernel::{reduce, scan, softmax};
+use crate::kernel::window::{self, Patches, Window};
+use crate::kernel::{conv, elementwise, linalg, normalize, reduce, scan, softmax};
 use crate::memory::{Lent, Pool};
 use crate::scalar::Scalar;
-use crate::shape::{AxisSet, KeepDims, Shape, elements};
+use crate::shape::{AxisSet, KeepDims, Shape, broadcast, elements};
 
 /// Where the index lists of operations are found.
 pub(crate) trait Lists {
@@ -37,6 +38,57 @@ pub trait Kernels: Sized {
     fn min_over(x: &[Self], shape: &[usize], axes: AxisSet, out: &mut [Self]);
     /// The product over axes.
     fn prod_over(x: &[Self], shape: &[usize], axes: AxisSet, out: &mut [Self]);
+    /// The convolution of images with a weight of `out` kernels.
+    fn conv2d(x: &[Self], w: &[Self], out: usize, patches: &Patches, scratch: &mut [Self], y: &mut [Self]);
+    /// Its reverse for the images.
+    fn add_conv2d_input(g: &[Self], w: &[Self], out: usize, patches: &Patches, scratch: &mut [Self], dx: &mut [Self]);
+    /// Its reverse for the weight.
+    fn add_conv2d_weight(x: &[Self], g: &[Self], out: usize, patches: &Patches, scratch: &mut [Self], dw: &mut [Self]);
+    /// `(x - mean) / √(variance + eps)` over axes to `y`; `1 / √(variance + eps)` to `inverse`.
+    fn normalize(
+        x: &[Self],
+        shape: &[usize],
+        axes: AxisSet,
+        eps: Self,
+        scratch: &mut [Self],
+        y: &mut [Self],
+        inverse: &mut [Self],
+    );
+    /// What lies where the largest element of each window does.
+    fn max_pool(x: &[Self], values: &[Self], size: [usize; 2], window: Window, y: &mut [Self]);
+    /// The reverse of `max_pool`.
+    fn add_max_unpool(x: &[Self], g: &[Self], size: [usize; 2], window: Window, y: &mut [Self]);
+    /// The mean of each window.
+    fn avg_pool(x: &[Self], size: [usize; 2], window: Window, y: &mut [Self]);
+    /// The reverse of `avg_pool`.
+    fn add_avg_unpool(g: &[Self], size: [usize; 2], window: Window, y: &mut [Self]);
+    /// The reverse of `normalize` for the cotangent `g`.
+    #[allow(clippy::too_many_arguments)]
+    fn denormalize(
+        x: &[Self],
+        g: &[Self],
+        shape: &[usize],
+        axes: AxisSet,
+        eps: Self,
+        y: &mut [Self],
+        scratch: &mut [Self],
+        numbers: &mut [Self],
+        out: &mut [Self],
+    );
+    /// The inverse of an `n` by `n` matrix.
+    fn inverse(a: &[Self], n: usize, y: &mut [Self]);
+    /// The determinant.
+    fn det(a: &[Self], n: usize) -> Self;
+    /// The logarithm of the determinant.
+    fn log_det(a: &[Self], n: usize) -> Self;
+    /// The matrix of cofactors.
+    fn cofactors(a: &[Self], n: usize, y: &mut [Self]);
+    /// The second derivative of the determinant, applied to `h`.
+    fn det_hessian(a: &[Self], h: &[Self], n: usize, y: &mut [Self]);
+    /// The `x` with `a x = b`, or `aᵀ x = b`.
+    fn solve(a: &[Self], n: usize, transposed: bool, b: &[Self], columns: usize, x: &mut [Self]);
+    /// The Cholesky factor.
+    fn cholesky(a: &[Self], n: usize, y: &mut [Self]);
     /// Softmax along an axis.
     fn softmax(x: &[Self], shape: &[usize], axis: usize, y: &mut [Self]);
     /// The logarithm of softmax along an axis.
@@ -76,6 +128,75 @@ macro_rules! kernels {
 
             fn prod_over(x: &[$T], shape: &[usize], axes: AxisSet, out: &mut [$T]) {
                 reduce::prod(x, shape, axes, out);
+            }
+
+            fn conv2d(x: &[$T], w: &[$T], out: usize, patches: &Patches, scratch: &mut [$T], y: &mut [$T]) {
+                conv::conv2d(x, w, out, patches, scratch, y);
+            }
+
+            fn add_conv2d_input(g: &[$T], w: &[$T], out: usize, patches: &Patches, scratch: &mut [$T], dx: &mut [$T]) {
+                conv::add_conv2d_input(g, w, out, patches, scratch, dx);
+            }
+
+            fn add_conv2d_weight(x: &[$T], g: &[$T], out: usize, patches: &Patches, scratch: &mut [$T], dw: &mut [$T]) {
+                conv::add_conv2d_weight(x, g, out, patches, scratch, dw);
+            }
+
+            fn normalize(
+                x: &[$T], shape: &[usize], axes: AxisSet, eps: $T, scratch: &mut [$T], y: &mut [$T], inverse: &mut [$T],
+            ) {
+                normalize::normalize(x, shape, axes, eps, scratch, y, inverse);
+            }
+
+            fn max_pool(x: &[$T], values: &[$T], size: [usize; 2], window: Window, y: &mut [$T]) {
+                window::max_pool(x, values, size, window, y);
+            }
+
+            fn add_max_unpool(x: &[$T], g: &[$T], size: [usize; 2], window: Window, y: &mut [$T]) {
+                window::add_max_unpool(x, g, size, window, y);
+            }
+
+            fn avg_pool(x: &[$T], size: [usize; 2], window: Window, y: &mut [$T]) {
+                window::avg_pool(x, size, window, y);
+            }
+
+            fn add_avg_unpool(g: &[$T], size: [usize; 2], window: Window, y: &mut [$T]) {
+                window::add_avg_unpool(g, size, window, y);
+            }
+
+            fn denormalize(
+                x: &[$T], g: &[$T], shape: &[usize], axes: AxisSet, eps: $T, y: &mut [$T], scratch: &mut [$T],
+                numbers: &mut [$T], out: &mut [$T],
+            ) {
+                normalize::denormalize(x, g, shape, axes, eps, y, scratch, numbers, out);
+            }
+
+            fn inverse(a: &[$T], n: usize, y: &mut [$T]) {
+                linalg::inverse(a, n, y);
+            }
+
+            fn det(a: &[$T], n: usize) -> $T {
+                linalg::det(a, n)
+            }
+
+            fn log_det(a: &[$T], n: usize) -> $T {
+                linalg::log_det(a, n)
+            }
+
+            fn cofactors(a: &[$T], n: usize, y: &mut [$T]) {
+                linalg::cofactors(a, n, y, <$T>::from_f64);
+            }
+
+            fn det_hessian(a: &[$T], h: &[$T], n: usize, y: &mut [$T]) {
+                linalg::det_hessian(a, h, n, y, <$T>::from_f64);
+            }
+
+            fn solve(a: &[$T], n: usize, transposed: bool, b: &[$T], columns: usize, x: &mut [$T]) {
+                linalg::solve(a, n, transposed, b, columns, x);
+            }
+
+            fn cholesky(a: &[$T], n: usize, y: &mut [$T]) {
+                linalg::cholesky(a, n, y);
             }
 
             fn softmax(x: &[$T], shape: &[usize], axis: usize, y: &mut [$T]) {
@@ -149,9 +270,83 @@ impl<T: Scalar> Op<T> {
                     start += part.shape[*axis];
                 }
             }
-            (Self::Unslice { .. } | Self::IndexAdd { .. } | Self::Unpick { .. }, _) => {
+            (Self::Flip(axes), &[x]) => index::flip(&row_major(x, pool), x.shape, *axes, out),
+            (&Self::Pad { axis, before, value, .. }, &[x]) => {
+                out.fill(value);
+                index::place(&row_major(x, pool), Around::new(shape, axis), before, out);
+            }
+            (&Self::Tril(offset), &[x]) => {
+                view::copy(x, x.shape, out);
+                index::clear_triangle(out, shape, |row| (row + 1).saturating_add_signed(offset)..usize::MAX);
+            }
+            (&Self::Triu(offset), &[x]) => {
+                view::copy(x, x.shape, out);
+                index::clear_triangle(out, shape, |row| 0..row.saturating_add_signed(offset));
+            }
+            (Self::Select, &[mask, a, b]) => elementwise::select(mask, a, b, shape, out),
+            (&Self::Conv2d(window), &[x, w]) => {
+                let patches = Patches::new(x.shape, window);
+                let mut scratch = pool.lend(conv::scratch(&patches));
+                T::conv2d(&row_major(x, pool), &row_major(w, pool), w.shape[0], &patches, &mut scratch, out);
+            }
+            (&Self::MaxPool2d(window), &[x, values]) => {
+                let (x, values) = (&row_major(x, pool), &row_major(values, pool));
+                T::max_pool(x, values, last_two(operands[0].shape), window, out);
+            }
+            (&Self::AvgPool2d(window), &[x]) => T::avg_pool(&row_major(x, pool), last_two(x.shape), window, out),
+            (&Self::Normalize { axes, eps }, &[x]) => {
+                let groups = Shape::from(x.shape).reduced(axes, KeepDims::No).elements();
+                let (mut scratch, mut inverse) = (pool.lend(out.len()), pool.lend(groups));
+                T::normalize(&row_major(x, pool), x.shape, axes, eps, &mut scratch, out, &mut inverse);
+            }
+            (&Self::Denormalize { axes, eps }, &[x, g]) => {
+                let groups = Shape::from(x.shape).reduced(axes, KeepDims::No).elements();
+                let (mut y, mut scratch, mut numbers) =
+                    (pool.lend(out.len()), pool.lend(out.len()), pool.lend(3 * groups));
+                let (x_data, g) = (row_major(x, pool), row_major(g, pool));
+                T::denormalize(&x_data, &g, x.shape, axes, eps, &mut y, &mut scratch, &mut numbers, out);
+            }
+            (&Self::InverseStd { axes, eps }, &[x]) => {
+                let count = crate::shape::elements(x.shape);
+                let (mut scratch, mut y) = (pool.lend(count), pool.lend(count));
+                T::normalize(&row_major(x, pool), x.shape, axes, eps, &mut scratch, &mut y, out);
+            }
+            (Self::Inverse, &[x]) => each_matrix(&row_major(x, pool), x.shape, out, T::inverse),
+            (Self::Cofactors, &[x]) => each_matrix(&row_major(x, pool), x.shape, out, T::cofactors),
+            (Self::Cholesky, &[x]) => each_matrix(&row_major(x, pool), x.shape, out, T::cholesky),
+            (Self::DetHessian, &[x, h]) => {
+                let h = row_major(h, pool);
+                let mut directions = h.chunks_exact((last_two(x.shape)[0] * last_two(x.shape)[1]).max(1));
+                each_matrix(&row_major(x, pool), x.shape, out, |x, n, y| {
+                    T::det_hessian(x, directions.next().unwrap_or_default(), n, y);
+                });
+            }
+            (Self::Det, &[x]) => each_number(&row_major(x, pool), x.shape, out, T::ONE, T::det),
+            (Self::LogDet, &[x]) => each_number(&row_major(x, pool), x.shape, out, T::ZERO, T::log_det),
+            (Self::Solve { left }, &[a, b]) => {
+                let [n, columns] = last_two(shape);
+                let (a_data, b_data) = (row_major(a, pool), row_major(b, pool));
+                let batch = &shape[..shape.len() - 2];
+                let a_starts = view::starts(View::contiguous(&a_data, a.shape), batch);
+                let b_starts = view::starts(View::contiguous(&b_data, b.shape), batch);
+                for ((x, a), b) in out.chunks_exact_mut((n * columns).max(1)).zip(a_starts).zip(b_starts) {
+                    let (a, b) = (&a_data[a..a + n * n], &b_data[b..b + n * columns]);
+                    T::solve(a, n, *left == Transposed::Yes, b, columns, x);
+                }
+            }
+            (
+                Self::Unslice { .. }
+                | Self::IndexAdd { .. }
+                | Self::Unpick { .. }
+                | Self::Undiagonal { .. }
+                | Self::Conv2dInput { .. }
+                | Self::Conv2dWeight(_)
+                | Self::MaxUnpool2d(_)
+                | Self::AvgUnpool2d { .. },
+                _,
+            ) => {
                 out.fill(T::ZERO);
-                self.run_add(operands, shape, out, lists, pool);
+                self.add_to(operands, shape, out, lists, pool);
             }
             (op, operands) => unreachable!("{op} of {} operands does not compute", operands.len()),
         }
@@ -159,6 +354,26 @@ impl<T: Scalar> Op<T> {
 
     /// Adds the operation's result to `out`, where that is possible in one go; returns whether it was.
     pub(crate) fn run_add(
+        &self,
+        operands: &[View<'_, T>],
+        shape: &[usize],
+        out: &mut [T],
+        lists: &impl Lists,
+        pool: &Pool<T>,
+    ) -> bool {
+        // What adds up several numbers to one element would round otherwise than their sum, added: the sweep that records would
+        // give other bits.
+        let overlap =
+            |window: &Window| window.kernel.iter().zip(window.stride).any(|(&kernel, stride)| kernel > stride);
+        match self {
+            Self::Conv2dInput { .. } | Self::Conv2dWeight(_) => false,
+            Self::MaxUnpool2d(window) | Self::AvgUnpool2d { window, .. } if overlap(window) => false,
+            _ => self.add_to(operands, shape, out, lists, pool),
+        }
+    }
+
+    /// Adds the operation's result to `out`, piece by piece, if it consists of pieces; returns whether it does.
+    fn add_to(
         &self,
         operands: &[View<'_, T>],
         shape: &[usize],
@@ -180,6 +395,27 @@ impl<T: Scalar> Op<T> {
             (Self::Unpick { columns, width }, &[x]) => {
                 index::add_picked(&row_major(x, pool), *width, lists.indices(*columns), out);
             }
+            (Self::Undiagonal { columns, .. }, &[x]) => {
+                let strides = view::row_major_strides(shape);
+                let along: Shape = strides[..strides.len() - 2].iter().copied().chain([columns + 1]).collect();
+                view::scatter_add(out, 0, x.shape, &along, &row_major(x, pool));
+            }
+            (&Self::Conv2dInput { window, .. }, &[g, w]) => {
+                let patches = Patches::new(shape, window);
+                let mut scratch = pool.lend(conv::scratch(&patches));
+                T::add_conv2d_input(&row_major(g, pool), &row_major(w, pool), w.shape[0], &patches, &mut scratch, out);
+            }
+            (&Self::Conv2dWeight(window), &[x, g]) => {
+                let patches = Patches::new(x.shape, window);
+                let mut scratch = pool.lend(conv::scratch(&patches));
+                T::add_conv2d_weight(&row_major(x, pool), &row_major(g, pool), shape[0], &patches, &mut scratch, out);
+            }
+            (&Self::MaxUnpool2d(window), &[x, g]) => {
+                T::add_max_unpool(&row_major(x, pool), &row_major(g, pool), last_two(shape), window, out);
+            }
+            (&Self::AvgUnpool2d { window, .. }, &[g]) => {
+                T::add_avg_unpool(&row_major(g, pool), last_two(shape), window, out);
+            }
             _ => return false,
         }
         true
@@ -187,9 +423,24 @@ impl<T: Scalar> Op<T> {
 
     fn run_matmul(&self, a: View<'_, T>, b: View<'_, T>, out: &mut [T], store: Store) {
         let Self::Matmul { left, right } = *self else { unreachable!("{self} is not a matrix product") };
-        let (m, k, a) = matrix(a, left);
-        let (_, n, b) = matrix(b, right);
-        matmul(m, n, k, a, b, out, store);
+        let ((m, k, a_matrix), (_, n, b_matrix)) = (matrix(a, left), matrix(b, right));
+        let (a_batch, b_batch) = (&a.shape[..a.shape.len() - 2], &b.shape[..b.shape.len() - 2]);
+        if a_batch.is_empty() && b_batch.is_empty() {
+            return matmul(m, n, k, a_matrix, b_matrix, out, store);
+        }
+        // With an empty result there is no product to compute; operands may then have no element to begin at.
+        if out.is_empty() {
+            return;
+        }
+        let batch =
+            broadcast("matmul", a_batch, b_batch).unwrap_or_else(|error| panic!("the shape rule let pass {error}"));
+        let (a_starts, b_starts) = (view::starts(a, &batch), view::starts(b, &batch));
+        for ((c, a_start), b_start) in out.chunks_exact_mut(m * n).zip(a_starts).zip(b_starts) {
+            // Without a k there is no element at the start either.
+            let (a, b) =
+                if k == 0 { (&[][..], &[][..]) } else { (&a_matrix.data[a_start..], &b_matrix.data[b_start..]) };
+            matmul(m, n, k, Matrix { data: a, ..a_matrix }, Matrix { data: b, ..b_matrix }, c, store);
+        }
     }
 }
 
@@ -237,14 +488,39 @@ fn logsumexp<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T], 
     crate::kernel::elementwise::add_assign(out, &max);
 }
 
-/// Returns rows, columns and strides of a matrix operand. A transpose is a swap of strides, never a copy.
+/// Returns rows, columns and strides of a matrix operand, of the first one of a batch. A transpose is a swap of strides,
+/// never a copy.
 fn matrix<T: Scalar>(x: View<'_, T>, transposed: Transposed) -> (usize, usize, Matrix<'_, T>) {
-    let (rows, columns) = (x.shape[0], x.shape[1]);
-    let (row_stride, col_stride) = x.strides.map_or((columns, 1), |strides| (strides[0], strides[1]));
+    let last = x.shape.len() - 1;
+    let (rows, columns) = (x.shape[last - 1], x.shape[last]);
+    let (row_stride, col_stride) = x.strides.map_or((columns, 1), |strides| (strides[last - 1], strides[last]));
     match transposed {
         Transposed::No => (rows, columns, Matrix { data: x.data, row_stride, col_stride }),
         Transposed::Yes => (columns, rows, Matrix { data: x.data, row_stride: col_stride, col_stride: row_stride }),
     }
+}
+
+/// Runs `f` on each matrix of the last two axes and the one of the result.
+fn each_matrix<T: Scalar>(x: &[T], shape: &[usize], out: &mut [T], mut f: impl FnMut(&[T], usize, &mut [T])) {
+    let n = last_two(shape)[0];
+    let size = (n * n).max(1);
+    for (x, y) in x.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
+        f(x, n, y);
+    }
+}
+
+/// Runs `f` on each matrix of the last two axes; a matrix without elements gives `empty`.
+fn each_number<T: Scalar>(x: &[T], shape: &[usize], out: &mut [T], empty: T, f: impl Fn(&[T], usize) -> T) {
+    let n = last_two(shape)[0];
+    out.fill(empty);
+    for (x, y) in x.chunks_exact((n * n).max(1)).zip(out) {
+        *y = f(x, n);
+    }
+}
+
+/// Returns the lengths of the last two axes.
+fn last_two(shape: &[usize]) -> [usize; 2] {
+    [shape[shape.len() - 2], shape[shape.len() - 1]]
 }
 
 /// Returns the elements in row-major order: the operand's own, or gathered into a lent buffer.

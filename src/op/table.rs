@@ -14,7 +14,7 @@ use super::{Interpreter, Op, Permutation, Term, Transposed};
 use crate::kernel::elementwise;
 use crate::kernel::view::View;
 use crate::scalar::Scalar;
-use crate::shape::{AxisSet, KeepDims};
+use crate::shape::{AxisSet, KeepDims, broadcast};
 use crate::var::Var;
 
 /// `1/√(2π)`: the normal density at 0.
@@ -1370,12 +1370,22 @@ binary! {
 pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: I::Value) -> Term<T, I::Value> {
     match *op {
         // y = a b: da = g bᵀ, db = aᵀ g (Giles 2008, 2.2.1). A transposed operand is read transposed, never copied.
-        Op::Matmul { left, right } => match (k, left, right) {
-            (0, Transposed::No, _) => Term::Two(Op::Matmul { left: Transposed::No, right: right.flipped() }, g, i.x(1)),
-            (0, Transposed::Yes, _) => Term::Two(Op::Matmul { left: right, right: Transposed::Yes }, i.x(1), g),
-            (_, _, Transposed::No) => Term::Two(Op::Matmul { left: left.flipped(), right: Transposed::No }, i.x(0), g),
-            (_, _, Transposed::Yes) => Term::Two(Op::Matmul { left: Transposed::Yes, right: left }, g, i.x(0)),
-        },
+        Op::Matmul { left, right } => {
+            let (product, a, b) = match (k, left, right) {
+                (0, Transposed::No, _) => (Op::Matmul { left: Transposed::No, right: right.flipped() }, g, i.x(1)),
+                (0, Transposed::Yes, _) => (Op::Matmul { left: right, right: Transposed::Yes }, i.x(1), g),
+                (_, _, Transposed::No) => (Op::Matmul { left: left.flipped(), right: Transposed::No }, i.x(0), g),
+                (_, _, Transposed::Yes) => (Op::Matmul { left: Transposed::Yes, right: left }, g, i.x(0)),
+            };
+            // Where one matrix of this operand met several of the other, the products have more axes than it: they are
+            // summed by the sweep.
+            let (own, other) = (i.x_shape(k), i.x_shape(1 - k));
+            let (batch, others) = (&own[..own.len() - 2], &other[..other.len() - 2]);
+            match batch == others || broadcast("matmul", batch, others).is_ok_and(|common| *common == *batch) {
+                true => Term::Two(product, a, b),
+                false => Term::Done(i.apply(product, [a, b])),
+            }
+        }
         Op::Sum { axes, .. } => {
             let kept = keep_dims(i, g, axes);
             Term::One(Op::BroadcastTo(i.x_shape(0)), kept)
@@ -1447,6 +1457,110 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
             let start = (0..k).map(|before| i.x_shape(before)[axis]).sum();
             Term::One(Op::Slice { axis, start, step: 1, length: i.x_shape(k)[axis] }, g)
         }
+        Op::Flip(axes) => Term::One(Op::Flip(axes), g),
+        Op::Pad { axis, before, .. } => {
+            Term::One(Op::Slice { axis, start: before, step: 1, length: i.x_shape(0)[axis] }, g)
+        }
+        Op::Diagonal => match *i.x_shape(0) {
+            [.., rows, columns] => Term::One(Op::Undiagonal { rows, columns }, g),
+            _ => unreachable!("the shape rule asks for matrices"),
+        },
+        Op::Undiagonal { .. } => Term::One(Op::Diagonal, g),
+        Op::Tril(offset) => Term::One(Op::Tril(offset), g),
+        Op::Triu(offset) => Term::One(Op::Triu(offset), g),
+        // Selected, never multiplied. The mask gets nothing.
+        Op::Select => {
+            let mask = match k {
+                1 => i.x(0),
+                _ => i.apply(Op::Unary(Unary::SubtractFrom { minuend: T::ONE }), [i.x(0)]),
+            };
+            Term::Done(i.apply(Op::Binary(Binary::Gate), [g, mask]))
+        }
+        // The convolution is a bilinear form: the sum of y g is one of x, w and g alike. Each operation gives what one of the
+        // three is multiplied by, so each is a derivative of the others.
+        Op::Conv2d(window) => match k {
+            0 => Term::Two(Op::Conv2dInput { window, size: size(&i.x_shape(0)) }, g, i.x(1)),
+            _ => Term::Two(Op::Conv2dWeight(window), i.x(0), g),
+        },
+        Op::Conv2dInput { window, .. } => match k {
+            0 => Term::Two(Op::Conv2d(window), g, i.x(1)),
+            _ => Term::Two(Op::Conv2dWeight(window), g, i.x(0)),
+        },
+        Op::Conv2dWeight(window) => match k {
+            0 => Term::Two(Op::Conv2dInput { window, size: size(&i.x_shape(0)) }, i.x(1), g),
+            _ => Term::Two(Op::Conv2d(window), i.x(0), g),
+        },
+        // Where the largest elements lie is piecewise constant; what is taken from there is linear.
+        Op::MaxPool2d(window) => Term::Two(Op::MaxUnpool2d(window), i.x(0), g),
+        Op::MaxUnpool2d(window) => Term::Two(Op::MaxPool2d(window), i.x(0), g),
+        Op::AvgPool2d(window) => Term::One(Op::AvgUnpool2d { window, size: size(&i.x_shape(0)) }, g),
+        Op::AvgUnpool2d { window, .. } => Term::One(Op::AvgPool2d(window), g),
+        // r (g - mean g - y mean(g y)) with r = 1 / √(variance + eps) (Ioffe and Szegedy 2015, 3)
+        Op::Normalize { axes, eps } => Term::Two(Op::Denormalize { axes, eps }, i.x(0), g),
+        // It is symmetric in its two cotangents.
+        Op::Denormalize { axes, eps } => match k {
+            1 => Term::Two(Op::Denormalize { axes, eps }, i.x(0), g),
+            _ => Term::Done(second_of_normalize(i, axes, eps, g)),
+        },
+        // r = (variance + eps)^-½: -g r³ (x - mean) / n, and (x - mean) r is the normalized x
+        Op::InverseStd { axes, eps } => {
+            let square = i.apply(Op::Unary(Unary::Square), [i.y()]);
+            let divisor = T::from_f64(-(axes.elements(&i.x_shape(0)) as f64));
+            let factor = i.apply(Op::Binary(Binary::Mul), [g, square]);
+            let factor = i.apply(Op::Unary(Unary::DivideBy { divisor }), [factor]);
+            Term::Two(Op::Binary(Binary::Mul), i.apply(Op::Normalize { axes, eps }, [i.x(0)]), factor)
+        }
+        // Giles 2008, 2.2.3: y = a⁻¹: -yᵀ g yᵀ
+        Op::Inverse => {
+            let product = i.apply(Op::Matmul { left: Transposed::Yes, right: Transposed::No }, [i.y(), g]);
+            let product = i.apply(Op::Matmul { left: Transposed::No, right: Transposed::Yes }, [product, i.y()]);
+            Term::One(Op::Unary(Unary::Neg), product)
+        }
+        // Giles 2008, 2.2.4: g det(a) a⁻ᵀ, which is g times the cofactors at singular matrices too
+        Op::Det => {
+            let g = matrix_of_one(i, g);
+            Term::Two(Op::Binary(Binary::Mul), i.apply(Op::Cofactors, [i.x(0)]), g)
+        }
+        Op::Cofactors => Term::Two(Op::DetHessian, i.x(0), g),
+        Op::DetHessian => match k {
+            0 => Term::Done(third_of_det(i, g)),
+            _ => Term::Two(Op::DetHessian, i.x(0), g),
+        },
+        // g a⁻ᵀ
+        Op::LogDet => {
+            let g = matrix_of_one(i, g);
+            let inverse = i.apply(Op::Inverse, [i.x(0)]);
+            Term::Two(Op::Binary(Binary::Mul), transpose(i, inverse), g)
+        }
+        // Giles 2008, 2.3.1: a x = b: db = a⁻ᵀ g, da = -db xᵀ; with aᵀ in the place of a, da is transposed.
+        Op::Solve { left } => {
+            let db = i.apply(Op::Solve { left: left.flipped() }, [i.x(0), g]);
+            match (k, left) {
+                (1, _) => Term::Done(db),
+                (_, left) => {
+                    let (first, second) = if left == Transposed::No { (db, i.y()) } else { (i.y(), db) };
+                    let outer = Op::Matmul { left: Transposed::No, right: Transposed::Yes };
+                    let product = i.apply(outer, [first, second]);
+                    Term::Done(i.apply(Op::Unary(Unary::Neg), [product]))
+                }
+            }
+        }
+        // Murray 2016, (10): y⁻ᵀ Φ(yᵀ g) y⁻¹, symmetric; Φ takes the lower triangle and half of the diagonal.
+        Op::Cholesky => {
+            let half = T::from_f64(0.5);
+            let transposed = Op::Solve { left: Transposed::Yes };
+            let product = i.apply(Op::Matmul { left: Transposed::Yes, right: Transposed::No }, [i.y(), g]);
+            let below = i.apply(Op::Tril(-1), [i.again(&product)]);
+            let with_diagonal = i.apply(Op::Tril(0), [product]);
+            let phi = i.apply(Op::Binary(Binary::Add), [below, with_diagonal]);
+            let phi = i.apply(Op::Unary(Unary::Scale { factor: half }), [phi]);
+            let left = i.apply(transposed.clone(), [i.y(), phi]);
+            let left = transpose(i, left);
+            let both = i.apply(transposed, [i.y(), left]);
+            let turned = transpose(i, i.again(&both));
+            let sum = i.apply(Op::Binary(Binary::Add), [both, turned]);
+            Term::One(Op::Unary(Unary::Scale { factor: half }), sum)
+        }
         // Rules that only the interpreter can run: rows of the table, fused or recorded, and the user's own.
         Op::Unary(_) | Op::Binary(_) | Op::Custom(_) => Term::Done(i.pull(k, g)),
         Op::Leaf | Op::Constant | Op::Param => unreachable!("a source has no operands"),
@@ -1459,6 +1573,79 @@ fn softmax_vjp<T: Scalar, I: Interpreter<T>>(i: &I, axis: usize, y: I::Value, g:
     let total = i.apply(Op::Sum { axes: AxisSet::one(axis), keep: KeepDims::Yes }, [weighted]);
     let centered = i.apply(Op::Binary(Binary::Sub), [g, total]);
     Term::Two(Op::Binary(Binary::Mul), centered, y)
+}
+
+/// Returns one number for each matrix of the operand, as a matrix of one element.
+fn matrix_of_one<T: Scalar, I: Interpreter<T>>(i: &I, number: I::Value) -> I::Value {
+    let shape = i.x_shape(0);
+    let batch = shape[..shape.len() - 2].iter().copied();
+    i.apply(Op::Reshape(batch.chain([1, 1]).collect()), [number])
+}
+
+/// Returns the matrices of a value of the operand's shape, transposed.
+fn transpose<T: Scalar, I: Interpreter<T>>(i: &I, matrices: I::Value) -> I::Value {
+    let rank = i.x_shape(0).len();
+    i.apply(Op::Permute(Permutation::swapped(rank, rank - 2, rank - 1)), [matrices])
+}
+
+/// Returns the derivative of `<g, second derivative of det, applied to h>` by the matrix `a`.
+///
+/// With `y = a⁻ᵀ` that number is `det (<h, y> <g, y> - <g, y hᵀ y>)`, and `dy = -y daᵀ y`:
+/// `det ((<h, y> <g, y> - <g, u>) y - <g, y> u - <h, y> w + w hᵀ y + u gᵀ y)` with `u = y hᵀ y` and `w = y gᵀ y`. It asks
+/// for an inverse: at a singular matrix it is NaN.
+fn third_of_det<T: Scalar, I: Interpreter<T>>(i: &I, g: I::Value) -> I::Value {
+    let rank = i.x_shape(0).len();
+    let axes = AxisSet::default().with(rank - 2).with(rank - 1);
+    let mul = |a: I::Value, b: I::Value| i.apply(Op::Binary(Binary::Mul), [a, b]);
+    let add = |a: I::Value, b: I::Value| i.apply(Op::Binary(Binary::Add), [a, b]);
+    let sub = |a: I::Value, b: I::Value| i.apply(Op::Binary(Binary::Sub), [a, b]);
+    let dot = |a: I::Value, b: I::Value| i.apply(Op::Sum { axes, keep: KeepDims::Yes }, [mul(a, b)]);
+    let times =
+        |left: Transposed, a: I::Value, b: I::Value| i.apply(Op::Matmul { left, right: Transposed::Yes }, [a, b]);
+    let again = |value: &I::Value| i.again(value);
+    let (h, z) = (i.x(1), i.apply(Op::Inverse, [i.x(0)]));
+    let (y, det) = (transpose(i, again(&z)), matrix_of_one(i, i.apply(Op::Det, [i.x(0)])));
+    // Products read z transposed: it is y.
+    let u = times(Transposed::No, times(Transposed::Yes, again(&z), again(&h)), again(&z));
+    let w = times(Transposed::No, times(Transposed::Yes, again(&z), again(&g)), again(&z));
+    let (h_y, g_y) = (dot(again(&h), again(&y)), dot(again(&g), again(&y)));
+    let number = sub(mul(again(&h_y), again(&g_y)), dot(again(&g), again(&u)));
+    let straight = mul(number, y);
+    let once = add(mul(g_y, again(&u)), mul(h_y, again(&w)));
+    let w_h_y = times(Transposed::No, times(Transposed::No, w, h), again(&z));
+    let u_g_y = times(Transposed::No, times(Transposed::No, u, g), z);
+    mul(det, add(sub(straight, once), add(w_h_y, u_g_y)))
+}
+
+/// Returns the derivative of `<g, denormalize(x, h)>` by `x`.
+///
+/// With `y` the normalized `x` and `r = 1 / √(variance + eps)` that number is, for each group of `n` elements,
+/// `n r (mean(g h) - mean g mean h - mean(g y) mean(h y))`. Its derivative by `y` is `-r (mean(h y) g + mean(g y) h)`, which
+/// goes on to `x` as any cotangent of `y` does; `r` has the derivative `-r² y / n`.
+fn second_of_normalize<T: Scalar, I: Interpreter<T>>(i: &I, axes: AxisSet, eps: T, g: I::Value) -> I::Value {
+    let divisor = T::from_f64(axes.elements(&i.x_shape(0)) as f64);
+    let mul = |a: I::Value, b: I::Value| i.apply(Op::Binary(Binary::Mul), [a, b]);
+    let add = |a: I::Value, b: I::Value| i.apply(Op::Binary(Binary::Add), [a, b]);
+    let sub = |a: I::Value, b: I::Value| i.apply(Op::Binary(Binary::Sub), [a, b]);
+    let mean = |x: I::Value| {
+        let sum = i.apply(Op::Sum { axes, keep: KeepDims::Yes }, [x]);
+        i.apply(Op::Unary(Unary::DivideBy { divisor }), [sum])
+    };
+    let again = |value: &I::Value| i.again(value);
+    let (y, h) = (i.apply(Op::Normalize { axes, eps }, [i.x(0)]), i.x(1));
+    let r = i.apply(Op::InverseStd { axes, eps }, [i.x(0)]);
+    let (g_y, h_y) = (mean(mul(again(&g), again(&y))), mean(mul(again(&h), again(&y))));
+    let means = add(mul(mean(again(&g)), mean(again(&h))), mul(again(&g_y), again(&h_y)));
+    let number = sub(mean(mul(again(&g), again(&h))), means);
+    let by_y = mul(add(mul(h_y, g), mul(g_y, h)), again(&r));
+    let by_y = i.apply(Op::Denormalize { axes, eps }, [i.x(0), by_y]);
+    let by_r = mul(mul(number, i.apply(Op::Unary(Unary::Square), [r])), y);
+    i.apply(Op::Unary(Unary::Neg), [add(by_y, by_r)])
+}
+
+/// Returns the lengths of the last two axes, as operations on windows keep them.
+fn size(shape: &[usize]) -> [u32; 2] {
+    [shape[shape.len() - 2] as u32, shape[shape.len() - 1] as u32]
 }
 
 /// Returns a reduced value with its axes back at length 1, so that it broadcasts against the operand.

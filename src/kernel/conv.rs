@@ -1,0 +1,88 @@
+//! Convolution of images as products of matrices: the patches of an image are the columns of one.
+//!
+//! Images are `(count, channels, height, width)`, results `(count, out, down, across)`, a weight is
+//! `(out, channels, height, width)`, all row-major. `scratch` holds the matrix of patches of one image.
+
+use crate::kernel::matmul::{Matrix, Store, matmul};
+use crate::kernel::window::Patches;
+use crate::scalar::Scalar;
+
+/// Returns the number of elements that the scratch memory takes.
+pub(crate) fn scratch(patches: &Patches) -> usize {
+    if patches.are_elements() { 0 } else { patches.rows() * patches.columns() }
+}
+
+/// Returns a row-major matrix.
+fn rows<T>(data: &[T], columns: usize) -> Matrix<'_, T> {
+    Matrix { data, row_stride: columns, col_stride: 1 }
+}
+
+/// Returns the transpose of a row-major matrix.
+fn transposed<T>(data: &[T], columns: usize) -> Matrix<'_, T> {
+    Matrix { data, row_stride: 1, col_stride: columns }
+}
+
+/// Returns the image's matrix of patches, in the scratch memory if it is not the image itself.
+fn patches_of<'a, T: Scalar>(x: &'a [T], patches: &Patches, scratch: &'a mut [T]) -> &'a [T] {
+    if patches.are_elements() {
+        return x;
+    }
+    patches.gather(x, scratch);
+    scratch
+}
+
+/// `y = W · patches(x)` for each image.
+pub(crate) fn conv2d<T: Scalar>(x: &[T], w: &[T], out: usize, patches: &Patches, scratch: &mut [T], y: &mut [T]) {
+    let (inner, columns) = (patches.rows(), patches.columns());
+    if y.is_empty() {
+        return;
+    }
+    for (n, y) in y.chunks_exact_mut(out * columns).enumerate() {
+        let x = &x[n * patches.elements()..(n + 1) * patches.elements()];
+        let matrix = patches_of(x, patches, scratch);
+        matmul(out, columns, inner, rows(w, inner), rows(matrix, columns), y, Store::Overwrite);
+    }
+}
+
+/// `dw += g · patches(x)ᵀ`, summed over the images.
+pub(crate) fn add_conv2d_weight<T: Scalar>(
+    x: &[T],
+    g: &[T],
+    out: usize,
+    patches: &Patches,
+    scratch: &mut [T],
+    dw: &mut [T],
+) {
+    let (inner, columns) = (patches.rows(), patches.columns());
+    if g.is_empty() {
+        return;
+    }
+    for (n, g) in g.chunks_exact(out * columns).enumerate() {
+        let x = &x[n * patches.elements()..(n + 1) * patches.elements()];
+        let matrix = patches_of(x, patches, scratch);
+        matmul(out, inner, columns, rows(g, columns), transposed(matrix, columns), dw, Store::Add);
+    }
+}
+
+/// `dx += ` the patches `Wᵀ · g`, put back to where they come from, for each image.
+pub(crate) fn add_conv2d_input<T: Scalar>(
+    g: &[T],
+    w: &[T],
+    out: usize,
+    patches: &Patches,
+    scratch: &mut [T],
+    dx: &mut [T],
+) {
+    let (inner, columns) = (patches.rows(), patches.columns());
+    if g.is_empty() || dx.is_empty() {
+        return;
+    }
+    for (g, dx) in g.chunks_exact(out * columns).zip(dx.chunks_exact_mut(patches.elements())) {
+        if patches.are_elements() {
+            matmul(inner, columns, out, transposed(w, inner), rows(g, columns), dx, Store::Add);
+        } else {
+            matmul(inner, columns, out, transposed(w, inner), rows(g, columns), scratch, Store::Overwrite);
+            patches.scatter_add(scratch, dx);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Means and variances over a set of axes: what layer and batch normalization have in common.
+//!
+//! Each step is a pass over the elements. Where groups are rows, a few of them take all steps before the next few begin, so
+//! that they stay in the nearest cache.
+
+use std::ops::Range;
+
+use crate::kernel::elementwise;
+use crate::kernel::reduce;
+use crate::kernel::view::View;
+use crate::op::Algebra;
+use crate::scalar::Scalar;
+use crate::shape::{AxisSet, KeepDims, Shape};
+
+/// Elements that take all steps at a time.
+const BLOCK: usize = 4096;
+
+/// The elements that are normalized together: a row-major array and the axes that a group spans.
+struct Groups<'a> {
+    shape: &'a [usize],
+    axes: AxisSet,
+    /// The shape of one number for each group.
+    numbers: Shape,
+}
+
+impl Groups<'_> {
+    /// Calls `f` with groups that do not depend on each other, and the ranges of their elements and of their numbers.
+    fn in_blocks(shape: &[usize], axes: AxisSet, mut f: impl FnMut(&Groups<'_>, Range<usize>, Range<usize>)) {
+        let rank = shape.len();
+        let first = (0..rank).find(|&axis| axes.contains(axis)).unwrap_or(rank);
+        let (rows, width): (usize, usize) = (shape[..first].iter().product(), shape[first..].iter().product());
+        if !(first..rank).all(|axis| axes.contains(axis)) || width == 0 {
+            let groups = Groups { shape, axes, numbers: Shape::from(shape).reduced(axes, KeepDims::Yes) };
+            let count = groups.numbers.elements();
+            return f(&groups, 0..rows * width, 0..count);
+        }
+        let step = (BLOCK / width).max(1);
+        for start in (0..rows).step_by(step) {
+            let end = rows.min(start + step);
+            let groups =
+                Groups { shape: &[end - start, width], axes: AxisSet::one(1), numbers: [end - start, 1].into() };
+            f(&groups, start * width..end * width, start..end);
+        }
+    }
+
+    /// Returns the number of elements in a group.
+    fn length<T: Scalar>(&self) -> T {
+        T::from_f64(self.axes.elements(self.shape) as f64)
+    }
+
+    /// `out` is the mean of each group.
+    fn means<T: Scalar>(&self, x: &[T], out: &mut [T]) {
+        reduce::sum(x, self.shape, self.axes, out);
+        let length = self.length();
+        out.iter_mut().for_each(|sum| *sum /= length);
+    }
+
+    /// `y = f(x, number of the group)`.
+    #[inline(always)]
+    fn with<T: Scalar>(&self, x: &[T], numbers: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Copy) {
+        if let (&[_, width], true) = (self.shape, self.axes == AxisSet::one(1)) {
+            for ((x, y), &number) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)).zip(numbers) {
+                elementwise::map(
+                    y,
+                    x,
+                    #[inline(always)]
+                    move |x| f(x, number),
+                );
+            }
+            return;
+        }
+        elementwise::zip(View::contiguous(x, self.shape), View::contiguous(numbers, &self.numbers), self.shape, y, f);
+    }
+
+    /// Writes the normalized `x` to `y`, and `1 / √(variance + eps)` to `inverse`.
+    ///
+    /// The mean first, the squares of the differences then: the difference of two large sums would lose what it is to give.
+    fn normalize<T: Scalar>(&self, x: &[T], eps: T, scratch: &mut [T], y: &mut [T], inverse: &mut [T]) {
+        self.means(x, inverse);
+        self.with(
+            x,
+            inverse,
+            scratch,
+            #[inline(always)]
+            |x, mean| x - mean,
+        );
+        elementwise::map(
+            y,
+            scratch,
+            #[inline(always)]
+            |x| x * x,
+        );
+        self.means(y, inverse);
+        inverse.iter_mut().for_each(|variance| *variance = T::ONE / Algebra::sqrt(*variance + eps));
+        self.with(
+            scratch,
+            inverse,
+            y,
+            #[inline(always)]
+            |x, inverse| x * inverse,
+        );
+    }
+}
+
+/// Writes `(x - mean) / √(variance + eps)` over `axes` to `y`, and `1 / √(variance + eps)`, one number for each group that is
+/// normalized, to `inverse`. `scratch` is as long as `x`.
+pub(crate) fn normalize<T: Scalar>(
+    x: &[T],
+    shape: &[usize],
+    axes: AxisSet,
+    eps: T,
+    scratch: &mut [T],
+    y: &mut [T],
+    inverse: &mut [T],
+) {
+    Groups::in_blocks(shape, axes, |groups, at, numbers| {
+        groups.normalize(&x[at.clone()], eps, &mut scratch[at.clone()], &mut y[at], &mut inverse[numbers]);
+    });
+}
+
+/// Writes `r (g - mean g - y mean(g y))` to `out`, where `y` is the normalized `x` and `r = 1 / √(variance + eps)`: the vjp of
+/// [`normalize`]. `y` and `scratch` are as long as `x`, `numbers` holds three for each group.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn denormalize<T: Scalar>(
+    x: &[T],
+    g: &[T],
+    shape: &[usize],
+    axes: AxisSet,
+    eps: T,
+    y: &mut [T],
+    scratch: &mut [T],
+    numbers: &mut [T],
+    out: &mut [T],
+) {
+    let count = numbers.len() / 3;
+    let (inverse, rest) = numbers.split_at_mut(count);
+    let (mean, along) = rest.split_at_mut(count);
+    Groups::in_blocks(shape, axes, |groups, at, numbers| {
+        let (x, g) = (&x[at.clone()], &g[at.clone()]);
+        let (y, scratch, out) = (&mut y[at.clone()], &mut scratch[at.clone()], &mut out[at]);
+        let (inverse, mean, along) = (&mut inverse[numbers.clone()], &mut mean[numbers.clone()], &mut along[numbers]);
+        groups.normalize(x, eps, scratch, y, inverse);
+        groups.means(g, mean);
+        elementwise::zip_slices(
+            scratch,
+            g,
+            y,
+            #[inline(always)]
+            |g, y| g * y,
+        );
+        groups.means(scratch, along);
+        groups.with(
+            y,
+            along,
+            scratch,
+            #[inline(always)]
+            |y, along| y * along,
+        );
+        groups.with(
+            g,
+            mean,
+            out,
+            #[inline(always)]
+            |g, mean| g - mean,
+        );
+        elementwise::zip_in_place(
+            out,
+            scratch,
+            #[inline(always)]
+            |g, along| g - along,
+        );
+        // The last step in place, by way of the scratch memory.
+        groups.with(
+            out,
+            inverse,
+            scratch,
+            #[inline(always)]
+            |g, inverse| g * inverse,
+        );
+        out.copy_from_slice(scratch);
+    });
+}

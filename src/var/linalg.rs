@@ -1,0 +1,237 @@
+//! Methods of [`Var`] from linear algebra: inverses, determinants, linear systems.
+
+use super::Var;
+use crate::op::{Op, Transposed};
+use crate::scalar::Scalar;
+use crate::shape::{AxisSet, KeepDims};
+
+/// Linear algebra. The last two axes are matrices; axes before them are a batch.
+///
+/// Where a result does not exist, because a matrix is singular or not positive definite, it is NaN (or, where IEEE has a
+/// name for it, an infinity), and so are the gradients that need it. Nearly singular matrices give what rounding makes of them,
+/// as in NumPy.
+impl<T: Scalar> Var<'_, T> {
+    /// Returns the inverse of a matrix; NaN in every element if it is singular.
+    ///
+    /// # Shapes
+    ///
+    /// `(.., n, n) -> (.., n, n)`
+    ///
+    /// # Derivative
+    ///
+    /// `-yᵀ g yᵀ` (Giles 2008, 2.2.3)
+    ///
+    /// # Panics
+    ///
+    /// If the matrices are not square.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::<f64>::new();
+    /// let a = tape.leaf(array![[2.0, 0.0], [0.0, 4.0]]);
+    /// let y = a.inv();
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![[0.5, 0.0], [0.0, 0.25]].into_dyn());
+    /// assert_eq!(a.grad().unwrap(), array![[-0.25, -0.125], [-0.125, -0.0625]].into_dyn());
+    /// assert!(tape.leaf(array![[1.0, 2.0], [2.0, 4.0]]).inv().value()[[0, 0]].is_nan());
+    /// ```
+    #[doc(alias = "inverse")]
+    #[track_caller]
+    #[must_use]
+    pub fn inv(self) -> Self {
+        self.apply(Op::Inverse)
+    }
+
+    /// Returns the determinant of a matrix.
+    ///
+    /// # Shapes
+    ///
+    /// `(.., n, n) -> (..)`
+    ///
+    /// # Derivative
+    ///
+    /// `g` times the matrix of cofactors, which is `g det(a) a⁻ᵀ` where there is an inverse (Giles 2008, 2.2.4). First and second
+    /// derivatives are right at singular matrices too; those of order three and up ask for an inverse and are NaN there.
+    ///
+    /// # Panics
+    ///
+    /// If the matrices are not square.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let a = tape.leaf(array![[1.0, 2.0], [2.0, 4.0]]); // singular
+    /// let y = a.det();
+    /// y.backward();
+    /// assert_eq!(y.item(), 0.0);
+    /// assert_eq!(a.grad().unwrap(), array![[4.0, -2.0], [-2.0, 1.0]].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn det(self) -> Self {
+        self.apply(Op::Det)
+    }
+
+    /// Returns the natural logarithm of the determinant of a matrix, where the determinant itself would over- or underflow, too:
+    /// minus infinity if the matrix is singular, NaN if the determinant is negative.
+    ///
+    /// # Shapes
+    ///
+    /// `(.., n, n) -> (..)`
+    ///
+    /// # Derivative
+    ///
+    /// `g a⁻ᵀ`: NaN at a singular matrix.
+    ///
+    /// # Panics
+    ///
+    /// If the matrices are not square.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let a = tape.leaf(array![[2.0, 0.0], [0.0, 4.0]]);
+    /// let y = a.logdet();
+    /// y.backward();
+    /// assert!((y.item() - 8.0_f64.ln()).abs() < 1e-15);
+    /// assert_eq!(a.grad().unwrap(), array![[0.5, 0.0], [0.0, 0.25]].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn logdet(self) -> Self {
+        self.apply(Op::LogDet)
+    }
+
+    /// Returns the sum of the elements on the diagonal of a matrix, which need not be square.
+    ///
+    /// # Shapes
+    ///
+    /// `(.., m, n) -> (..)`
+    ///
+    /// # Derivative
+    ///
+    /// `g` on the diagonal, 0 elsewhere.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer than two axes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let a = tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// let y = a.trace();
+    /// y.backward();
+    /// assert_eq!(y.item(), 5.0);
+    /// assert_eq!(a.grad().unwrap(), array![[1.0, 0.0], [0.0, 1.0]].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn trace(self) -> Self {
+        let rank = self.shape().len();
+        if rank < 2 {
+            self.refuse("trace", format!("the operand has {rank} axes, not at least 2"));
+        }
+        self.apply(Op::Diagonal).apply(Op::Sum { axes: AxisSet::one(rank - 2), keep: KeepDims::No })
+    }
+
+    /// Returns the solution `x` of the linear equations `a x = b`, where this array is `a`; NaN in every element if `a` is
+    /// singular.
+    ///
+    /// Triangular matrices are recognized and solved by substitution. It is more accurate, and faster, than a product with
+    /// [`inv`](Self::inv).
+    ///
+    /// # Shapes
+    ///
+    /// `(.., n, n)` with a vector `(n)` gives `(.., n)`, with matrices `(.., n, m)` it gives `(.., n, m)`. As in NumPy, `b` is a
+    /// vector if it has one axis, and axes before the last two broadcast.
+    ///
+    /// # Derivative
+    ///
+    /// `db = a⁻ᵀ g` and `da = -db xᵀ` (Giles 2008, 2.3.1)
+    ///
+    /// # Panics
+    ///
+    /// If the matrices are not square, `b` does not fit, or it is of another tape.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let a = tape.leaf(array![[2.0, 0.0], [0.0, 4.0]]);
+    /// let b = tape.leaf(array![2.0, 8.0]);
+    /// let x = a.solve(b);
+    /// x.sum().backward();
+    /// assert_eq!(x.value(), array![1.0, 2.0].into_dyn());
+    /// assert_eq!(b.grad().unwrap(), array![0.5, 0.25].into_dyn());
+    /// assert_eq!(a.grad().unwrap(), array![[-0.5, -1.0], [-0.25, -0.5]].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn solve(self, b: Self) -> Self {
+        self.assert_same_tape("solve", b);
+        let op = Op::Solve { left: Transposed::No };
+        let length = match *b.shape() {
+            [length] => length,
+            _ => return self.tape.apply(op, &[self.id, b.id]),
+        };
+        let column = b.apply(Op::Reshape([length, 1].into()));
+        let x = self.tape.apply(op, &[self.id, column.id]);
+        let shape = x.shape();
+        x.apply(Op::Reshape(shape[..shape.len() - 1].into()))
+    }
+
+    /// Returns the lower triangular `y` with positive diagonal for which `y yᵀ` is this matrix; NaN in every element if the matrix
+    /// is not positive definite.
+    ///
+    /// The matrix is taken as symmetric: of one that is not, the mean of it and its transpose is factorized.
+    ///
+    /// # Shapes
+    ///
+    /// `(.., n, n) -> (.., n, n)`
+    ///
+    /// # Derivative
+    ///
+    /// The symmetric part of `y⁻ᵀ Φ(yᵀ g) y⁻¹`, where `Φ` takes the lower triangle and half of the diagonal (Murray 2016, (10)).
+    ///
+    /// # Panics
+    ///
+    /// If the matrices are not square.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::<f64>::new();
+    /// let a = tape.leaf(array![[4.0, 2.0], [2.0, 10.0]]);
+    /// let y = a.cholesky();
+    /// assert_eq!(y.value(), array![[2.0, 0.0], [1.0, 3.0]].into_dyn());
+    /// assert!(tape.leaf(array![[1.0, 2.0], [2.0, 1.0]]).cholesky().value()[[0, 0]].is_nan());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn cholesky(self) -> Self {
+        self.apply(Op::Cholesky)
+    }
+}

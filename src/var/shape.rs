@@ -1,0 +1,546 @@
+//! Methods of [`Var`] that move elements about: nothing here computes.
+
+use ndarray::{ArrayRef, Dimension};
+use smallvec::SmallVec;
+
+use super::Var;
+use crate::input::Mask;
+use crate::kernel::view::row_major_strides;
+use crate::op::{Op, Permutation};
+use crate::scalar::Scalar;
+use crate::shape::{AxisRange, AxisSet, Shape, ShapeError, elements, resolve_axis};
+
+/// Shapes and indices.
+impl<'t, T: Scalar> Var<'t, T> {
+    /// Panics with a finding on this value's shape.
+    #[track_caller]
+    pub(super) fn refuse(self, op: &'static str, finding: String) -> ! {
+        let error = ShapeError::new(op, &[&self.shape()], finding);
+        panic!("{}", self.tape.explain(&error, &[self.id]))
+    }
+
+    /// Returns the array without an axis of length 1. Nothing is copied.
+    ///
+    /// # Panics
+    ///
+    /// If the axis is out of range or its length is not 1.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// assert_eq!(tape.leaf(array![[1.0, 2.0]]).squeeze(0).value(), array![1.0, 2.0].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn squeeze(self, axis: isize) -> Self {
+        let shape = self.shape();
+        let index = self.check(resolve_axis("squeeze", axis, &shape));
+        if shape[index] != 1 {
+            self.refuse("squeeze", format!("axis {axis} has the length {}, not 1", shape[index]));
+        }
+        let rest = shape.iter().enumerate().filter(|&(axis, _)| axis != index);
+        self.apply(Op::Reshape(rest.map(|(_, &length)| length).collect()))
+    }
+
+    /// Returns the array with a new axis of length 1, which becomes axis `axis` of the result. Nothing is copied.
+    ///
+    /// # Panics
+    ///
+    /// If the result has no such axis.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![1.0, 2.0]);
+    /// assert_eq!(x.expand_dims(0).value(), array![[1.0, 2.0]].into_dyn());
+    /// assert_eq!(x.expand_dims(-1).value(), array![[1.0], [2.0]].into_dyn());
+    /// ```
+    #[doc(alias = "unsqueeze")]
+    #[track_caller]
+    #[must_use]
+    pub fn expand_dims(self, axis: isize) -> Self {
+        let shape = self.shape();
+        let axis = self.new_axis("expand_dims", axis, &shape);
+        self.apply(Op::Reshape(shape[..axis].iter().copied().chain([1]).chain(shape[axis..].iter().copied()).collect()))
+    }
+
+    /// Returns the index of an axis that an array of this shape is to get.
+    #[track_caller]
+    fn new_axis(self, op: &'static str, axis: isize, shape: &[usize]) -> usize {
+        let rank = shape.len() as isize + 1;
+        let index = if axis < 0 { axis + rank } else { axis };
+        if !(0..rank).contains(&index) {
+            self.refuse(op, format!("axis {axis} is out of range for a result of {rank} axes"));
+        }
+        index as usize
+    }
+
+    /// Returns arrays of one shape joined along a new axis, which becomes axis `axis` of the result.
+    ///
+    /// # Panics
+    ///
+    /// If there is nothing to join, the axis is out of range, the shapes differ, or the operands are of different tapes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{Tape, Var};
+    ///
+    /// let tape = Tape::new();
+    /// let (a, b) = (tape.leaf(array![1.0, 2.0]), tape.leaf(array![3.0, 4.0]));
+    /// assert_eq!(Var::stack(&[a, b], 0).value(), array![[1.0, 2.0], [3.0, 4.0]].into_dyn());
+    /// assert_eq!(Var::stack(&[a, b], 1).value(), array![[1.0, 3.0], [2.0, 4.0]].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn stack(parts: &[Self], axis: isize) -> Self {
+        let Some(&first) = parts.first() else { panic!("stack: there is nothing to join") };
+        let shape = first.shape();
+        for (k, &part) in parts.iter().enumerate() {
+            first.assert_same_tape("stack", part);
+            if part.shape() != shape {
+                let error =
+                    ShapeError::new("stack", &[&shape, &part.shape()], format!("operand {k} has another shape"));
+                panic!("{}", first.tape.explain(&error, &[first.id, part.id]));
+            }
+        }
+        let axis = first.new_axis("stack", axis, &shape);
+        let mut rows: SmallVec<[Self; 8]> = SmallVec::with_capacity(parts.len());
+        for &part in parts {
+            rows.push(part.expand_dims(axis as isize));
+        }
+        Self::concat(&rows, axis as isize)
+    }
+
+    /// Returns a range of each axis, by NumPy's rules: `x[start:stop:step, …]`. Axes for which no range is given are taken
+    /// whole. Nothing is copied but for a negative step.
+    ///
+    /// # Derivative
+    ///
+    /// `g` at the positions that are taken, 0 elsewhere.
+    ///
+    /// # Panics
+    ///
+    /// If there are more ranges than axes, or a step is 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{AxisRange, Tape};
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+    /// let y = x.slice_axes([AxisRange::from(1..), AxisRange::new(None, None, -2)]);
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![[6.0, 4.0]].into_dyn());
+    /// assert_eq!(x.grad().unwrap(), array![[0.0, 0.0, 0.0], [1.0, 0.0, 1.0]].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn slice_axes(self, ranges: impl AsRef<[AxisRange]>) -> Self {
+        let (ranges, shape) = (ranges.as_ref(), self.shape());
+        if ranges.len() > shape.len() {
+            self.refuse("slice_axes", format!("{} ranges for {} axes", ranges.len(), shape.len()));
+        }
+        let (mut result, mut backward) = (self, AxisSet::default());
+        for (axis, range) in ranges.iter().enumerate() {
+            let Some((start, step, length, reversed)) = range.resolve(shape[axis]) else {
+                self.refuse("slice_axes", format!("the step along axis {axis} is 0"));
+            };
+            if length < shape[axis] {
+                result = result.apply(Op::Slice { axis, start, step, length });
+            }
+            if reversed {
+                backward = backward.with(axis);
+            }
+        }
+        if backward == AxisSet::default() { result } else { result.apply(Op::Flip(backward)) }
+    }
+
+    /// Returns the array with the order of its elements along `axes` reversed.
+    ///
+    /// # Derivative
+    ///
+    /// `g`, reversed likewise.
+    ///
+    /// # Panics
+    ///
+    /// If an axis is out of range or named twice.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.flip([1]).value(), array![[2.0, 1.0], [4.0, 3.0]].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn flip(self, axes: impl AsRef<[isize]>) -> Self {
+        let axes = self.check(AxisSet::new("flip", axes.as_ref(), &self.shape()));
+        self.apply(Op::Flip(axes))
+    }
+
+    /// Returns the array with `value` before and after its elements: as often as `pads` says for each axis.
+    ///
+    /// # Derivative
+    ///
+    /// The part of `g` that lies at the elements.
+    ///
+    /// # Panics
+    ///
+    /// If there is not a pair for each axis.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0]]);
+    /// assert_eq!(x.pad([(0, 1), (1, 0)], 9.0).value(), array![[9.0, 1.0, 2.0], [9.0, 9.0, 9.0]].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn pad(self, pads: impl AsRef<[(usize, usize)]>, value: T) -> Self {
+        let (pads, shape) = (pads.as_ref(), self.shape());
+        if pads.len() != shape.len() {
+            self.refuse("pad", format!("{} pairs of lengths for {} axes", pads.len(), shape.len()));
+        }
+        let mut result = self;
+        for (axis, &(before, after)) in pads.iter().enumerate().filter(|&(_, &pad)| pad != (0, 0)) {
+            let Some(length) = before.checked_add(after).and_then(|more| more.checked_add(shape[axis])) else {
+                self.refuse("pad", format!("{before} before and {after} after axis {axis} are too many"));
+            };
+            result = result.apply(Op::Pad { axis, before, length, value });
+        }
+        result
+    }
+
+    /// Returns the array with two axes exchanged. Nothing is copied.
+    ///
+    /// # Panics
+    ///
+    /// If an axis is out of range.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::Array3;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(Array3::<f64>::zeros((2, 3, 4)));
+    /// assert_eq!(x.swapaxes(0, -1).shape().to_string(), "(4, 3, 2)");
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn swapaxes(self, first: isize, second: isize) -> Self {
+        let shape = self.shape();
+        let first = self.check(resolve_axis("swapaxes", first, &shape));
+        let second = self.check(resolve_axis("swapaxes", second, &shape));
+        self.apply(Op::Permute(Permutation::swapped(shape.len(), first, second)))
+    }
+
+    /// Returns the array repeated `reps[i]` times along axis `i`, one copy after the other. As in NumPy, missing axes and
+    /// missing numbers at the left count as 1.
+    ///
+    /// # Derivative
+    ///
+    /// `g` summed over the copies.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![1.0, 2.0]);
+    /// let y = x.tile([2, 2]);
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![[1.0, 2.0, 1.0, 2.0], [1.0, 2.0, 1.0, 2.0]].into_dyn());
+    /// assert_eq!(x.grad().unwrap(), array![4.0, 4.0].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn tile(self, reps: impl AsRef<[usize]>) -> Self {
+        let (reps, shape) = (reps.as_ref(), self.shape());
+        let rank = reps.len().max(shape.len());
+        let at = |list: &[usize], axis: usize| (axis + list.len()).checked_sub(rank).map_or(1, |index| list[index]);
+        // A copy is a new axis before the one that it repeats, broadcast.
+        let (mut apart, mut wide, mut result) = (Shape::default(), Shape::default(), Shape::default());
+        for (repeat, length) in (0..rank).map(|axis| (at(reps, axis), at(&shape, axis))) {
+            if repeat != 1 {
+                apart.push(1);
+                wide.push(repeat);
+            }
+            apart.push(length);
+            wide.push(length);
+            result.push(repeat.saturating_mul(length));
+        }
+        self.apply(Op::Reshape(apart)).apply(Op::BroadcastTo(wide)).apply(Op::Reshape(result))
+    }
+
+    /// Returns elements by their position along an axis: `y[i, j, …] = x[indices[i, j, …], j, …]` for axis 0, and likewise for
+    /// the others.
+    ///
+    /// # Shapes
+    ///
+    /// `indices` has as many axes as the array and, but for `axis`, is nowhere longer. The result has its shape.
+    ///
+    /// # Derivative
+    ///
+    /// `g` added up at the positions that it came from: [`scatter_add`](Self::scatter_add).
+    ///
+    /// # Panics
+    ///
+    /// If the axis or an index is out of range, or the shapes do not fit.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// let y = x.gather(1, &array![[1, 1], [0, 1]]);
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![[2.0, 2.0], [3.0, 4.0]].into_dyn());
+    /// assert_eq!(x.grad().unwrap(), array![[0.0, 2.0], [1.0, 1.0]].into_dyn());
+    /// ```
+    #[doc(alias = "take_along_axis")]
+    #[track_caller]
+    #[must_use]
+    pub fn gather<D: Dimension>(self, axis: isize, indices: &ArrayRef<usize, D>) -> Self {
+        let shape = self.shape();
+        let positions = self.positions("gather", axis, indices);
+        let flat = self.apply(Op::Reshape([elements(&shape)].into()));
+        flat.apply(Op::IndexSelect { axis: 0, indices: positions }).apply(Op::Reshape(indices.shape().into()))
+    }
+
+    /// Returns the array with the elements of `source` added at the positions that `indices` names along an axis:
+    /// `y[indices[i, j, …], j, …] += source[i, j, …]` for axis 0, and likewise for the others. What meets adds up.
+    ///
+    /// # Shapes
+    ///
+    /// `indices` has as many axes as the array and, but for `axis`, is nowhere longer; `source` has the shape of `indices`.
+    ///
+    /// # Derivative
+    ///
+    /// `g` for the array, [`gather`](Self::gather) of `g` for `source`.
+    ///
+    /// # Panics
+    ///
+    /// If the axis or an index is out of range, the shapes do not fit, or `source` is of another tape.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![10.0, 20.0, 30.0]);
+    /// let source = tape.leaf(array![1.0, 2.0, 3.0, 4.0]);
+    /// let y = x.scatter_add(0, &array![0, 2, 0, 0], source);
+    /// assert_eq!(y.value(), array![18.0, 20.0, 32.0].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn scatter_add<D: Dimension>(self, axis: isize, indices: &ArrayRef<usize, D>, source: Self) -> Self {
+        self.assert_same_tape("scatter_add", source);
+        let shape = self.shape();
+        let positions = self.positions("scatter_add", axis, indices);
+        if *source.shape() != *indices.shape() {
+            let finding = format!("the source has another shape than the indices, {}", Shape::from(indices.shape()));
+            let error = ShapeError::new("scatter_add", &[&shape, &source.shape()], finding);
+            panic!("{}", self.tape.explain(&error, &[self.id, source.id]));
+        }
+        let flat = source.apply(Op::Reshape([indices.len()].into()));
+        let sums = flat.apply(Op::IndexAdd { axis: 0, indices: positions, length: elements(&shape) });
+        self.add(sums.apply(Op::Reshape(shape)))
+    }
+
+    /// Returns the positions, in row-major order of this array, of the elements that `indices` names along an axis.
+    #[track_caller]
+    fn positions<D: Dimension>(
+        self,
+        op: &'static str,
+        axis: isize,
+        indices: &ArrayRef<usize, D>,
+    ) -> crate::op::IndexList {
+        let shape = self.shape();
+        let axis = self.check(resolve_axis(op, axis, &shape));
+        let dims = indices.shape();
+        let fits =
+            dims.len() == shape.len() && (0..dims.len()).all(|other| other == axis || dims[other] <= shape[other]);
+        if !fits {
+            self.refuse(op, format!("indices of shape {} do not fit outside axis {axis}", Shape::from(dims)));
+        }
+        if let Some(index) = indices.iter().find(|&&index| index >= shape[axis]) {
+            self.refuse(op, format!("index {index} is out of range for axis {axis} of length {}", shape[axis]));
+        }
+        let count = elements(&shape);
+        let possible = u32::try_from(count).is_ok() && u32::try_from(indices.len()).is_ok();
+        assert!(possible, "{op}: {count} elements and {} indices: at most 4,294,967,295 are possible", indices.len());
+        let strides = row_major_strides(&shape);
+        self.tape.index_list_with(indices.len(), |list| {
+            let Some((&width, outer)) = dims.split_last().filter(|_| !list.is_empty()) else { return };
+            let mut indices = indices.iter();
+            let mut place: SmallVec<[usize; 8]> = SmallVec::from_elem(0, outer.len());
+            for row in list.chunks_exact_mut(width) {
+                // Where the row's own indices count, along `axis` they do not.
+                let fixed = (0..outer.len()).filter(|&other| other != axis).map(|other| strides[other] * place[other]);
+                let start: usize = fixed.sum();
+                let step = usize::from(axis != outer.len());
+                for (column, (to, &index)) in row.iter_mut().zip(&mut indices).enumerate() {
+                    *to = (start + strides[axis] * index + step * column) as u32;
+                }
+                for (index, &length) in place.iter_mut().zip(outer).rev() {
+                    *index += 1;
+                    if *index < length {
+                        break;
+                    }
+                    *index = 0;
+                }
+            }
+        })
+    }
+
+    /// Returns the diagonal of a matrix, without copying it, or the square matrix with this vector as its diagonal and zeros
+    /// elsewhere, as NumPy does.
+    ///
+    /// # Shapes
+    ///
+    /// `(m, n) -> (min(m, n))`, `(n) -> (n, n)`.
+    ///
+    /// # Derivative
+    ///
+    /// The same of `g`: a matrix for a vector, the diagonal for a matrix.
+    ///
+    /// # Panics
+    ///
+    /// If the array has neither one axis nor two.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+    /// let d = x.diag();
+    /// assert_eq!(d.value(), array![1.0, 5.0].into_dyn());
+    /// assert_eq!(d.diag().value(), array![[1.0, 0.0], [0.0, 5.0]].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn diag(self) -> Self {
+        match *self.shape() {
+            [length] => self.apply(Op::Undiagonal { rows: length, columns: length }),
+            [_, _] => self.apply(Op::Diagonal),
+            ref shape => self.refuse("diag", format!("the operand has {} axes, neither 1 nor 2", shape.len())),
+        }
+    }
+
+    /// Returns the lower triangle: the elements on and below diagonal `k`, zeros above it. 0 is the main diagonal, 1 the one above
+    /// it, -1 the one below. Of more than two axes, the last two are matrices.
+    ///
+    /// # Derivative
+    ///
+    /// The same triangle of `g`. Elements are selected, never multiplied: an infinity that is left out leaves no trace.
+    ///
+    /// # Panics
+    ///
+    /// If the array has fewer than two axes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.tril(0).value(), array![[1.0, 0.0], [3.0, 4.0]].into_dyn());
+    /// assert_eq!(x.tril(-1).value(), array![[0.0, 0.0], [3.0, 0.0]].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn tril(self, k: isize) -> Self {
+        self.apply(Op::Tril(k))
+    }
+
+    /// Returns the upper triangle: the elements on and above diagonal `k`, zeros below it; otherwise as [`tril`](Self::tril).
+    ///
+    /// # Panics
+    ///
+    /// If the array has fewer than two axes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.triu(0).value(), array![[1.0, 2.0], [0.0, 4.0]].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn triu(self, k: isize) -> Self {
+        self.apply(Op::Triu(k))
+    }
+
+    /// Returns `a` where `mask` is true and `b` where it is false, with NumPy's broadcasting of all three: NumPy's `where`.
+    ///
+    /// # Derivative
+    ///
+    /// `g` where an element was taken, 0 elsewhere. Elements are selected, never multiplied: a NaN or an infinity in the branch
+    /// that is not taken reaches neither the result nor, as a cotangent, the other branch's gradient.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not broadcast, or the branches are of different tapes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{Tape, Var};
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![4.0, -1.0]);
+    /// let mask = x.value().mapv(|x| x > 0.0);
+    /// let y = Var::select(&mask, x * 10.0, tape.constant(7.0));
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![40.0, 7.0].into_dyn());
+    /// assert_eq!(x.grad().unwrap(), array![10.0, 0.0].into_dyn());
+    /// ```
+    #[doc(alias = "where")]
+    #[track_caller]
+    #[must_use]
+    pub fn select<D: Dimension>(mask: &ArrayRef<bool, D>, a: Self, b: Self) -> Self {
+        a.assert_same_tape("select", b);
+        let mask = a.tape.constant(Mask(mask));
+        a.tape.apply(Op::Select, &[mask.id, a.id, b.id])
+    }
+}

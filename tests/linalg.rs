@@ -1,0 +1,249 @@
+//! Inverses, determinants and linear systems: against their definitions, and where they do not exist.
+
+use ndarray::{Array2, ArrayD, Ix2, IxDyn, array, s};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tapegrad::{Tape, Var};
+
+const NAN: f64 = f64::NAN;
+const INF: f64 = f64::INFINITY;
+
+fn random(rng: &mut StdRng, rows: usize, columns: usize) -> Array2<f64> {
+    Array2::from_shape_simple_fn((rows, columns), || rng.random_range(-1.0..1.0))
+}
+
+fn matrix(x: Var<'_, f64>) -> Array2<f64> {
+    x.value().to_owned().into_dimensionality::<Ix2>().expect("a matrix")
+}
+
+fn close(a: &Array2<f64>, b: &Array2<f64>, tolerance: f64) -> bool {
+    let scale = 1.0 + b.iter().fold(0.0_f64, |largest, b| largest.max(b.abs()));
+    a.dim() == b.dim() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= tolerance * scale)
+}
+
+/// The determinant by expansion along the first row.
+fn det(a: &Array2<f64>) -> f64 {
+    match a.nrows() {
+        0 => 1.0,
+        n => (0..n).map(|j| a[[0, j]] * minor(a, 0, j)).sum(),
+    }
+}
+
+/// The signed determinant of what remains without a row and a column: a cofactor.
+fn minor(a: &Array2<f64>, row: usize, column: usize) -> f64 {
+    let n = a.nrows() - 1;
+    let rest = Array2::from_shape_fn((n, n), |(i, j)| a[[i + usize::from(i >= row), j + usize::from(j >= column)]]);
+    if (row + column).is_multiple_of(2) { det(&rest) } else { -det(&rest) }
+}
+
+fn cofactors(a: &Array2<f64>) -> Array2<f64> {
+    Array2::from_shape_fn(a.dim(), |(i, j)| minor(a, i, j))
+}
+
+#[test]
+fn inverse_and_solution_satisfy_their_equations() {
+    let mut rng = StdRng::seed_from_u64(31);
+    for n in [1, 2, 3, 5, 8, 40] {
+        let (a, b) = (random(&mut rng, n, n), random(&mut rng, n, 3));
+        let tape = Tape::new();
+        let (a, b) = (tape.leaf(a), tape.leaf(b));
+        assert!(close(&matrix(a.matmul(a.inv())), &Array2::eye(n), 1e-9), "n = {n}");
+        assert!(close(&matrix(a.matmul(a.solve(b))), &matrix(b), 1e-9), "n = {n}");
+        for triangular in [a.tril(0), a.triu(0), a.tril(0).transpose(), a.tril(0).triu(0)] {
+            let shifted = triangular + tape.constant(Array2::eye(n) * 4.0);
+            assert!(close(&matrix(shifted.matmul(shifted.solve(b))), &matrix(b), 1e-9), "n = {n}");
+        }
+        let column = b.slice(1, 1..2).squeeze(1);
+        let x = a.solve(column);
+        assert_eq!(*x.shape(), [n]);
+        assert!((a.matmul(x) - column).abs().max().item() < 1e-9);
+    }
+}
+
+#[test]
+fn determinants_agree_with_the_expansion_by_minors() {
+    let mut rng = StdRng::seed_from_u64(32);
+    for n in [0, 1, 2, 3, 4, 5, 6] {
+        let value = random(&mut rng, n, n);
+        let tape = Tape::new();
+        let a = tape.leaf(&value);
+        let d = a.det();
+        assert!((d.item() - det(&value)).abs() < 1e-13, "n = {n}");
+        d.backward();
+        let expected = cofactors(&value).into_dyn();
+        assert!((&a.grad().unwrap() - &expected).iter().all(|e| e.abs() < 1e-12), "n = {n}");
+        let log = a.logdet().item();
+        let right = if det(&value) > 0.0 { (log - det(&value).ln()).abs() < 1e-12 } else { log.is_nan() };
+        assert!(right, "n = {n}: {log}, the determinant is {}", det(&value));
+    }
+}
+
+#[test]
+fn the_determinant_has_two_derivatives_at_singular_matrices() {
+    let mut rng = StdRng::seed_from_u64(33);
+    for n in 1..=6 {
+        for rank in 0..n {
+            // Whole numbers: the products, and the determinant by minors, are exact.
+            let (left, right) = (random(&mut rng, n, rank), random(&mut rng, rank, n));
+            let value = left.mapv(|x| (4.0 * x).round()).dot(&right.mapv(|x| (4.0 * x).round()));
+            let tape = Tape::new();
+            let a = tape.leaf(&value);
+            let first = a.det().grad_wrt(a);
+            // Products of n - 1 elements of the matrix round like the largest of them.
+            let largest = value.iter().fold(1.0_f64, |largest, x| largest.max(x.abs())).powi(n as i32 - 1);
+            assert!(close(&matrix(first), &cofactors(&value), 1e-13 * largest), "n = {n}, rank = {rank}\n{first:?}");
+            if n == 1 {
+                continue;
+            }
+            // Cofactors are linear in each element: one difference is the derivative.
+            let weights = random(&mut rng, n, n);
+            let second = (first * tape.constant(&weights)).sum().grad_wrt(a);
+            let along = |(i, j): (usize, usize)| {
+                let mut moved = value.clone();
+                moved[[i, j]] += 1.0;
+                ((cofactors(&moved) - cofactors(&value)) * &weights).sum()
+            };
+            assert!(
+                close(&matrix(second), &Array2::from_shape_fn((n, n), along), 1e-12 * largest),
+                "n = {n}, rank = {rank}"
+            );
+        }
+    }
+}
+
+#[test]
+fn derivatives_of_order_three_ask_for_an_inverse() {
+    let tape = Tape::<f64>::new();
+    let a = tape.leaf(array![[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [0.0, 1.0, 1.0]]); // singular
+    let second = a.det().grad_wrt(a).sum().grad_wrt(a);
+    assert!(second.value().iter().all(|x| x.is_finite()));
+    assert!(second.sum().grad_wrt(a).value().iter().all(|x| x.is_nan()));
+}
+
+#[test]
+fn what_does_not_exist_is_nan_and_only_that() {
+    let tape = Tape::new();
+    let batch = tape.leaf(array![[[1.0, 2.0], [2.0, 4.0]], [[2.0, 0.0], [0.0, 4.0]]]); // the first is singular
+    let nan_then = |x: Var<'_, f64>, rest: ArrayD<f64>| {
+        let count = x.shape().elements() / 2;
+        let value = x.reshape([2, count]).value();
+        assert!(value.slice(s![0, ..]).iter().all(|x| x.is_nan()), "{value}");
+        assert_eq!(value.index_axis(ndarray::Axis(0), 1), rest);
+    };
+    nan_then(batch.inv(), array![0.5, 0.0, 0.0, 0.25].into_dyn());
+    nan_then(batch.solve(tape.leaf(array![2.0, 8.0])), array![1.0, 2.0].into_dyn());
+    nan_then(batch.inv().sum().grad_wrt(batch), array![-0.25, -0.125, -0.125, -0.0625].into_dyn());
+    let log = batch.logdet();
+    assert_eq!(log.value()[0], -INF);
+    assert!((log.value()[1] - 8.0_f64.ln()).abs() < 1e-15);
+    nan_then(log.sum().grad_wrt(batch), array![0.5, 0.0, 0.0, 0.25].into_dyn());
+    assert!(tape.leaf(array![[0.0, 1.0], [1.0, 0.0]]).logdet().item().is_nan()); // the determinant is -1
+    for indefinite in [array![[1.0, 2.0], [2.0, 1.0]], array![[0.0, 0.0], [0.0, 0.0]], array![[4.0, 0.0], [0.0, NAN]]] {
+        let a = tape.leaf(indefinite);
+        let y = a.cholesky();
+        assert!(y.value().iter().all(|x| x.is_nan()), "{y:?}");
+        y.sum().backward();
+        assert!(a.grad().unwrap().iter().all(|x| x.is_nan()));
+    }
+    let triangular = tape.leaf(array![[1.0, 0.0], [5.0, 0.0]]);
+    assert!(triangular.solve(tape.leaf(array![1.0, 1.0])).value().iter().all(|x| x.is_nan()));
+}
+
+#[test]
+fn a_nan_or_an_infinity_in_a_matrix_comes_out_as_nan() {
+    let tape = Tape::new();
+    for bad in [NAN, INF, -INF] {
+        for n in [1, 2, 3, 5] {
+            let mut value = Array2::eye(n) * 2.0;
+            value[[n - 1, 0]] = bad;
+            let a = tape.leaf(value);
+            assert!(a.det().value().iter().all(|x| !x.is_finite() || n > 1 && bad.is_infinite()));
+            let gradient = a.det().grad_wrt(a);
+            let second = gradient.square().sum().grad_wrt(a);
+            if n > 2 {
+                assert!(gradient.value().iter().any(|x| !x.is_finite()), "{gradient:?}");
+                assert!(second.value().iter().any(|x| !x.is_finite()));
+            }
+        }
+        let a = tape.leaf(array![[2.0, bad], [bad, 3.0]]);
+        assert!(a.cholesky().value().iter().any(|x| x.is_nan()));
+        assert!(bad.is_infinite() || a.inv().value().iter().any(|x| x.is_nan()));
+    }
+}
+
+#[test]
+fn matrices_without_elements_have_a_determinant() {
+    let tape = Tape::new();
+    let none = tape.leaf(ArrayD::<f64>::zeros(IxDyn(&[2, 0, 0])));
+    assert_eq!(none.det().value(), array![1.0, 1.0].into_dyn());
+    assert_eq!(none.logdet().value(), array![0.0, 0.0].into_dyn());
+    assert_eq!(none.trace().value(), array![0.0, 0.0].into_dyn());
+    let all = none.inv().sum() + none.cholesky().sum() + none.det().sum() + none.logdet().sum() + none.trace().sum();
+    all.backward();
+    assert_eq!(none.grad().unwrap().shape(), [2, 0, 0]);
+    let right = tape.leaf(ArrayD::<f64>::zeros(IxDyn(&[0, 3])));
+    assert_eq!(none.solve(right).shape().to_string(), "(2, 0, 3)");
+    let no_batch = tape.leaf(ArrayD::<f64>::zeros(IxDyn(&[0, 2, 2])));
+    assert_eq!(no_batch.det().shape().to_string(), "(0,)");
+    assert_eq!(no_batch.solve(tape.leaf(array![1.0, 2.0])).shape().to_string(), "(0, 2)");
+    let square = tape.leaf(array![[1.0, 0.0], [0.0, 1.0]]);
+    assert_eq!(square.solve(tape.leaf(Array2::zeros((2, 0)))).shape().to_string(), "(2, 0)");
+}
+
+#[test]
+fn the_logarithm_of_a_determinant_does_not_overflow() {
+    let tape = Tape::<f64>::new();
+    for factor in [1e3_f64, 1e-3, -1e3] {
+        let a = tape.leaf(Array2::eye(200) * factor);
+        assert!((a.logdet().item() - 200.0 * factor.abs().ln()).abs() < 1e-9);
+    }
+    // A permutation by two swaps has the determinant 1.
+    let swapped = tape.leaf(array![[0.0, 2.0, 0.0], [0.0, 0.0, 3.0], [5.0, 0.0, 0.0]]);
+    assert!((swapped.logdet().item() - 30.0_f64.ln()).abs() < 1e-15);
+}
+
+#[test]
+fn cofactors_are_as_good_by_either_way() {
+    // Near a singular matrix they come from singular values, elsewhere from an inverse.
+    let mut rng = StdRng::seed_from_u64(34);
+    let (mut small, mut large) = (0, 0);
+    for _ in 0..200 {
+        let mut value = random(&mut rng, 5, 5);
+        let scale = 10.0_f64.powf(rng.random_range(-12.0..0.0));
+        let row = value.row(0).to_owned() + value.row(1).to_owned() * scale;
+        value.row_mut(2).assign(&row);
+        let tape = Tape::new();
+        let a = tape.leaf(&value);
+        assert!(close(&matrix(a.det().grad_wrt(a)), &cofactors(&value), 1e-12), "{value}");
+        *(if scale < 1e-4 { &mut small } else { &mut large }) += 1;
+    }
+    assert!(small > 0 && large > 0);
+}
+
+#[test]
+fn only_the_symmetric_part_has_a_cholesky_factor() {
+    let tape = Tape::new();
+    let (a, b) = (tape.leaf(array![[4.0, 5.0], [-1.0, 10.0]]), tape.leaf(array![[4.0, 2.0], [2.0, 10.0]]));
+    assert_eq!(a.cholesky().value(), b.cholesky().value());
+    let weights = tape.constant(array![[1.0, INF], [2.0, 3.0]]);
+    let loss = a.cholesky().tril(0) * weights.tril(0);
+    loss.sum().backward();
+    let grad = a.grad().unwrap();
+    assert_eq!(grad[[0, 1]], grad[[1, 0]]);
+}
+
+#[test]
+fn single_precision_solves_likewise() {
+    let tape = Tape::<f32>::new();
+    let a = tape.leaf(array![[4.0_f32, 2.0, 0.5], [2.0, 10.0, 1.0], [0.5, 1.0, 3.0]]);
+    let factor = a.cholesky();
+    let back = factor.matmul(factor.transpose()) - a;
+    assert!(back.abs().max().item() < 1e-6);
+    let near = |x: Var<'_, f32>, y: Var<'_, f32>| (x - y).abs().max().item() < 1e-3;
+    assert!(near(a.det().ln(), a.logdet()));
+    assert!(near(a.det().ln().grad_wrt(a), a.inv()));
+    assert!(near(a.logdet().grad_wrt(a), a.inv()));
+    let second = a.det().grad_wrt(a).sum().grad_wrt(a);
+    assert!(second.value().iter().all(|x| x.is_finite()));
+    assert!(near(a.matmul(a.solve(a)), a));
+}

@@ -135,14 +135,14 @@ macro_rules! by {
 macro_rules! algebra {
     (
         $T:ident, exp $exp:ident, exp_m1 $exp_m1:ident, ln $ln:ident, ln_1p $ln_1p:ident, tanh $tanh:ident,
-        sigmoid $sigmoid:ident, sin $sin:ident, cos $cos:ident, limit $limit:ident,
+        sigmoid $sigmoid:ident, sin $sin:ident, cos $cos:ident, limit $limit:ident, erf $erf:path, erfc $erfc:path,
         libm [$far_sin:ident $far_cos:ident $far_tan:ident $log2:ident $log10:ident $sinh:ident $cosh:ident $asin:ident
-            $acos:ident $atan:ident $asinh:ident $acosh:ident $atanh:ident $erf:ident $erfc:ident $atan2:ident]
+            $acos:ident $atan:ident $asinh:ident $acosh:ident $atanh:ident $atan2:ident]
     ) => {
         impl Algebra<$T> for $T {
             by! {
                 exp: math::$exp, ln: math::$ln, ln_1p: math::$ln_1p, sqrt: $T::sqrt, tanh: math::$tanh,
-                sigmoid: math::$sigmoid, sinh: libm::$sinh, cosh: libm::$cosh, erfc: libm::$erfc, abs: $T::abs,
+                sigmoid: math::$sigmoid, sinh: libm::$sinh, cosh: libm::$cosh, erfc: $erfc, abs: $T::abs,
             }
             #[inline(always)]
             fn sin(self) -> Self {
@@ -246,7 +246,7 @@ macro_rules! algebra {
             by! {
                 exp_m1: math::$exp_m1, log2: libm::$log2, log10: libm::$log10, sin_near: math::$sin, cos_near: math::$cos,
                 asin: libm::$asin, acos: libm::$acos, atan: libm::$atan, asinh: libm::$asinh, acosh: libm::$acosh,
-                atanh: libm::$atanh, erf: libm::$erf,
+                atanh: libm::$atanh, erf: $erf,
             }
             #[inline(always)]
             fn holds_near(self) -> bool {
@@ -269,11 +269,11 @@ macro_rules! algebra {
 }
 algebra!(
     f32, exp exp_f32, exp_m1 exp_m1_f32, ln ln_f32, ln_1p ln_1p_f32, tanh tanh_f32,
-    sigmoid sigmoid_f32, sin sin_f32, cos cos_f32, limit TRIG_LIMIT_F32,
-    libm [sinf cosf tanf log2f log10f sinhf coshf asinf acosf atanf asinhf acoshf atanhf erff erfcf atan2f]
+    sigmoid sigmoid_f32, sin sin_f32, cos cos_f32, limit TRIG_LIMIT_F32, erf math::erf_f32, erfc math::erfc_f32,
+    libm [sinf cosf tanf log2f log10f sinhf coshf asinf acosf atanf asinhf acoshf atanhf atan2f]
 );
 algebra!(
     f64, exp exp_f64, exp_m1 exp_m1_f64, ln ln_f64, ln_1p ln_1p_f64, tanh tanh_f64,
-    sigmoid sigmoid_f64, sin sin_f64, cos cos_f64, limit TRIG_LIMIT_F64,
-    libm [sin cos tan log2 log10 sinh cosh asin acos atan asinh acosh atanh erf erfc atan2]
+    sigmoid sigmoid_f64, sin sin_f64, cos cos_f64, limit TRIG_LIMIT_F64, erf libm::erf, erfc libm::erfc,
+    libm [sin cos tan log2 log10 sinh cosh asin acos atan asinh acosh atanh atan2]
 );

@@ -3,7 +3,6 @@
 //! Each elementwise loss is a row of the table and a sum. The hand-derived losses of [`nn`](crate::nn) are others, and
 //! their witness.
 
-use crate::op::Op;
 use crate::reduction::Reduction;
 use crate::scalar::Scalar;
 use crate::shape::ShapeError;
@@ -185,9 +184,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[must_use]
     pub fn cross_entropy_labels(self, labels: &[usize], reduction: Reduction) -> Self {
         self.check_labels("cross_entropy", labels);
-        let rows = labels.len();
-        let labels = self.tape().index_list(labels.iter().map(|&label| label as u32));
-        self.apply(Op::CrossEntropy { labels }).reduce(reduction.divisor(rows, 1))
+        self.log_softmax(-1).pick(labels).negative_sum(reduction.divisor(labels.len(), 1))
     }
 
     /// Returns the negative log-likelihood: the mean over the rows, or the sum, of `-x[label]`, of logarithms of

@@ -309,7 +309,7 @@ impl<'t, T: Scalar> Var<'t, T> {
 /// Recording.
 impl<'t, T: Scalar> Var<'t, T> {
     #[track_caller]
-    pub(crate) fn apply(self, op: Op<T>) -> Self {
+    fn apply(self, op: Op<T>) -> Self {
         self.tape.apply(op, &[self.id])
     }
 

@@ -185,10 +185,6 @@ ops! {
     Softmax { axis: usize } = "softmax";
     /// `x - ln Σ e^x` along an axis.
     LogSoftmax { axis: usize } = "log_softmax";
-    /// `ln Σ e^x - x[label]` of each row of a matrix.
-    CrossEntropy { labels: IndexList } = "cross_entropy";
-    /// Its derivative: the softmax of each row, minus 1 at the label.
-    CrossEntropySlope { labels: IndexList } = "cross_entropy_slope";
     /// The same elements in another shape.
     Reshape(Shape) = "reshape";
     /// The axes in another order.
@@ -327,9 +323,6 @@ impl<T: Scalar> fmt::Display for Op<T> {
             Self::IndexSelect { axis, indices } => write!(f, "[axis {axis}, {} indices]", indices.length),
             Self::IndexAdd { axis, indices, length } => {
                 write!(f, "[axis {axis}, {} indices, length {length}]", indices.length)
-            }
-            Self::CrossEntropy { labels } | Self::CrossEntropySlope { labels } => {
-                write!(f, "[{} labels]", labels.length)
             }
             Self::Pick { columns } => write!(f, "[{} columns]", columns.length),
             Self::Unpick { columns, width } => write!(f, "[{} columns, width {width}]", columns.length),

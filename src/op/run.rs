@@ -8,7 +8,7 @@ use crate::kernel::window::{self, Patches, Window};
 use crate::kernel::{conv, elementwise, linalg, normalize, reduce, scan, softmax};
 use crate::memory::{Lent, Pool};
 use crate::scalar::Scalar;
-use crate::shape::{AxisSet, KeepDims, Shape, broadcast, elements};
+use crate::shape::{AxisSet, KeepDims, Shape, broadcast};
 
 /// Where the index lists of operations are found.
 pub(crate) trait Lists {
@@ -243,19 +243,6 @@ impl<T: Scalar> Op<T> {
             }
             (Self::Softmax { axis }, &[x]) => T::softmax(&row_major(x, pool), x.shape, *axis, out),
             (Self::LogSoftmax { axis }, &[x]) => T::log_softmax(&row_major(x, pool), x.shape, *axis, out),
-            (Self::CrossEntropy { labels }, &[x]) => {
-                let mut logarithms = pool.lend(elements(x.shape));
-                T::log_softmax(&row_major(x, pool), x.shape, 1, &mut logarithms);
-                index::pick(&logarithms, x.shape[1], lists.indices(*labels), out);
-                out.iter_mut().for_each(|y| *y = -*y);
-            }
-            (Self::CrossEntropySlope { labels }, &[x]) => {
-                T::softmax(&row_major(x, pool), x.shape, 1, out);
-                let rows = out.chunks_exact_mut(x.shape[1].max(1));
-                for (row, &label) in rows.zip(lists.indices(*labels)) {
-                    row[label as usize] -= T::ONE;
-                }
-            }
             (Self::Reshape(_), &[x]) => view::copy(x, x.shape, out),
             (Self::IndexSelect { axis, indices }, &[x]) => {
                 index::select(&row_major(x, pool), Around::new(x.shape, *axis), lists.indices(*indices), out);

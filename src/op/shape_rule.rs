@@ -79,12 +79,6 @@ impl<T: Scalar> Op<T> {
                 Ok(Shape::from(x).with_axis(axis, length))
             }
             (Self::IndexSelect { axis, indices }, &[x]) => Ok(Shape::from(x).with_axis(*axis, indices.length as usize)),
-            (Self::CrossEntropy { labels }, &[x]) => match *x {
-                [rows, _] if rows == labels.length as usize => Ok(Shape::from([rows])),
-                [rows, _] => Err(error(format!("{} labels are given for {rows} rows", labels.length))),
-                _ => Err(error(format!("the operand has {} axes, not 2", x.len()))),
-            },
-            (Self::CrossEntropySlope { .. }, &[x]) => Ok(Shape::from(x)),
             (Self::Pick { columns }, &[x]) => match *x {
                 [rows, _] if rows == columns.length as usize => Ok(Shape::from([rows])),
                 [rows, _] => Err(error(format!("{} columns are named for {rows} rows", columns.length))),

@@ -1424,19 +1424,18 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
             Term::Two(Op::Binary(Binary::Mul), weight, share)
         }
         Op::CumSum { axis, from } => Term::One(Op::CumSum { axis, from: from.other() }, g),
-        Op::Softmax { axis } => softmax_vjp(i, axis, i.y(), g),
-        // The label's 1 is constant.
-        Op::CrossEntropySlope { .. } => softmax_vjp(i, 1, i.apply(Op::Softmax { axis: 1 }, [i.x(0)]), g),
+        Op::Softmax { axis } => {
+            let weighted = i.apply(Op::Binary(Binary::Mul), [i.again(&g), i.y()]);
+            let total = i.apply(Op::Sum { axes: AxisSet::one(axis), keep: KeepDims::Yes }, [weighted]);
+            let centered = i.apply(Op::Binary(Binary::Sub), [g, total]);
+            Term::Two(Op::Binary(Binary::Mul), centered, i.y())
+        }
         // g - softmax Σ g, and softmax = e^y
         Op::LogSoftmax { axis } => {
             let total = i.apply(Op::Sum { axes: AxisSet::one(axis), keep: KeepDims::Yes }, [i.again(&g)]);
             let softmax = i.apply(Op::Unary(Unary::Exp), [i.y()]);
             let taken = i.apply(Op::Binary(Binary::Mul), [softmax, total]);
             Term::Two(Op::Binary(Binary::Sub), g, taken)
-        }
-        Op::CrossEntropy { labels } => {
-            let slope = i.apply(Op::CrossEntropySlope { labels }, [i.x(0)]);
-            Term::Two(Op::Binary(Binary::Mul), slope, keep_dims(i, g, AxisSet::one(1)))
         }
         // Moving elements about: the cotangent moves back. What was repeated is summed, what was left out is zero.
         Op::Reshape(_) => Term::One(Op::Reshape(i.x_shape(0)), g),
@@ -1565,14 +1564,6 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
         Op::Unary(_) | Op::Binary(_) | Op::Custom(_) => Term::Done(i.pull(k, g)),
         Op::Leaf | Op::Constant | Op::Param => unreachable!("a source has no operands"),
     }
-}
-
-/// Returns the rule of a softmax with the result `y`: `y (g - Σ g y)`.
-fn softmax_vjp<T: Scalar, I: Interpreter<T>>(i: &I, axis: usize, y: I::Value, g: I::Value) -> Term<T, I::Value> {
-    let weighted = i.apply(Op::Binary(Binary::Mul), [i.again(&g), i.again(&y)]);
-    let total = i.apply(Op::Sum { axes: AxisSet::one(axis), keep: KeepDims::Yes }, [weighted]);
-    let centered = i.apply(Op::Binary(Binary::Sub), [g, total]);
-    Term::Two(Op::Binary(Binary::Mul), centered, y)
 }
 
 /// Returns one number for each matrix of the operand, as a matrix of one element.

@@ -203,21 +203,21 @@ fn the_logarithm_of_a_determinant_does_not_overflow() {
 }
 
 #[test]
-fn cofactors_are_as_good_by_either_way() {
-    // Near a singular matrix they come from singular values, elsewhere from an inverse.
+fn cofactors_are_accurate_near_singular_matrices() {
     let mut rng = StdRng::seed_from_u64(34);
-    let (mut small, mut large) = (0, 0);
-    for _ in 0..200 {
+    for round in 0..300 {
         let mut value = random(&mut rng, 5, 5);
-        let scale = 10.0_f64.powf(rng.random_range(-12.0..0.0));
-        let row = value.row(0).to_owned() + value.row(1).to_owned() * scale;
-        value.row_mut(2).assign(&row);
+        // One row, two or three come near the plane of the others.
+        for row in 2..3 + round % 3 {
+            let scale = 10.0_f64.powf(rng.random_range(-20.0..0.0));
+            let near = value.row(0).to_owned() * rng.random_range(-1.0..1.0) + value.row(1);
+            let moved = near + value.row(row).to_owned() * scale;
+            value.row_mut(row).assign(&moved);
+        }
         let tape = Tape::new();
         let a = tape.leaf(&value);
-        assert!(close(&matrix(a.det().grad_wrt(a)), &cofactors(&value), 1e-12), "{value}");
-        *(if scale < 1e-4 { &mut small } else { &mut large }) += 1;
+        assert!(close(&matrix(a.det().grad_wrt(a)), &cofactors(&value), 1e-13), "{value}");
     }
-    assert!(small > 0 && large > 0);
 }
 
 #[test]

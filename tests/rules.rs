@@ -226,6 +226,12 @@ fn samples() -> Vec<Sample> {
     add!("max_pool2d strided", [[6, 5]], |x| x[0].transpose().max_pool2d(2, 2).square());
     add!("avg_pool2d", [[2, 3, 5, 6]], |x| x[0].avg_pool2d([2, 3], [1, 2]).square());
     add!("avg_pool2d strided", [[6, 5]], |x| x[0].transpose().avg_pool2d(2, 2));
+    add!("pools that overlap, and what they add to", [[5, 6]], |x| {
+        x[0].avg_pool2d(2, 1) + x[0].max_pool2d(2, 1).square() + x[0].slice(0, 1..).slice(1, 1..)
+    });
+    add!("convolutions, and what they add to", [[2, 2, 4, 4], [2, 2, 3, 3]], |x| {
+        x[0].conv2d(x[1], None, 1, 1).conv2d(x[1], None, 1, 1) + x[0] * x[1].sum()
+    });
     add!("layer_norm", [[2, 3, 4], [4], [4]], |x| x[0].layer_norm(x[1], x[2], 0.1));
     add!("layer_norm over two axes", [[2, 3, 4], [3, 4], [3, 4]], |x| x[0].layer_norm(x[1], x[2], 0.1));
     add!("layer_norm strided", [[4, 3], [4], [4]], |x| x[0].transpose().layer_norm(x[1], x[2], 0.1));

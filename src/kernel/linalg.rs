@@ -69,29 +69,27 @@ pub(crate) fn cholesky<T: RealField + Copy>(a: &[T], n: usize, y: &mut [T]) {
     write(symmetric.cholesky().map(|factor| factor.l()), y);
 }
 
-/// The cofactors of `a`, the derivative of the determinant: `det(a) a⁻ᵀ` where that exists, and right where it does not.
+/// The cofactors of `a`, the derivative of the determinant: `det(a) a⁻ᵀ` where that exists, and right where it does not. In
+/// double precision.
 ///
-/// In double precision, which leaves single precision digits enough to go the cheap way nearly always.
+/// Determinant and inverse come from the same factors, so that the small pivots of a nearly singular matrix, which are mostly
+/// rounding errors, cancel in their product.
 pub(crate) fn cofactors<T: Copy + Into<f64>>(a: &[T], n: usize, y: &mut [T], narrow: impl Fn(f64) -> T) {
     let a = DMatrix::from_row_iterator(n, n, a.iter().map(|&x| x.into()));
     let result = match (n, a.as_slice()) {
         (1, _) => Some(DMatrix::identity(1, 1)),
         // The matrix lies by columns.
         (2, &[a, c, b, d]) => Some(DMatrix::from_row_slice(2, 2, &[d, -c, -b, a])),
-        _ => cofactors_by_inverse(&a).or_else(|| {
-            let svd = Decomposition::new(a)?;
-            Some(svd.back(DMatrix::from_diagonal(&svd.cofactors())))
-        }),
+        _ => {
+            let lu = a.clone().lu();
+            let product = lu.try_inverse().map(|inverse| inverse.transpose() * lu.determinant());
+            product.filter(|product| product.iter().all(|x| x.is_finite())).or_else(|| {
+                let svd = Decomposition::new(a)?;
+                Some(svd.back(DMatrix::from_diagonal(&svd.cofactors())))
+            })
+        }
     };
     write_narrow(result, y, narrow);
-}
-
-/// Returns `det(a) a⁻ᵀ`, which loses as many digits as the condition number of `a` has; `None` if that is large.
-fn cofactors_by_inverse(a: &DMatrix<f64>) -> Option<DMatrix<f64>> {
-    let lu = a.clone().lu();
-    let inverse = lu.try_inverse()?;
-    let condition = norm(a) * norm(&inverse);
-    (condition < 1e4).then(|| inverse.transpose() * lu.determinant())
 }
 
 /// The derivative of `Σ cofactors(a) h` by `a`: the second derivative of the determinant, applied to `h`. It is symmetric.
@@ -124,11 +122,6 @@ fn write_narrow<T>(result: Option<DMatrix<f64>>, y: &mut [T], narrow: impl Fn(f6
         Some(result) => y.iter_mut().zip(result.transpose().as_slice()).for_each(|(y, &x)| *y = narrow(x)),
         None => y.iter_mut().for_each(|y| *y = narrow(f64::NAN)),
     }
-}
-
-/// Returns the largest sum of a column's absolute values.
-fn norm(a: &DMatrix<f64>) -> f64 {
-    a.column_iter().map(|column| column.iter().map(|x| x.abs()).sum()).fold(0.0, f64::max)
 }
 
 /// `a = u s vᵀ`: at any matrix, the determinant and its derivatives are those at the diagonal matrix `s`, turned.

@@ -394,8 +394,8 @@ impl<'t, T: Scalar> Var<'t, T> {
         self.assert_same_tape("matmul", other);
         let (a, b) = (self.shape(), other.shape());
         if let ([_, _], [_, _]) = (&*a, &*b) {
-            let ((left, left_id), (right, right_id)) = (self.untransposed(), other.untransposed());
-            return self.tape.apply(Op::Matmul { left, right }, &[left_id, right_id]);
+            let op = Op::Matmul { left: Transposed::No, right: Transposed::No };
+            return self.tape.apply(op, &[self.id, other.id]);
         }
         let shape = match crate::op::matmul_shape(&a, &b) {
             Ok(shape) => shape,
@@ -405,16 +405,6 @@ impl<'t, T: Scalar> Var<'t, T> {
         let left = if a.len() == 1 { self.apply(Op::Reshape([1, a[0]].into())) } else { self };
         let right = if b.len() == 1 { other.apply(Op::Reshape([b[0], 1].into())) } else { other };
         left.matmul(right).apply(Op::Reshape(shape))
-    }
-
-    /// Returns the matrix of which this one is the transpose, if it is recorded as one: a product then reads that matrix
-    /// and its gradient lies as it does.
-    fn untransposed(self) -> (Transposed, u32) {
-        let nodes = self.tape.nodes();
-        match nodes.node(self.id).op {
-            Op::Permute(ref axes) if *axes == Permutation::reversed(2) => (Transposed::Yes, nodes.operands(self.id)[0]),
-            _ => (Transposed::No, self.id),
-        }
     }
 
     /// Returns the sum of all elements, a scalar.

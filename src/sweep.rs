@@ -12,6 +12,7 @@ use std::panic::Location;
 
 use smallvec::SmallVec;
 
+use crate::custom::CustomOp;
 use crate::kernel::elementwise::{add_assign, add_assign_view};
 use crate::kernel::view::{self, View};
 use crate::memory::Lent;
@@ -360,11 +361,8 @@ impl<'a, T: Scalar> AtArrays<'a, T> {
             let operands: SmallVec<[Var<'_, T>; 4]> = (0..count).map(|k| onto(self.operand(k))).collect();
             let y = onto(self.result());
             let result = custom.vjp(k, &operands, y, onto(g.view()));
-            assert!(std::ptr::eq(result.tape(), &*scratch), "{}: vjp returned a Var of another tape", custom.name());
+            assert_fits(custom, k, result, &scratch, self.x_shape(k));
             let shape = result.shape();
-            if let Err(error) = Op::<T>::SumTo(self.x_shape(k)).shape(&[&shape]) {
-                panic!("{}: vjp returned a cotangent that does not fit operand {k}: {error}", custom.name());
-            }
             let mut buffer = self.tape.pool.lend(shape.elements());
             view::copy(scratch.view(&scratch.nodes(), result.id()), &shape, &mut buffer);
             (buffer, shape)
@@ -372,6 +370,15 @@ impl<'a, T: Scalar> AtArrays<'a, T> {
         scratch.reset();
         self.scratch.replace(Some(scratch));
         Tensor::Own { buffer, shape }
+    }
+}
+
+/// Panics if what a custom operation's rule returned is no cotangent of its operand `k`.
+fn assert_fits<T: Scalar>(custom: &dyn CustomOp<T>, k: usize, result: Var<'_, T>, tape: &Tape<T>, operand: Shape) {
+    let name = custom.name();
+    assert!(std::ptr::eq(result.tape(), tape), "{name}: vjp returned a Var of another tape");
+    if let Err(error) = Op::<T>::SumTo(operand).shape(&[&result.shape()]) {
+        panic!("{name}: vjp returned a cotangent that does not fit operand {k}: {error}");
     }
 }
 
@@ -465,7 +472,10 @@ impl<'t, T: Scalar> Interpreter<T> for AtVars<'t, '_, T> {
             Op::Binary(binary) => binary.record_vjp(k, g, self.x(0), self.x(1), self.y()),
             Op::Custom(custom) => {
                 let operands: SmallVec<[Var<'t, T>; 4]> = (0..self.operands.len()).map(|k| self.x(k)).collect();
-                self.tape.custom_op(custom).vjp(k, &operands, self.y(), g)
+                let custom = self.tape.custom_op(custom);
+                let result = custom.vjp(k, &operands, self.y(), g);
+                assert_fits(custom, k, result, self.tape, self.x_shape(k));
+                result
             }
             op => unreachable!("{op} has a rule of its own"),
         }

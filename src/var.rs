@@ -318,6 +318,10 @@ impl<'t, T: Scalar> Var<'t, T> {
 
     /// Applies a row of the table of elementwise functions.
     ///
+    /// # Panics
+    ///
+    /// If the bounds of [`clamp`](Self::clamp) are no interval.
+    ///
     /// # Example
     ///
     /// ```
@@ -329,6 +333,9 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[track_caller]
     #[must_use]
     pub fn unary(self, op: Unary<T>) -> Self {
+        if let Unary::Clamp { low, high } = op {
+            assert!(low <= high, "clamp: {low} and {high} are no interval: expected a lower and an upper bound");
+        }
         self.apply(Op::Unary(op))
     }
 
@@ -789,7 +796,10 @@ impl<'t, T: Scalar> Var<'t, T> {
                 format!("{start}..{end} in steps of {step} is no range of axis {axis} of length {}", shape[axis]);
             self.check::<()>(Err(ShapeError::new("slice", &[&shape], finding)));
         }
-        self.apply(Op::Slice { axis, start, step, length: (end - start).div_ceil(step) })
+        let length = (end - start).div_ceil(step);
+        // A step that is never taken may be of any size; as a stride it would overflow.
+        let step = if length > 1 { step } else { 1 };
+        self.apply(Op::Slice { axis, start, step, length })
     }
 
     /// Returns the given positions of an axis, in the given order; a position may occur more than once.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ndarray::{Array, Array1, Array2, Array3, Dimension, ShapeBuilder, array};
 use ndarray_npy::{WritableElement, write_npy};
-use tapegrad::data::{Batches, Dataset, Samples, load_data};
+use tapegrad::data::{Batches, Dataset, Samples, accuracy, load_data, predictions};
 use tempfile::TempDir;
 
 const DIGITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/digits178");
@@ -311,4 +311,12 @@ fn equal_seeds_give_equal_batches_and_every_epoch_another_order() {
     assert_ne!(first, other);
     assert_ne!(first[0], first[1]);
     assert_eq!(first[0].iter().map(Vec::len).collect::<Vec<_>>(), [32, 32, 32, 4]);
+}
+
+#[test]
+fn a_row_of_minus_infinities_is_taken_for_its_first_column() {
+    const NONE: f64 = f64::NEG_INFINITY;
+    let scores = array![[NONE, NONE], [f64::NAN, NONE], [NONE, -1.0]];
+    assert_eq!(predictions(&scores), [Some(0), Some(1), Some(1)]);
+    assert_eq!(accuracy(&scores, &[0, 1, 1]), 1.0);
 }

@@ -87,7 +87,8 @@ impl<T: Scalar> Op<T> {
                         return Err(error(message));
                     }
                 }
-                Ok(Shape::from(*first).with_axis(*axis, parts.iter().map(|part| part[*axis]).sum()))
+                let length = parts.iter().fold(0, |length: usize, part| length.saturating_add(part[*axis]));
+                Ok(Shape::from(*first).with_axis(*axis, length))
             }
             // The tape asks the custom operation itself; a source has no operands.
             (op, operands) => unreachable!("{op} does not take {} operands", operands.len()),

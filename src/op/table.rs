@@ -366,6 +366,10 @@ unary! {
     ///
     /// 1 for `low <= x <= high`, so 1 at both bounds, else 0. The cotangent is selected, not multiplied.
     ///
+    /// # Panics
+    ///
+    /// If `low` is above `high`, or one of them is NaN.
+    ///
     /// # Example
     ///
     /// ```

@@ -330,7 +330,7 @@ unary! {
     ///
     /// # Derivative
     ///
-    /// The sign of `x`, 0 at 0.
+    /// The sign of `x`, 0 at 0, where the cotangent is not even multiplied.
     ///
     /// # Example
     ///
@@ -341,7 +341,7 @@ unary! {
     /// x.abs().backward();
     /// assert_eq!(x.grad().unwrap().sum(), -1.0);
     /// ```
-    pub Abs as abs: |x| x.abs(); |g, x, _| g * x.sign(); reads Operands, on 0.1 to 2.0
+    pub Abs as abs: |x| x.abs(); |g, x, y| (g * x.sign()).gate(y); reads All, on 0.1 to 2.0
 
     /// Returns the sign: -1, 0 or 1; NaN of NaN.
     ///
@@ -545,14 +545,16 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
             let kept = keep_dims(i, g, axes);
             Term::One(Op::BroadcastTo(i.x_shape(0)), kept)
         }
-        // Ties share evenly: the mask of maximal elements, divided by how many there are.
+        // Ties share evenly: the mask of maximal elements, divided by how many there are. The others get 0 even of an
+        // infinite cotangent.
         Op::Max { axes, .. } => {
             let y = keep_dims(i, i.y(), axes);
             let g = keep_dims(i, g, axes);
             let mask = i.apply(Op::Binary(Binary::Equal), [i.x(0), y]);
             let count = i.apply(Op::Sum { axes, keep: KeepDims::Yes }, [i.again(&mask)]);
-            let share = i.apply(Op::Binary(Binary::Div), [g, count]);
-            Term::Two(Op::Binary(Binary::Mul), mask, share)
+            let share = i.apply(Op::Binary(Binary::Div), [mask, count]);
+            let selected = i.apply(Op::Binary(Binary::Gate), [g, i.again(&share)]);
+            Term::Two(Op::Binary(Binary::Mul), selected, share)
         }
         // y (g - Σ g y)
         Op::Softmax { axis } => {

@@ -3,12 +3,11 @@
 use std::fmt;
 use std::ops::{Add, Div, Mul, Neg, RangeBounds, Sub};
 use std::panic::Location;
-use std::sync::Arc;
 
 use ndarray::ArrayViewD;
 use smallvec::SmallVec;
 
-use crate::custom::CustomOp;
+use crate::custom::SharedOp;
 use crate::input::Input;
 use crate::op::{Algebra, Binary, Op, Permutation, Transposed, Unary};
 use crate::scalar::Scalar;
@@ -114,7 +113,8 @@ impl<'t, T: Scalar> Var<'t, T> {
     ///
     /// Only leaves and parameters keep a gradient. The gradient by any other value, or by a constant, is what
     /// [`grads`](Self::grads) of the loss returns. The view is a snapshot: a later sweep leaves it as it is. For a
-    /// parameter it is a copy; [`Param::grad`](crate::Param::grad) does without.
+    /// parameter it is a copy, one for each call, which the tape holds until [`Tape::reset`];
+    /// [`Param::grad`](crate::Param::grad) does without.
     ///
     /// # Example
     ///
@@ -145,7 +145,8 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// Sweeps backward from this value, a loss with one element, and accumulates the gradient in every leaf and parameter
     /// that it depends on: [`Var::grad`], [`Param::grad`](crate::Param::grad).
     ///
-    /// Nothing is recorded. If a rule panics, no gradient changes.
+    /// Nothing is recorded. If a rule panics, no gradient changes. A second sweep puts the sums of leaves in new memory,
+    /// which the tape holds until [`Tape::reset`].
     ///
     /// # Panics
     ///
@@ -203,7 +204,8 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// Returns the gradients of this value, a loss with one element, by `targets`, recorded on the same tape, so that
     /// they can be differentiated again.
     ///
-    /// A target may be any value on the tape. `.grad()` of leaves and parameters stays as it is.
+    /// A target may be any value on the tape. `.grad()` of leaves and parameters stays as it is. What is recorded stays
+    /// until [`Tape::reset`]: a loop that asks again and again makes the tape longer and longer.
     ///
     /// # Panics
     ///
@@ -916,20 +918,21 @@ impl<'t, T: Scalar> Var<'t, T> {
         first.tape.apply(Op::Concat { axis }, &ids)
     }
 
-    /// Applies an operation of one's own; see [`CustomOp`] for an example.
+    /// Applies an operation of one's own, an `Arc` of a [`CustomOp`](crate::CustomOp) or of `dyn CustomOp`; see there for an example.
     ///
     /// # Panics
     ///
     /// If there is no operand, the operation's shape rule refuses the operands, or they are of different tapes.
     #[track_caller]
     #[must_use]
-    pub fn custom(op: &Arc<impl CustomOp<T> + 'static>, operands: &[Self]) -> Self {
+    pub fn custom(op: &impl SharedOp<T>, operands: &[Self]) -> Self {
+        let op = op.share();
         let Some(&first) = operands.first() else { panic!("{}: there are no operands", op.name()) };
         for &operand in operands {
             first.assert_same_tape(op.name(), operand);
         }
         let ids: SmallVec<[u32; 8]> = operands.iter().map(|operand| operand.id).collect();
-        let id = first.tape.keep_custom(Arc::clone(op) as Arc<dyn CustomOp<T>>);
+        let id = first.tape.keep_custom(op);
         first.tape.apply(Op::Custom(id), &ids)
     }
 }

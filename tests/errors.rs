@@ -257,6 +257,8 @@ fn messages_and_printed_tapes_name_a_custom_operation() {
     assert!(format!("{y:?}").starts_with("%1 = turned (2, 3), recorded at tests/errors.rs:"), "{y:?}");
     let (message, _) = caught(|| y.matmul(y));
     assert!(message.contains("operand 1: %1 = turned (2, 3), recorded at tests/errors.rs:"), "{message}");
+    let any: Arc<dyn CustomOp<f64>> = Arc::new(Turned);
+    assert_eq!(*Var::custom(&any, &[y]).shape(), [2, 3]);
 }
 
 #[test]

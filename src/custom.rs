@@ -1,6 +1,7 @@
 //! [`CustomOp`]: operations that a user adds.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use ndarray::{ArrayViewD, ArrayViewMutD, IxDyn};
 use smallvec::SmallVec;
@@ -75,6 +76,24 @@ pub trait CustomOp<T: Scalar>: Debug + Send + Sync {
     /// Returns the cotangent of operand `k`, in its shape or one that broadcasting gave it, for the cotangent `g` of
     /// the result.
     fn vjp<'t>(&self, k: usize, operands: &[Var<'t, T>], result: Var<'t, T>, g: Var<'t, T>) -> Var<'t, T>;
+}
+
+/// A shared custom operation, of a type that is known or of any: what [`Var::custom`] takes.
+pub trait SharedOp<T: Scalar> {
+    /// Returns a handle to the operation.
+    fn share(&self) -> Arc<dyn CustomOp<T>>;
+}
+
+impl<T: Scalar, C: CustomOp<T> + 'static> SharedOp<T> for Arc<C> {
+    fn share(&self) -> Arc<dyn CustomOp<T>> {
+        self.clone()
+    }
+}
+
+impl<T: Scalar> SharedOp<T> for Arc<dyn CustomOp<T>> {
+    fn share(&self) -> Arc<dyn CustomOp<T>> {
+        self.clone()
+    }
 }
 
 /// Runs a custom operation on recorded values.

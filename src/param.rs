@@ -52,6 +52,8 @@ struct State<T> {
     spare: Option<Arc<ArrayD<T>>>,
     /// The gradient, or the memory for it while `reached` is false.
     grad: Option<Arc<ArrayD<T>>>,
+    /// The memory of the last contribution that was added to an earlier one, for the next.
+    contribution: Option<Arc<ArrayD<T>>>,
     /// Whether a sweep has reached the parameter since the gradient was cleared.
     reached: bool,
 }
@@ -85,7 +87,7 @@ impl<T: Scalar> Param<T> {
     pub fn named<D: Dimension>(name: impl Into<String>, value: Array<T, D>) -> Self {
         let value = standard(value.into_dyn());
         let shape = Shape::from(value.shape());
-        let state = State { value: Arc::new(value), spare: None, grad: None, reached: false };
+        let state = State { value: Arc::new(value), spare: None, grad: None, contribution: None, reached: false };
         Self { shared: Arc::new(Shared { name: name.into(), shape, state: Mutex::new(state) }) }
     }
 
@@ -160,11 +162,7 @@ impl<T: Scalar> Param<T> {
     pub fn accumulate_grad(&self, g: &ArrayD<T>) {
         let found = Shape::from(g.shape());
         assert!(found == self.shared.shape, "{self:?}: a gradient of shape {found} does not fit");
-        self.with_grad(|grad, reached| {
-            for (grad, &g) in grad.iter_mut().zip(g) {
-                *grad = if reached { *grad + g } else { g };
-            }
-        });
+        self.contribute(|contribution| contribution.iter_mut().zip(g).for_each(|(to, &g)| *to = g));
     }
 
     /// Updates the value by gradient descent, `value -= gradient_step * grad`; does nothing without a gradient.
@@ -178,18 +176,32 @@ impl<T: Scalar> Param<T> {
         });
     }
 
-    /// Lends the gradient's memory to `f`, which must leave the new gradient there. If the second argument is false there
-    /// is no gradient yet and the content means nothing.
-    pub(crate) fn with_grad(&self, f: impl FnOnce(&mut [T], bool)) {
+    /// Adds to the gradient what `compute` writes, all of it, to the memory that it is lent.
+    ///
+    /// `compute` runs without the lock: a kernel that shares its work among threads may, while it waits for them, run
+    /// another task that adds to the same parameter.
+    pub(crate) fn contribute(&self, compute: impl FnOnce(&mut [T])) {
+        let unused = {
+            let state = &mut *self.state();
+            // Memory of which somebody holds a snapshot must stay as it is.
+            let cleared = if state.reached { None } else { state.grad.take() };
+            cleared.filter(|memory| Arc::strong_count(memory) == 1).or_else(|| state.contribution.take())
+        };
+        let mut memory = unused.unwrap_or_else(|| zeros(&self.shared.shape));
+        let contribution = Arc::get_mut(&mut memory).and_then(|memory| memory.as_slice_mut());
+        compute(contribution.expect("nobody else holds it, and it is in standard layout"));
+
         let state = &mut *self.state();
-        let grad = state.grad.get_or_insert_with(|| zeros(&self.shared.shape));
-        if Arc::get_mut(grad).is_none() {
-            // Somebody holds a snapshot, which must stay as it is.
-            *grad = if state.reached { Arc::new((**grad).clone()) } else { zeros(&self.shared.shape) };
+        if state.reached
+            && let Some(grad) = state.grad.as_mut()
+            && let (Some(grad), Some(g)) = (Arc::make_mut(grad).as_slice_mut(), memory.as_slice())
+        {
+            add_assign(grad, g);
+            state.contribution = Some(memory);
+        } else {
+            state.grad = Some(memory);
+            state.reached = true;
         }
-        let grad = Arc::get_mut(grad).and_then(|grad| grad.as_slice_mut());
-        f(grad.expect("nobody else holds it, and it is in standard layout"), state.reached);
-        state.reached = true;
     }
 
     /// Adds a sweep's result to the gradient and returns a buffer for it, if one became free. The first contribution

@@ -122,6 +122,22 @@ pub(crate) fn elements(dims: &[usize]) -> usize {
     dims.iter().fold(1, |product: usize, &length| product.saturating_mul(length))
 }
 
+/// The largest number of axes, as in NumPy.
+const MAX_AXES: usize = 64;
+
+/// Returns what keeps an array from having this shape. Too many axes: [`AxisSet`] holds no more. Too long ones: strides
+/// are products of lengths, and an empty array has them too.
+pub(crate) fn excess(shape: &[usize]) -> Option<String> {
+    if shape.len() > MAX_AXES {
+        return Some(format!("an array of {} axes: a tape takes at most {MAX_AXES}", shape.len()));
+    }
+    let product = shape.iter().filter(|&&length| length > 0).try_fold(1, |n: usize, &length| n.checked_mul(length));
+    match product {
+        Some(product) if isize::try_from(product).is_ok() => None,
+        _ => Some(format!("the axes of {} are too long together", Shape::from(shape))),
+    }
+}
+
 /// Whether a reduction leaves its axes behind with length 1, so that the result broadcasts against the operand.
 ///
 /// # Example

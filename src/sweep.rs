@@ -3,7 +3,8 @@
 //! [`backward`] runs the rules on arrays: nothing is recorded, rows of the table are fused into the cotangent's own
 //! buffer, and buffers are recycled. [`grad`] runs the same rules on `Var`s: the backward pass lands on the
 //! tape. Both visit nodes by descending number, which is topological order, so nothing is sorted and nothing recurses,
-//! and both add cotangents up in the same order.
+//! and both add cotangents up in the same order, but for those of a transposed operand of a matrix product (see
+//! [`untransposed`]).
 
 use std::cell::RefCell;
 use std::mem;
@@ -11,6 +12,7 @@ use std::panic::Location;
 
 use smallvec::SmallVec;
 
+use crate::custom::CustomOp;
 use crate::kernel::elementwise::{add_assign, add_assign_view};
 use crate::kernel::view::{self, View};
 use crate::memory::Lent;
@@ -111,15 +113,44 @@ fn pull<T: Scalar>(at: &AtArrays<'_, T>, g: Lent<'_, T>, below: &mut [Option<Vec
     // `x * gain` that is the large one.
     let Some(first) = (0..operands.len()).find(wanted) else { return };
     for k in (first + 1..operands.len()).rev().filter(wanted) {
-        let term = table::vjp(op, k, at, Tensor::Seen(View::contiguous(&g, shape)));
-        accumulate(at, term, operands[k], below);
+        pull_operand(at, op, k, Tensor::Seen(View::contiguous(&g, shape)), below);
     }
     // A reshape is nothing but the buffer.
     if let (Op::Reshape(_), None) = (op, &below[operands[first] as usize]) {
         return add_buffer(&mut below[operands[first] as usize], g);
     }
-    let term = table::vjp(op, first, at, Tensor::Own { buffer: g, shape: shape.into() });
-    accumulate(at, term, operands[first], below);
+    pull_operand(at, op, first, Tensor::Own { buffer: g, shape: shape.into() }, below);
+}
+
+/// Runs the rule of one operand.
+fn pull_operand<'a, T: Scalar>(
+    at: &AtArrays<'a, T>,
+    op: &Op<T>,
+    k: usize,
+    g: Tensor<'a, T>,
+    below: &mut [Option<Vec<T>>],
+) {
+    let operand = at.nodes.operands(at.id)[k];
+    match untransposed(at.nodes, op, k, operand) {
+        Some((op, matrix)) => accumulate(at, table::vjp(&op, k, at, g), matrix, below),
+        None => accumulate(at, table::vjp(op, k, at, g), operand, below),
+    }
+}
+
+/// Returns the product of matrices as a product of the matrix of which operand `k` is recorded as the transpose, and
+/// that matrix.
+///
+/// Its cotangent goes straight there, as its elements lie, and is not transposed on the way. The transpose gets none:
+/// in this sweep only sources keep one.
+fn untransposed<T: Scalar>(nodes: &Nodes<T>, op: &Op<T>, k: usize, operand: u32) -> Option<(Op<T>, u32)> {
+    let Op::Matmul { mut left, mut right } = *op else { return None };
+    match &nodes.node(operand).op {
+        Op::Permute(axes) if axes.is_transpose() => {}
+        _ => return None,
+    }
+    let flag = if k == 0 { &mut left } else { &mut right };
+    *flag = flag.flipped();
+    Some((Op::Matmul { left, right }, nodes.operands(operand)[0]))
 }
 
 /// Adds a rule's result to the cotangent of `operand`, applying the rule's last operation on the way.
@@ -347,11 +378,8 @@ impl<'a, T: Scalar> AtArrays<'a, T> {
             let operands: SmallVec<[Var<'_, T>; 4]> = (0..count).map(|k| onto(self.operand(k))).collect();
             let y = onto(self.result());
             let result = custom.vjp(k, &operands, y, onto(g.view()));
-            assert!(std::ptr::eq(result.tape(), &*scratch), "{}: vjp returned a Var of another tape", custom.name());
+            assert_fits(custom, k, result, &scratch, self.x_shape(k));
             let shape = result.shape();
-            if let Err(error) = Op::<T>::SumTo(self.x_shape(k)).shape(&[&shape]) {
-                panic!("{}: vjp returned a cotangent that does not fit operand {k}: {error}", custom.name());
-            }
             let mut buffer = self.tape.pool.lend(shape.elements());
             view::copy(scratch.view(&scratch.nodes(), result.id()), &shape, &mut buffer);
             (buffer, shape)
@@ -359,6 +387,15 @@ impl<'a, T: Scalar> AtArrays<'a, T> {
         scratch.reset();
         self.scratch.replace(Some(scratch));
         Tensor::Own { buffer, shape }
+    }
+}
+
+/// Panics if what a custom operation's rule returned is no cotangent of its operand `k`.
+fn assert_fits<T: Scalar>(custom: &dyn CustomOp<T>, k: usize, result: Var<'_, T>, tape: &Tape<T>, operand: Shape) {
+    let name = custom.name();
+    assert!(std::ptr::eq(result.tape(), tape), "{name}: vjp returned a Var of another tape");
+    if let Err(error) = Op::<T>::SumTo(operand).shape(&[&result.shape()]) {
+        panic!("{name}: vjp returned a cotangent that does not fit operand {k}: {error}");
     }
 }
 
@@ -452,7 +489,10 @@ impl<'t, T: Scalar> Interpreter<T> for AtVars<'t, '_, T> {
             Op::Binary(binary) => binary.record_vjp(k, g, self.x(0), self.x(1), self.y()),
             Op::Custom(custom) => {
                 let operands: SmallVec<[Var<'t, T>; 4]> = (0..self.operands.len()).map(|k| self.x(k)).collect();
-                self.tape.custom_op(custom).vjp(k, &operands, self.y(), g)
+                let custom = self.tape.custom_op(custom);
+                let result = custom.vjp(k, &operands, self.y(), g);
+                assert_fits(custom, k, result, self.tape, self.x_shape(k));
+                result
             }
             op => unreachable!("{op} has a rule of its own"),
         }

@@ -16,11 +16,8 @@ use crate::memory::Pool;
 use crate::op::{CustomId, IndexList, Lists, Op};
 use crate::param::Param;
 use crate::scalar::Scalar;
-use crate::shape::{Shape, ShapeError};
+use crate::shape::{Shape, ShapeError, excess};
 use crate::var::Var;
-
-/// The largest number of axes, as in NumPy.
-const MAX_AXES: usize = 64;
 
 /// A record of operations on arrays of `T`, in the order in which they ran.
 ///
@@ -274,6 +271,10 @@ impl<T: Scalar> Tape<T> {
     /// Records the current value of a parameter. The value is shared, not copied, and its gradient goes to
     /// [`Param::grad`].
     ///
+    /// # Panics
+    ///
+    /// If the parameter has more than 64 axes.
+    ///
     /// # Example
     ///
     /// ```
@@ -287,10 +288,12 @@ impl<T: Scalar> Tape<T> {
     /// ```
     #[track_caller]
     pub fn param(&self, param: &Param<T>) -> Var<'_, T> {
+        assert_possible(param.shape());
+        let location = self.origin.get().unwrap_or(Location::caller());
         let memory = Memory::Shared(freeze(&self.shared, param.value() as Arc<dyn Values<T>>));
         let nodes = &mut *self.nodes.borrow_mut();
         let shape = nodes.add_dims(param.shape());
-        let id = nodes.push(Node::source(Op::Param, shape, memory, Location::caller()));
+        let id = nodes.push(Node::source(Op::Param, shape, memory, location));
         nodes.params.push((id, param.clone()));
         Var::new(self, id)
     }
@@ -308,7 +311,7 @@ impl<T: Scalar> Tape<T> {
     #[track_caller]
     fn place(&self, array: impl Input<T>) -> (Memory, Shape) {
         let shape = array.dims();
-        assert!(shape.len() <= MAX_AXES, "an array of {} axes: a tape takes at most {MAX_AXES}", shape.len());
+        assert_possible(&shape);
         let memory = match array.hand_over() {
             Ok(shared) => Memory::Shared(freeze(&self.shared, shared)),
             Err(array) => {
@@ -552,6 +555,9 @@ impl<T: Scalar> Tape<T> {
             Op::Custom(id) => self.custom_op(id).shape(&shapes)?,
             _ => op.shape(&shapes)?,
         };
+        if let Some(finding) = excess(&shape) {
+            return Err(ShapeError::new(self.name(op), &shapes, finding));
+        }
         if let [x] = *operands
             && let Some((layout, offset)) = op.view(nodes.shape(x), nodes.strides(x), &shape)
         {
@@ -595,7 +601,7 @@ impl<T: Scalar> Tape<T> {
         let nodes = self.nodes();
         let mut text = error.to_string();
         for (k, &id) in operands.iter().enumerate() {
-            text += &format!("\n  operand {k}: {}", describe(&nodes, id));
+            text += &format!("\n  operand {k}: {}", self.describe_node(&nodes, id));
         }
         text
     }
@@ -603,19 +609,43 @@ impl<T: Scalar> Tape<T> {
     /// Returns number, operation, shape and line of a node.
     #[cold]
     pub(crate) fn describe(&self, id: u32) -> String {
-        describe(&self.nodes(), id)
+        self.describe_node(&self.nodes(), id)
     }
 
-    /// Makes all nodes that are recorded while the result lives name this line.
+    fn describe_node(&self, nodes: &Nodes<T>, id: u32) -> String {
+        let (node, shape) = (nodes.node(id), Shape::from(nodes.shape(id)));
+        format!("%{id} = {} {shape}, recorded at {}", self.call(&node.op), node.location)
+    }
+
+    /// Returns the name of an operation, of a custom one its own.
+    fn name(&self, op: &Op<T>) -> &'static str {
+        match *op {
+            Op::Custom(custom) => self.custom_op(custom).name(),
+            _ => op.name(),
+        }
+    }
+
+    /// Returns the operation as a call, a custom one by its own name.
+    fn call(&self, op: &Op<T>) -> String {
+        match *op {
+            Op::Custom(custom) => self.custom_op(custom).name().to_string(),
+            _ => op.to_string(),
+        }
+    }
+
+    /// Makes all nodes that are recorded while the result lives name this line, or the one that they name already: of
+    /// calls within calls, the outermost is the user's.
     pub(crate) fn name_origin(&self, location: &'static Location<'static>) -> impl Drop {
-        struct Naming<'a>(&'a Cell<Option<&'static Location<'static>>>);
+        type Origin = Option<&'static Location<'static>>;
+        struct Naming<'a>(&'a Cell<Origin>, Origin);
         impl Drop for Naming<'_> {
             fn drop(&mut self) {
-                self.0.set(None);
+                self.0.set(self.1);
             }
         }
-        self.origin.set(Some(location));
-        Naming(&self.origin)
+        let before = self.origin.get();
+        self.origin.set(before.or(Some(location)));
+        Naming(&self.origin, before)
     }
 
     /// Records an array of zeros: one 0, repeated.
@@ -624,9 +654,12 @@ impl<T: Scalar> Tape<T> {
     }
 }
 
-fn describe<T: Scalar>(nodes: &Nodes<T>, id: u32) -> String {
-    let (node, shape) = (nodes.node(id), Shape::from(nodes.shape(id)));
-    format!("%{id} = {} {shape}, recorded at {}", node.op, node.location)
+/// Panics if no array can have this shape.
+#[track_caller]
+fn assert_possible(shape: &[usize]) {
+    if let Some(finding) = excess(shape) {
+        panic!("{finding}");
+    }
 }
 
 /// Where a result lies.
@@ -678,10 +711,7 @@ impl<T: Scalar> fmt::Display for Tape<T> {
         let width = nodes.len().saturating_sub(1).to_string().len();
         for id in 0..id_of(nodes.len()) {
             let node = nodes.node(id);
-            let name = match node.op {
-                Op::Custom(custom) => self.custom_op(custom).name().to_string(),
-                _ => node.op.to_string(),
-            };
+            let name = self.call(&node.op);
             let operands: String = nodes.operands(id).iter().map(|operand| format!(" %{operand}")).collect();
             let line = format!(
                 "{:<pad$} = {name}{operands} : {}",

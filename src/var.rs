@@ -7,12 +7,11 @@ mod window;
 use std::fmt;
 use std::ops::{Add, Div, Mul, Neg, RangeBounds, Sub};
 use std::panic::Location;
-use std::sync::Arc;
 
 use ndarray::ArrayViewD;
 use smallvec::SmallVec;
 
-use crate::custom::CustomOp;
+use crate::custom::SharedOp;
 use crate::input::Input;
 use crate::op::{Algebra, Binary, End, Op, Permutation, Transposed, Unary};
 use crate::scalar::Scalar;
@@ -120,7 +119,8 @@ impl<'t, T: Scalar> Var<'t, T> {
     ///
     /// Only leaves and parameters keep a gradient. The gradient by any other value, or by a constant, is what
     /// [`grads`](Self::grads) of the loss returns. The view is a snapshot: a later sweep leaves it as it is. For a
-    /// parameter it is a copy; [`Param::grad`](crate::Param::grad) does without.
+    /// parameter it is a copy, one for each call, which the tape holds until [`Tape::reset`];
+    /// [`Param::grad`](crate::Param::grad) does without.
     ///
     /// # Example
     ///
@@ -151,7 +151,8 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// Sweeps backward from this value, a loss with one element, and accumulates the gradient in every leaf and parameter
     /// that it depends on: [`Var::grad`], [`Param::grad`](crate::Param::grad).
     ///
-    /// Nothing is recorded. If a rule panics, no gradient changes.
+    /// Nothing is recorded. If a rule panics, no gradient changes. A second sweep puts the sums of leaves in new memory,
+    /// which the tape holds until [`Tape::reset`].
     ///
     /// # Panics
     ///
@@ -209,7 +210,8 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// Returns the gradients of this value, a loss with one element, by `targets`, recorded on the same tape, so that
     /// they can be differentiated again.
     ///
-    /// A target may be any value on the tape. `.grad()` of leaves and parameters stays as it is.
+    /// A target may be any value on the tape. `.grad()` of leaves and parameters stays as it is. What is recorded stays
+    /// until [`Tape::reset`]: a loop that asks again and again makes the tape longer and longer.
     ///
     /// # Panics
     ///
@@ -324,6 +326,10 @@ impl<'t, T: Scalar> Var<'t, T> {
 
     /// Applies a row of the table of elementwise functions.
     ///
+    /// # Panics
+    ///
+    /// If the bounds of [`clamp`](Self::clamp) are no interval.
+    ///
     /// # Example
     ///
     /// ```
@@ -335,6 +341,9 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[track_caller]
     #[must_use]
     pub fn unary(self, op: Unary<T>) -> Self {
+        if let Unary::Clamp { low, high } = op {
+            assert!(low <= high, "clamp: {low} and {high} are no interval: expected a lower and an upper bound");
+        }
         self.apply(Op::Unary(op))
     }
 
@@ -432,18 +441,8 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// Records the product of operands of two axes or more.
     #[track_caller]
     fn matmul_matrices(self, other: Self) -> Self {
-        let ((left, left_id), (right, right_id)) = (self.untransposed(), other.untransposed());
-        self.tape.apply(Op::Matmul { left, right }, &[left_id, right_id])
-    }
-
-    /// Returns the matrices of which these are the transposes, if they are recorded as such: a product then reads those
-    /// and their gradient lies as they do.
-    fn untransposed(self) -> (Transposed, u32) {
-        let nodes = self.tape.nodes();
-        match nodes.node(self.id).op {
-            Op::Permute(ref axes) if axes.is_transpose() => (Transposed::Yes, nodes.operands(self.id)[0]),
-            _ => (Transposed::No, self.id),
-        }
+        let op = Op::Matmul { left: Transposed::No, right: Transposed::No };
+        self.tape.apply(op, &[self.id, other.id])
     }
 
     /// Returns the sum of all elements, a scalar.
@@ -1189,7 +1188,10 @@ impl<'t, T: Scalar> Var<'t, T> {
                 format!("{start}..{end} in steps of {step} is no range of axis {axis} of length {}", shape[axis]);
             self.check::<()>(Err(ShapeError::new("slice", &[&shape], finding)));
         }
-        self.apply(Op::Slice { axis, start, step, length: (end - start).div_ceil(step) })
+        let length = (end - start).div_ceil(step);
+        // A step that is never taken may be of any size; as a stride it would overflow.
+        let step = if length > 1 { step } else { 1 };
+        self.apply(Op::Slice { axis, start, step, length })
     }
 
     /// Returns the given positions of an axis, in the given order; a position may occur more than once.
@@ -1306,20 +1308,21 @@ impl<'t, T: Scalar> Var<'t, T> {
         first.tape.apply(Op::Concat { axis }, &ids)
     }
 
-    /// Applies an operation of one's own; see [`CustomOp`] for an example.
+    /// Applies an operation of one's own, an `Arc` of a [`CustomOp`](crate::CustomOp) or of `dyn CustomOp`; see there for an example.
     ///
     /// # Panics
     ///
     /// If there is no operand, the operation's shape rule refuses the operands, or they are of different tapes.
     #[track_caller]
     #[must_use]
-    pub fn custom(op: &Arc<impl CustomOp<T> + 'static>, operands: &[Self]) -> Self {
+    pub fn custom(op: &impl SharedOp<T>, operands: &[Self]) -> Self {
+        let op = op.share();
         let Some(&first) = operands.first() else { panic!("{}: there are no operands", op.name()) };
         for &operand in operands {
             first.assert_same_tape(op.name(), operand);
         }
         let ids: SmallVec<[u32; 8]> = operands.iter().map(|operand| operand.id).collect();
-        let id = first.tape.keep_custom(Arc::clone(op) as Arc<dyn CustomOp<T>>);
+        let id = first.tape.keep_custom(op);
         first.tape.apply(Op::Custom(id), &ids)
     }
 }

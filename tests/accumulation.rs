@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use ndarray::{Array1, Array2, array};
+use ndarray::{Array1, Array2, ArrayD, array};
 use proptest::prelude::*;
 use tapegrad::{Param, Tape, Var};
 
@@ -197,12 +197,17 @@ fn higher_derivatives_of_tanh_are_those_of_the_formula() {
 /// An instruction of a random program: which function, and which earlier values it takes.
 type Instruction = (u8, usize, usize);
 
-fn execute<'t>(inputs: &[Var<'t, f64>], program: &[Instruction]) -> Var<'t, f64> {
+/// Runs a program; every value that it computes passes through `see`.
+fn execute<'t>(
+    inputs: &[Var<'t, f64>],
+    program: &[Instruction],
+    mut see: impl FnMut(Var<'t, f64>) -> Var<'t, f64>,
+) -> Var<'t, f64> {
     let mut values = inputs.to_vec();
     for &(function, a, b) in program {
         // The latest values first, so that programs are deep, with many a value used again.
         let (a, b) = (values[values.len() - 1 - a % values.len()], values[values.len() - 1 - b % values.len()]);
-        values.push(match function % 12 {
+        let value = match function % 12 {
             0 => a + b,
             1 => a * b,
             2 => a - b * 0.5,
@@ -211,11 +216,15 @@ fn execute<'t>(inputs: &[Var<'t, f64>], program: &[Instruction]) -> Var<'t, f64>
             5 => a.sigmoid(),
             6 => (a * 0.3).exp(),
             7 => a.softmax(-1),
-            8 => a.matmul(b.transpose()).tanh().matmul(b),
+            8 => {
+                let turned = see(b.transpose());
+                a.matmul(turned).tanh().matmul(b) + turned.mean()
+            }
             9 => a.sum_axes([0], tapegrad::KeepDims::Yes) + b,
             10 => Var::concat(&[a.slice(0, 1..), b.slice(0, ..1)], 0),
-            _ => a.index_select(1, &[2, 0, 0]).reshape([3, 2]).transpose() + b,
-        });
+            _ => see(a.index_select(1, &[2, 0, 0]).reshape([3, 2])).transpose() + b,
+        };
+        values.push(see(value));
     }
     (values[values.len() - 1].tanh() + values[values.len() / 2].tanh()).mean()
 }
@@ -237,11 +246,11 @@ proptest! {
         };
         let value = |h: f64| {
             let tape = Tape::new();
-            execute(&leaves(h).map(|x| tape.leaf(x)), &program).item()
+            execute(&leaves(h).map(|x| tape.leaf(x)), &program, |x| x).item()
         };
         let tape = Tape::new();
         let x = leaves(0.0).map(|x| tape.leaf(x));
-        let loss = execute(&x, &program);
+        let loss = execute(&x, &program, |x| x);
         loss.backward();
         let recorded = loss.grads_or_none(&x);
         let mut along = 0.0;
@@ -272,6 +281,53 @@ proptest! {
         prop_assume!(tolerance.is_finite() && along.is_finite());
         prop_assert!((along - expected).abs() <= tolerance, "{} {}\n{}", along, expected, tape);
     }
+
+    #[test]
+    fn gradients_by_intermediates_are_those_by_what_is_added_to_them(
+        program in prop::collection::vec((any::<u8>(), 0..6usize, 0..6usize), 1..20),
+        data in prop::collection::vec(-1.0..1.0f64, 12),
+    ) {
+        let leaves = [0, 6].map(|start| Array2::from_shape_fn((2, 3), |(i, j)| data[start + 3 * i + j]));
+        let tape = Tape::new();
+        let mut values = Vec::new();
+        let loss = execute(&leaves.each_ref().map(|x| tape.leaf(x)), &program, |x| {
+            values.push(x);
+            x
+        });
+        let by_values = loss.grads_or_none(&values);
+        // The same with a leaf of zeros added to every value.
+        let tape = Tape::new();
+        let mut zeros = Vec::new();
+        let loss = execute(&leaves.each_ref().map(|x| tape.leaf(x)), &program, |x| {
+            zeros.push(tape.leaf(ArrayD::zeros(&x.shape()[..])));
+            x + zeros[zeros.len() - 1]
+        });
+        loss.backward();
+        for (k, (by_value, zero)) in by_values.iter().zip(&zeros).enumerate() {
+            let (found, expected) = (by_value.map(|g| g.value().to_owned()), zero.grad());
+            prop_assert_eq!(found.is_some(), expected.is_some(), "value {}\n{}", k, values[0].tape());
+            for (a, b) in found.iter().flatten().zip(expected.iter().flatten()) {
+                let agree = a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= 1e-10 * (1.0 + b.abs());
+                prop_assert!(agree, "value {}: {} {}\n{}", k, a, b, values[0].tape());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_transposed_operand_of_a_product_has_its_own_gradient() {
+    let tape = Tape::new();
+    let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]);
+    let w = tape.leaf(array![[1.0], [10.0], [100.0]]);
+    let turned = x.transpose();
+    let product = turned.matmul(w).sum();
+    let rows = array![[1.0, 10.0, 100.0], [1.0, 10.0, 100.0]];
+    assert_eq!(product.grad_wrt(turned).value(), rows.clone().into_dyn());
+    assert_eq!((product + turned.sum()).grad_wrt(turned).value(), (&rows + 1.0).into_dyn());
+    assert_eq!(w.transpose().matmul(x).sum().grad_wrt(x).value(), rows.t().into_dyn());
+    (product + turned.sum()).backward();
+    assert_eq!(x.grad().unwrap(), (&rows + 1.0).t().into_dyn());
+    assert_eq!(w.grad().unwrap(), array![[3.0], [7.0], [11.0]].into_dyn());
 }
 
 #[test]

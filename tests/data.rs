@@ -101,11 +101,8 @@ fn every_number_type_and_form_of_label_gives_the_same_samples() {
 fn big_endian_files_load() {
     let directory = good();
     let header = "{'descr': '>f4', 'fortran_order': False, 'shape': (1, 2), }";
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    let padded = format!("{header:<117}\n");
-    bytes.extend((padded.len() as u16).to_le_bytes());
-    bytes.extend(padded.bytes());
-    bytes.extend([3.0f32, 4.0].iter().flat_map(|x| x.to_be_bytes()));
+    let data: Vec<u8> = [3.0f32, 4.0].iter().flat_map(|x| x.to_be_bytes()).collect();
+    let bytes = with_header(header, &data);
     fs::write(directory.path().join("xt.npy"), bytes).expect("the file is written");
     let data = load_data::<f64>(directory.path()).expect("it loads");
     assert_eq!(data.test().images(), array![[3.0, 4.0]]);
@@ -144,18 +141,88 @@ fn files_that_are_cut_off_or_something_else_are_refused() {
     assert_eq!(error_with_bytes("y.npy", b""), "y.npy: expected an .npy file, found an empty file");
 }
 
+/// The bytes of an `.npy` file of version 1 with this header.
+fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    let padded = format!("{header:<117}\n");
+    bytes.extend((padded.len() as u16).to_le_bytes());
+    bytes.extend(padded.bytes());
+    bytes.extend(data);
+    bytes
+}
+
 #[test]
 fn a_header_that_promises_more_than_there_is_costs_no_memory() {
-    for shape in ["(1000000000000, 784)", "(99999999999999999999, 99999999999999999999)", "(18446744073709551615,)"] {
-        let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
-        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-        let padded = format!("{header:<117}\n");
-        bytes.extend((padded.len() as u16).to_le_bytes());
-        bytes.extend(padded.bytes());
-        let found = error_with_bytes("xt.npy", &bytes);
-        assert!(found.starts_with("xt.npy: expected the data of an array of shape ("), "{found}");
-        assert!(found.ends_with("found 128 bytes"), "{found}");
+    let huge = "(1000000000000, 784)";
+    let many = ["1"; 1000].join(", ");
+    for (shape, data) in [
+        (huge, 0),
+        ("(99999999999999999999, 99999999999999999999)", 0),
+        ("(18446744073709551615,)", 0),
+        ("(0, 9223372036854775807, 4)", 0),
+        ("(0, 2305843009213693952)", 0), // an axis of 2^61 elements of 8 bytes
+        ("(3, 2)", 47),
+        (&format!("({many}, 2)"), 8),
+    ] {
+        for header in [
+            format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}"),
+            format!("{{\"descr\": \"<f8\", \"fortran_order\": False, \"shape\": {shape}}}"),
+            format!("{{'descr' : '<f8' , 'fortran_order'\t: False, 'shape' : {shape}}}"),
+            format!("{{{:1100}'shape': {shape}, 'fortran_order': True, 'descr': '<f8'}}", ""),
+        ] {
+            let found = error_with_bytes("xt.npy", &with_header(&header, &vec![0; data]));
+            assert!(found.starts_with("xt.npy: expected the data of an array of shape ("), "{header}: {found}");
+            assert!(found.contains("found ") && found.ends_with(" bytes") && found.len() < 200, "{found}");
+        }
     }
+}
+
+#[test]
+fn a_header_that_is_not_clear_is_refused() {
+    let long = "x".repeat(1000);
+    let nested = format!("{{'descr': {}", "[".repeat(50_000));
+    for header in [
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 2), 'shape': (1000000000000, 784)}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 784), 'shape': (1, 2)}",
+        "{'descr': '<f8', 'fortran_order': False, 'sha' 'pe': (1000000000000, 784)}",
+        "{'descr': '<f8', 'fortran_order': False, 'sh\\x61pe': (1000000000000, 784)}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (1_0, 2)}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': [1, 2]}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 2)}",
+        "{'descr': '<f8', 'fortran_order': Maybe, 'shape': (1, 2)}",
+        "{'descr': '<f8', 'fortran_order': False}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 2)} {",
+        "{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (1, 2)}",
+        "['descr']",
+        "",
+        &long,
+        &nested,
+    ] {
+        let found = error_with_bytes("xt.npy", &with_header(header, &[0; 16]));
+        assert!(found.starts_with("xt.npy: expected an .npy file, found the header "), "{header}: {found}");
+        assert!(found.len() < 150, "{found}");
+    }
+    for (bytes, expected) in [
+        (&b"\x93NUMPY\x01\x00\xff\xff{}"[..], "a header that is cut off"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}", "a header that is cut off"),
+        (b"\x93NUMPY\x03\x00\x01", "a header that is cut off"),
+        (b"\x93NUMPY\x04\x00\x02\x00{}", "version 4 of the format"),
+    ] {
+        assert_eq!(error_with_bytes("xt.npy", bytes), format!("xt.npy: expected an .npy file, found {expected}"));
+    }
+}
+
+#[test]
+fn messages_quote_no_more_than_a_line() {
+    let mut labels = Array2::zeros((3, 784));
+    labels[[1, 0]] = 1u8;
+    let found = error_with("y.npy", &labels);
+    assert!(found.starts_with("y.npy: expected one-hot rows, a single 1 among 0, found [0.0, "), "{found}");
+    assert!(found.ends_with("… in row 0") && found.len() < 150, "{found}");
+    let descriptor = "u4".repeat(1000);
+    let header = format!("{{'descr': '{descriptor}', 'fortran_order': False, 'shape': (1, 2)}}");
+    let found = error_with_bytes("xt.npy", &with_header(&header, &[0; 16]));
+    assert!(found.starts_with("xt.npy: expected ") && found.len() < 200, "{found}");
 }
 
 #[test]
@@ -199,12 +266,21 @@ fn numbers_that_are_none_are_named_with_their_place() {
 }
 
 #[test]
+fn a_number_beyond_the_type_that_is_asked_for_is_refused() {
+    let directory = good();
+    write(&directory, "x.npy", &array![[0.0, 1.0], [1e300, 3.0], [4.0, 5.0]]);
+    assert!(load_data::<f64>(directory.path()).is_ok());
+    let error = load_data::<f32>(directory.path()).expect_err("this must not load").to_string();
+    assert!(error.ends_with("x.npy: expected finite numbers of type f32, found 1e300 in row 1, column 0"), "{error}");
+}
+
+#[test]
 fn labels_that_are_no_classes_are_named_with_their_row() {
     for (row, text) in [([1u8, 1u8], "[1.0, 1.0]"), ([0, 0], "[0.0, 0.0]"), ([0, 2], "[0.0, 2.0]")] {
         let found = error_with("y.npy", &ndarray::arr2(&[[1u8, 0], row, [0, 1]]));
         assert_eq!(found, format!("y.npy: expected one-hot rows, a single 1 among 0, found {text} in row 1"));
     }
-    for (label, text) in [(-1.0, "-1"), (0.5, "0.5"), (f64::NAN, "NaN"), (1e300, &format!("{}", 1e300))] {
+    for (label, text) in [(-1.0, "-1"), (0.5, "0.5"), (f64::NAN, "NaN"), (1e300, &format!("1{:0<59}…", ""))] {
         let found = error_with("y.npy", &array![0.0, 1.0, label]);
         assert_eq!(
             found,
@@ -361,4 +437,12 @@ fn confusion_counts_what_was_taken_for_what() {
     assert_eq!((matrix.accuracy(), accuracy(&scores, &labels)), (0.6, 0.6));
     assert_eq!((matrix.precision(0), matrix.precision(1), matrix.recall(1)), (1.0, 0.0, 0.0));
     assert!(matrix.precision(2).is_nan(), "nothing was taken for class 2");
+}
+
+#[test]
+fn a_row_of_minus_infinities_is_taken_for_its_first_column() {
+    const NONE: f64 = f64::NEG_INFINITY;
+    let scores = array![[NONE, NONE], [f64::NAN, NONE], [NONE, -1.0]];
+    assert_eq!(predictions(&scores), [Some(0), Some(1), Some(1)]);
+    assert_eq!(accuracy(&scores, &[0, 1, 1]), 1.0);
 }

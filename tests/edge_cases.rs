@@ -40,6 +40,21 @@ fn relu_abs_and_sign_have_derivative_0_at_0() {
 }
 
 #[test]
+fn an_infinite_cotangent_reaches_only_what_is_selected() {
+    assert_same!(at(&[0.0, -0.0, 4.0], |x| x.abs().sqrt()).1, [0.0, 0.0, 0.25]);
+    assert_same!(at(&[NAN], |x| x.abs()).1, [NAN]);
+    assert_same!(at(&[0.0, -1.0], |x| x.max().sqrt()).1, [INF, 0.0]);
+    assert_same!(at(&[0.0, NAN], |x| x.max()).1, [NAN, NAN]);
+    for through_abs in [true, false] {
+        let tape = Tape::new();
+        let x = tape.leaf(array![0.0, -1.0]);
+        let y = if through_abs { x.abs().sqrt().sum() } else { x.max().sqrt() };
+        y.backward();
+        assert_eq!(y.grad_wrt(x).value(), x.grad().expect("reached"));
+    }
+}
+
+#[test]
 fn ties_in_max_share_evenly() {
     assert_same!(at(&[3.0, 1.0, 3.0, 3.0], |x| x.max() * 3.0).1, [1.0, 0.0, 1.0, 1.0]);
     let tape = Tape::new();

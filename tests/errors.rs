@@ -4,6 +4,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::{Array1, Array2, ArrayViewD, ArrayViewMutD, array};
+use tapegrad::nn::{AugmentedLinear, Graph, Linear, Module, NaryModule, Sequential, Sum, Tanh};
 use tapegrad::{AxisRange, CustomOp, KeepDims, Param, Shape, ShapeError, Tape, Var};
 
 /// One test at a time: the panic hook is the process's.
@@ -266,6 +267,171 @@ fn a_rule_of_the_wrong_shape_is_refused() {
     let message = message.downcast_ref::<String>().expect("a message");
     assert!(message.starts_with("turned: vjp returned a cotangent that does not fit operand 0: "), "{message}");
     assert!(x.grad().is_none());
+    let recorded = panic::catch_unwind(AssertUnwindSafe(|| y.grads(&[x]))).expect_err("the shapes differ");
+    assert_eq!(recorded.downcast_ref::<String>(), Some(message));
+}
+
+/// A rule that records on a tape of its own.
+#[derive(Debug)]
+struct Elsewhere;
+
+impl CustomOp<f64> for Elsewhere {
+    fn name(&self) -> &'static str {
+        "elsewhere"
+    }
+
+    fn shape(&self, operands: &[&[usize]]) -> Result<Shape, ShapeError> {
+        // More axes than a tape takes, from an operand with any.
+        Ok(std::iter::repeat_n(1, operands[0].len() * 65).collect())
+    }
+
+    fn forward(&self, _: &[ArrayViewD<f64>], mut result: ArrayViewMutD<f64>) {
+        result.fill(1.0);
+    }
+
+    fn vjp<'t>(&self, _: usize, _: &[Var<'t, f64>], _: Var<'t, f64>, _: Var<'t, f64>) -> Var<'t, f64> {
+        Box::leak(Box::new(Tape::new())).leaf(1.0)
+    }
+}
+
+#[test]
+fn a_rule_of_another_tape_is_refused() {
+    let tape = Tape::new();
+    let x = tape.leaf(1.0);
+    let y = Var::custom(&Arc::new(Elsewhere), &[x]);
+    for sweep in [&(|| y.backward()) as &dyn Fn(), &|| drop(y.grads(&[x]))] {
+        let message = panic::catch_unwind(AssertUnwindSafe(sweep)).expect_err("the tapes differ");
+        let message = message.downcast_ref::<&str>().map(ToString::to_string).or(message.downcast_ref().cloned());
+        assert_eq!(message.as_deref(), Some("elsewhere: vjp returned a Var of another tape"));
+    }
+}
+
+#[test]
+fn messages_and_printed_tapes_name_a_custom_operation() {
+    let tape = Tape::new();
+    let y = Var::custom(&Arc::new(Turned), &[tape.leaf(zeros(2, 3))]);
+    assert!(format!("{y:?}").starts_with("%1 = turned (2, 3), recorded at tests/errors.rs:"), "{y:?}");
+    let (message, _) = caught(|| y.matmul(y));
+    assert!(message.contains("operand 1: %1 = turned (2, 3), recorded at tests/errors.rs:"), "{message}");
+    let any: Arc<dyn CustomOp<f64>> = Arc::new(Turned);
+    assert_eq!(*Var::custom(&any, &[y]).shape(), [2, 3]);
+}
+
+#[test]
+fn more_axes_than_a_tape_takes_are_refused() {
+    let tape = Tape::new();
+    let x = tape.leaf(1.0);
+    let most = x.reshape(vec![1; 64]);
+    assert_eq!(most.sum().item(), 1.0);
+    let expected = "reshape: (): an array of 65 axes: a tape takes at most 64\n  operand 0: %0 = leaf (), recorded at ";
+    assert_panics!(x.reshape(vec![1; 65]), starts with expected);
+    assert_panics!(x.broadcast_to(vec![2; 65]), starts with "broadcast_to: (): an array of 65 axes: a tape takes at most 64");
+    let many = ndarray::ArrayD::<f64>::zeros(vec![1; 65]);
+    assert_panics!(tape.leaf(&many), "an array of 65 axes: a tape takes at most 64");
+    assert_panics!(tape.param(&Param::new(many.clone())), "an array of 65 axes: a tape takes at most 64");
+    let vector = tape.leaf(array![1.0]);
+    let expected = "elsewhere: (1,): an array of 65 axes: a tape takes at most 64";
+    assert_panics!(Var::custom(&Arc::new(Elsewhere), &[vector]), starts with expected);
+}
+
+#[test]
+fn axes_that_are_too_long_together_are_refused() {
+    const HUGE: usize = usize::MAX;
+    let tape = Tape::new();
+    let (one, none) = (tape.leaf(1.0), tape.leaf(zeros(0, 2)));
+    assert_panics!(one.broadcast_to([HUGE, 2]), starts with "broadcast_to: (): the axes of (18446744073709551615, 2) are ");
+    assert_panics!(one.broadcast_to([HUGE]), starts with "broadcast_to: (): the axes of (18446744073709551615,) are ");
+    assert_panics!(none.reshape([0, HUGE, 2]), starts with "reshape: (0, 2): the axes of ");
+    assert_panics!(none.reshape([0, 1 << 40, 1 << 40]), starts with "reshape: (0, 2): the axes of ");
+    let long = one.broadcast_to([isize::MAX as usize]);
+    assert_panics!(Var::concat(&[long, long, long], 0), starts with "concat: ");
+    let long = none.reshape([0, 1 << 31, 1 << 31]);
+    assert_eq!(*long.transpose().sum_axes([0, 1], KeepDims::No).shape(), [0]);
+    let x = tape.leaf(array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+    let first = x.slice_step(0, 0..1, HUGE);
+    assert_eq!(first.value(), array![[1.0, 2.0, 3.0]].into_dyn());
+    first.sum().backward();
+    assert_eq!(x.grad().expect("reached"), array![[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]].into_dyn());
+    assert_eq!(*x.slice_step(1, 3.., HUGE).shape(), [2, 0]);
+}
+
+#[test]
+fn bounds_that_are_no_interval_are_refused() {
+    let x = Tape::new();
+    let x = x.leaf(0.5);
+    let expected =
+        |low: f64, high: f64| format!("clamp: {low} and {high} are no interval: expected a lower and an upper bound");
+    assert_panics!(x.clamp(f64::NAN, 1.0), expected(f64::NAN, 1.0));
+    assert_panics!(x.clamp(0.0, f64::NAN), expected(0.0, f64::NAN));
+    assert_panics!(x.clamp(1.0, 0.0), expected(1.0, 0.0));
+    assert_panics!(x.unary(tapegrad::op::Unary::Clamp { low: 1.0, high: 0.0 }), expected(1.0, 0.0));
+    assert_eq!(x.clamp(0.25, 0.25).item(), 0.25);
+    assert_eq!(x.clamp(f64::NEG_INFINITY, f64::INFINITY).item(), 0.5);
+}
+
+/// Asserts that all nodes from `start` on name this line of this file.
+fn assert_all_name(tape: &Tape<f64>, start: usize, line: u32) {
+    let text = tape.to_string();
+    assert!(text.lines().count() > start, "{text}");
+    for node in text.lines().skip(start) {
+        assert!(node.ends_with(&format!(" tests/errors.rs:{line}")), "not line {line}: {node}");
+    }
+}
+
+#[test]
+fn recorded_networks_name_the_line_that_records_them() {
+    let weight = || Param::new(zeros(2, 2));
+    let inner = Sequential::new().push(Tanh::new()).push(AugmentedLinear::from_param(Param::new(zeros(3, 2))));
+    let net = Sequential::new().push(Linear::from_params(weight(), Some(Param::new(Array1::zeros(2))))).push(inner);
+    let tape = Tape::new();
+    let x = tape.leaf(zeros(1, 2));
+    net.record(&tape, x);
+    assert_all_name(&tape, 1, line!() - 1);
+
+    let mut graph = Graph::new(1);
+    let layer = graph.layer(net, graph.input(0));
+    graph.join(Sum::new(), &[layer, graph.input(0), graph.input(0)]);
+    let start = tape.len();
+    graph.record(&tape, &[x]);
+    assert_all_name(&tape, start, line!() - 1);
+    let start = tape.len();
+    Sum::new().record(&tape, &[x, x, x]);
+    assert_all_name(&tape, start, line!() - 1);
+}
+
+/// A rule that is itself a gradient: of `x² / 2`.
+#[derive(Debug)]
+struct HalfSquare;
+
+impl CustomOp<f64> for HalfSquare {
+    fn name(&self) -> &'static str {
+        "half_square"
+    }
+
+    fn shape(&self, operands: &[&[usize]]) -> Result<Shape, ShapeError> {
+        Ok(Shape::from(operands[0]))
+    }
+
+    fn forward(&self, operands: &[ArrayViewD<f64>], mut result: ArrayViewMutD<f64>) {
+        result.assign(&operands[0].mapv(|x| x * x / 2.0));
+    }
+
+    fn vjp<'t>(&self, _: usize, operands: &[Var<'t, f64>], _: Var<'t, f64>, g: Var<'t, f64>) -> Var<'t, f64> {
+        g * (operands[0].square() * 0.5).grad_wrt(operands[0])
+    }
+}
+
+#[test]
+fn a_gradient_within_a_gradient_leaves_the_line_as_it_is() {
+    let tape = Tape::new();
+    let x = tape.leaf(3.0);
+    let y = Var::custom(&Arc::new(HalfSquare), &[x.tanh()]);
+    let start = tape.len();
+    let _ = y.grad_wrt(x);
+    assert_all_name(&tape, start, line!() - 1);
+    let start = tape.len();
+    let _ = x + 1.0;
+    assert_all_name(&tape, start, line!() - 1);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod batches;
 mod metrics;
 mod npy;
+mod npy_header;
 #[cfg(feature = "npz")]
 mod npz;
 mod samples;
@@ -113,4 +114,12 @@ fn check_pair<T: Scalar>(
     // A class may be missing among the test samples: it is a class all the same.
     let test = test.with_classes(train.classes());
     Ok(Dataset { train, test })
+}
+
+/// Returns the beginning of what was found, for a message of one line.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_string(),
+    }
 }

@@ -6,7 +6,9 @@ use std::path::Path;
 use ndarray::{Array2, ArrayD, Ix2};
 use ndarray_npy::{ReadNpyError, ReadNpyExt, ReadableElement};
 
+use super::npy_header::Header;
 use super::samples::Samples;
+use super::shortened;
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
 
@@ -28,17 +30,17 @@ pub(super) fn to_samples<T: Scalar>(
     labels: &Path,
     numbers: ArrayD<f64>,
 ) -> Result<Samples<T>> {
-    let pixels = to_images(images, pixels)?;
+    let pixels = to_images::<T>(images, pixels)?;
     let (numbers, classes) = to_labels(labels, numbers)?;
     if numbers.len() != pixels.nrows() {
         let name = images.file_name().unwrap_or(images.as_os_str()).to_string_lossy();
         let expected = format!("{} labels, one for each image of {name}", pixels.nrows());
         return Err(Error::content(labels, expected, format!("{} labels", numbers.len())));
     }
-    Samples::new(pixels.mapv(T::from_f64), numbers, classes)
+    Samples::new(pixels, numbers, classes)
 }
 
-fn to_images(path: &Path, array: ArrayD<f64>) -> Result<Array2<f64>> {
+fn to_images<T: Scalar>(path: &Path, array: ArrayD<f64>) -> Result<Array2<T>> {
     let found = format!("shape {:?}", array.shape());
     let Ok(images) = array.into_dimensionality::<Ix2>() else {
         return Err(Error::content(path, "an array of shape (samples, pixels)", found));
@@ -46,10 +48,15 @@ fn to_images(path: &Path, array: ArrayD<f64>) -> Result<Array2<f64>> {
     if images.is_empty() {
         return Err(Error::content(path, "at least one image with at least one pixel", found));
     }
-    if let Some(((row, column), value)) = images.indexed_iter().find(|(_, value)| !value.is_finite()) {
-        return Err(Error::content(path, "finite numbers", format!("{value} in row {row}, column {column}")));
+    // After the conversion: a large `f64` becomes an infinite `f32`.
+    let converted = images.mapv(T::from_f64);
+    if let Some(((row, column), _)) = converted.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        let value = images[[row, column]];
+        let dtype = if value.is_finite() { format!(" of type {}", T::DTYPE) } else { String::new() };
+        let found = format!("{value:?} in row {row}, column {column}");
+        return Err(Error::content(path, format!("finite numbers{dtype}"), found));
     }
-    Ok(images)
+    Ok(converted)
 }
 
 /// Returns the class of each sample and the number of classes.
@@ -79,7 +86,11 @@ fn one_hot_class(path: &Path, row: usize, values: &[f64]) -> Result<usize> {
     let zeros = values.iter().filter(|&&value| value == 0.0).count();
     match values.iter().position(|&value| value == 1.0) {
         Some(class) if ones == 1 && zeros == values.len() - 1 => Ok(class),
-        _ => Err(Error::content(path, "one-hot rows, a single 1 among 0", format!("{values:?} in row {row}"))),
+        _ => Err(Error::content(
+            path,
+            "one-hot rows, a single 1 among 0",
+            format!("{} in row {row}", shortened(&format!("{values:?}"))),
+        )),
     }
 }
 
@@ -90,7 +101,11 @@ fn whole_number(path: &Path, row: usize, value: f64) -> Result<usize> {
     if value >= 0.0 && value.fract() == 0.0 && value < MAX_CLASSES {
         Ok(value as usize)
     } else {
-        Err(Error::content(path, "labels that are whole numbers from 0 to 999,999", format!("{value} in row {row}")))
+        Err(Error::content(
+            path,
+            "labels that are whole numbers from 0 to 999,999",
+            format!("{} in row {row}", shortened(&value.to_string())),
+        ))
     }
 }
 
@@ -105,8 +120,11 @@ fn read_array(path: &Path, accepted: &[&str]) -> Result<ArrayD<f64>> {
 
 /// Reads an array from the bytes of an `.npy` file.
 pub(super) fn decode_array(path: &Path, bytes: &[u8], accepted: &[&str]) -> Result<ArrayD<f64>> {
-    check_length(path, bytes)?;
-    let mut descriptor = None;
+    let header = Header::read(bytes).map_err(|found| Error::content(path, "an .npy file", found))?;
+    if !header.fits() {
+        let expected = format!("the data of an array of shape ({})", shortened(header.shape));
+        return Err(Error::content(path, expected, format!("{} bytes", bytes.len())));
+    }
     for &name in accepted {
         let read = match name {
             "u8" => decode::<u8>(bytes, f64::from),
@@ -118,12 +136,12 @@ pub(super) fn decode_array(path: &Path, bytes: &[u8], accepted: &[&str]) -> Resu
         };
         match read {
             Ok(array) => return Ok(array),
-            Err(ReadNpyError::WrongDescriptor(found)) => descriptor = Some(found.to_string()),
-            Err(error) => return Err(Error::content(path, "an .npy file", error.to_string())),
+            Err(ReadNpyError::WrongDescriptor(_)) => {}
+            Err(error) => return Err(Error::content(path, "an .npy file", shortened(&error.to_string()))),
         }
     }
     let expected = format!("numbers of type {}", accepted.join(", "));
-    Err(Error::content(path, expected, format!("type {}", descriptor.unwrap_or_default())))
+    Err(Error::content(path, expected, format!("type {}", shortened(header.descriptor))))
 }
 
 fn decode<N: ReadableElement + Copy>(
@@ -131,29 +149,4 @@ fn decode<N: ReadableElement + Copy>(
     convert: fn(N) -> f64,
 ) -> std::result::Result<ArrayD<f64>, ReadNpyError> {
     Ok(ArrayD::<N>::read_npy(bytes)?.mapv(convert))
-}
-
-/// Checks that the file is no shorter than its header says, before anybody allocates what the header says.
-fn check_length(path: &Path, bytes: &[u8]) -> Result<()> {
-    if !bytes.starts_with(b"\x93NUMPY") {
-        let found = if bytes.is_empty() { "an empty file" } else { "a file that does not begin like one" };
-        return Err(Error::content(path, "an .npy file", found));
-    }
-    // The header is a Python dictionary; a shape that cannot be made out is left to the reader to refuse.
-    let header = String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]);
-    let shape = header.split("'shape':").nth(1).and_then(|rest| rest.split_once('(')?.1.split_once(')'));
-    let Some((shape, _)) = shape else { return Ok(()) };
-    let lengths = shape.split(',').map(str::trim).filter(|length| !length.is_empty());
-    let product = lengths
-        .map(|length| length.parse::<u128>().ok())
-        .try_fold(1u128, |product, length| product.checked_mul(length?));
-    match product {
-        // Every element takes at least a byte.
-        Some(elements) if elements <= bytes.len() as u128 => Ok(()),
-        _ => Err(Error::content(
-            path,
-            format!("the data of an array of shape ({shape})"),
-            format!("{} bytes", bytes.len()),
-        )),
-    }
 }

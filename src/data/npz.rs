@@ -11,6 +11,7 @@ use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
 use super::npy::decode_array;
+use super::shortened;
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
 
@@ -92,14 +93,15 @@ impl Npz {
         let read = match self.archive.by_name(&format!("{name}.npy")) {
             Ok(mut entry) => entry.read_to_end(&mut bytes).map_err(|error| error.to_string()),
             Err(ZipError::FileNotFound) => {
-                let found = if names.is_empty() { "no array".into() } else { format!("the arrays {names}") };
+                let found =
+                    if names.is_empty() { "no array".into() } else { format!("the arrays {}", shortened(&names)) };
                 return Err(Error::content(&self.path, format!("an array {name}"), found));
             }
             Err(error) => Err(error.to_string()),
         };
         match read {
             Ok(_) => decode_array(&place, &bytes, accepted),
-            Err(error) => Err(Error::content(&place, "an .npy array", format!("damaged data ({error})"))),
+            Err(error) => Err(Error::content(&place, "an .npy array", format!("damaged data ({})", shortened(&error)))),
         }
     }
 }

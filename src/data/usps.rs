@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::ArrayD;
 
+use super::shortened;
 use super::{Dataset, check_pair, npy};
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
@@ -125,12 +126,4 @@ fn read_text<T: Scalar>(path: &Path) -> Result<super::Samples<T>> {
     let images = ArrayD::from_shape_vec(vec![labels.len(), pixels], values).expect("as many values in each line");
     let labels = ArrayD::from_shape_vec(vec![labels.len()], labels).expect("as many as there are");
     Ok(npy::to_samples(path, images, path, labels)?.with_classes(classes))
-}
-
-/// Returns the beginning of what was found, for a message of one line.
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_string(),
-    }
 }

@@ -14,6 +14,8 @@ use crate::shape::AxisSet;
 const LANES: usize = 32;
 /// Elements, or rows, added up one after the other before results are added in pairs.
 const BLOCK: usize = 2048;
+/// Rows of a block of columns.
+const ROWS: usize = BLOCK / LANES;
 
 /// What a reduction combines with: an associative function and its neutral element.
 trait Combine<T>: Copy {
@@ -113,6 +115,34 @@ pub(crate) fn prod<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut
     Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Prod });
 }
 
+/// Sums the columns of a matrix with `width` of them, from column `first` on as many as `out` takes.
+pub(crate) fn sum_columns<T: Scalar>(x: &[T], width: usize, first: usize, out: &mut [T]) {
+    Arch::new().dispatch(Columns { x, width, first, out, combine: Sum });
+}
+
+/// Takes the maximum of the columns of a matrix with `width` of them, from column `first` on as many as `out` takes.
+pub(crate) fn max_columns<T: Scalar>(x: &[T], width: usize, first: usize, out: &mut [T]) {
+    Arch::new().dispatch(Columns { x, width, first, out, combine: Max });
+}
+
+struct Columns<'a, T, C> {
+    x: &'a [T],
+    width: usize,
+    first: usize,
+    out: &'a mut [T],
+    combine: C,
+}
+
+impl<T: Scalar, C: Combine<T>> WithSimd for Columns<'_, T, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let _ = self.combine;
+        columns::<T, C>(self.x, self.width, self.first, self.out);
+    }
+}
+
 struct Reduction<'a, T, C> {
     x: &'a [T],
     shape: &'a [usize],
@@ -209,49 +239,59 @@ fn reduce<T: Scalar, C: Combine<T>>(x: &[T], shape: &[usize], axes: AxisSet, out
                 *out = fold::<T, C>(row);
             }
         }
-        [Group { reduced: true, .. }, Group { reduced: false, length }] => columns::<T, C>(x, *length, out),
+        [Group { reduced: true, .. }, Group { reduced: false, length }] => columns::<T, C>(x, *length, 0, out),
         // Anything else is a sequence of the last two cases, the innermost groups first taken together.
         [outer @ .., Group { reduced: true, length: rows }, Group { reduced: false, length }]
             if outer.iter().all(|g| !g.reduced) =>
         {
             for (out, x) in out.chunks_exact_mut(*length).zip(x.chunks_exact(rows * length)) {
-                columns::<T, C>(x, *length, out);
+                columns::<T, C>(x, *length, 0, out);
             }
         }
         groups => general::<T, C>(x, groups, out),
     }
 }
 
-/// Combines the rows of a matrix with `width` columns into one row.
+/// Combines the rows of a matrix with `width` columns, from column `first` on as many as `out` takes, into one row.
 #[inline(always)]
-fn columns<T: Scalar, C: Combine<T>>(x: &[T], width: usize, out: &mut [T]) {
+fn columns<T: Scalar, C: Combine<T>>(x: &[T], width: usize, first: usize, out: &mut [T]) {
     // A tile of columns is carried down a block of rows in registers; blocks are combined in pairs, as in `fold`.
-    let block = width * (BLOCK / LANES);
-    for start in (0..width).step_by(LANES) {
-        let tile = LANES.min(width - start);
-        let mut total = column_block::<T, C>(&x[..block.min(x.len())], width, start, tile);
-        if x.len() > block {
-            let mut partial = [[C::NEUTRAL; LANES]; usize::BITS as usize];
-            partial[0] = total;
-            let mut blocks = 1usize;
-            for rows in x[block..].chunks(block) {
-                let mut result = column_block::<T, C>(rows, width, start, tile);
-                let mut slot = 0;
-                while blocks >> slot & 1 == 1 {
-                    result = combine_lanes::<T, C>(partial[slot], result);
-                    slot += 1;
-                }
-                partial[slot] = result;
-                blocks += 1;
-            }
-            let set = (0..usize::BITS as usize).filter(|slot| blocks >> slot & 1 == 1);
-            total = [C::NEUTRAL; LANES];
-            for slot in set {
-                total = combine_lanes::<T, C>(partial[slot], total);
-            }
-        }
-        out[start..start + tile].copy_from_slice(&total[..tile]);
+    let block = width * ROWS;
+    for (index, out) in out.chunks_mut(LANES).enumerate() {
+        let start = first + index * LANES;
+        let total = in_pairs::<T, C>(
+            x.len().div_ceil(block),
+            #[inline(always)]
+            |index| {
+                let rows = &x[index * block..x.len().min((index + 1) * block)];
+                column_block::<T, C>(rows, width, start, out.len())
+            },
+        );
+        out.copy_from_slice(&total[..out.len()]);
     }
+}
+
+/// Combines the results of blocks in pairs.
+#[inline(always)]
+fn in_pairs<T: Scalar, C: Combine<T>>(blocks: usize, block: impl Fn(usize) -> [T; LANES]) -> [T; LANES] {
+    if blocks <= 1 {
+        return block(0);
+    }
+    let mut partial = [[C::NEUTRAL; LANES]; usize::BITS as usize];
+    for index in 0..blocks {
+        let mut result = block(index);
+        let mut slot = 0;
+        while index >> slot & 1 == 1 {
+            result = combine_lanes::<T, C>(partial[slot], result);
+            slot += 1;
+        }
+        partial[slot] = result;
+    }
+    let mut total = [C::NEUTRAL; LANES];
+    for slot in (0..usize::BITS as usize).filter(|slot| blocks >> slot & 1 == 1) {
+        total = combine_lanes::<T, C>(partial[slot], total);
+    }
+    total
 }
 
 /// Combines `tile` columns of a block of rows, one row after the other.
@@ -279,29 +319,62 @@ fn combine_lanes<T: Scalar, C: Combine<T>>(mut a: [T; LANES], b: [T; LANES]) -> 
     a
 }
 
-/// Any alternation of kept and reduced groups: an index loop over the outer groups, the innermost by slices.
+/// Any alternation of kept and reduced groups. A row is the innermost kept group, of runs of the reduced one within, if
+/// there is one; rows are combined as in `columns`.
 #[inline(always)]
 fn general<T: Scalar, C: Combine<T>>(x: &[T], groups: &[Group], out: &mut [T]) {
-    let Some((inner, outer)) = groups.split_last() else { return };
-    out.fill(C::NEUTRAL);
-    let step = if inner.reduced { 1 } else { inner.length };
-    let mut index: SmallVec<[usize; 8]> = SmallVec::from_elem(0, outer.len());
-    for run in x.chunks_exact(inner.length) {
-        let kept = outer.iter().zip(&index).filter(|(group, _)| !group.reduced);
-        let position = step * kept.fold(0, |position, (group, &i)| position * group.length + i);
-        if inner.reduced {
-            out[position] = C::combine(out[position], fold::<T, C>(run));
-        } else {
-            for (out, &x) in out[position..position + step].iter_mut().zip(run) {
-                *out = C::combine(*out, x);
-            }
-        }
-        for (index, group) in index.iter_mut().zip(outer).rev() {
-            *index += 1;
-            if *index < group.length {
-                break;
-            }
-            *index = 0;
+    let (groups, run) = match groups {
+        [groups @ .., Group { reduced: true, length }] => (groups, *length),
+        _ => (groups, 1),
+    };
+    let [outer @ .., Group { length: width, .. }] = groups else { return };
+    // Lengths and strides of the outer groups, the innermost first.
+    let (mut kept, mut reduced) = (Axes::new(), Axes::new());
+    let mut stride = width * run;
+    for group in outer.iter().rev() {
+        let axes = if group.reduced { &mut reduced } else { &mut kept };
+        axes.push((group.length, stride));
+        stride *= group.length;
+    }
+    let rows: usize = reduced.iter().map(|&(length, _)| length).product();
+    for (position, out) in out.chunks_exact_mut(*width).enumerate() {
+        let base = offset(&kept, position);
+        for (index, out) in out.chunks_mut(LANES).enumerate() {
+            let (base, tile) = (base + index * LANES * run, out.len());
+            let total = in_pairs::<T, C>(
+                rows.div_ceil(ROWS),
+                #[inline(always)]
+                |index| {
+                    let mut lanes = [C::NEUTRAL; LANES];
+                    for row in index * ROWS..rows.min((index + 1) * ROWS) {
+                        let start = base + offset(&reduced, row);
+                        let row = &x[start..start + tile * run];
+                        for (lane, run) in lanes.iter_mut().zip(row.chunks_exact(run)) {
+                            let run = if let [x] = run { *x } else { fold::<T, C>(run) };
+                            *lane = C::combine(*lane, run);
+                        }
+                    }
+                    lanes
+                },
+            );
+            out.copy_from_slice(&total[..tile]);
         }
     }
+}
+
+/// Lengths and strides of axes, the innermost first.
+type Axes = SmallVec<[(usize, usize); 4]>;
+
+/// Returns where the element at a position in row-major order lies.
+#[inline(always)]
+fn offset(axes: &[(usize, usize)], mut position: usize) -> usize {
+    if let [(_, stride)] = axes {
+        return position * stride;
+    }
+    let mut offset = 0;
+    for &(length, stride) in axes {
+        offset += position % length * stride;
+        position /= length;
+    }
+    offset
 }

@@ -1,7 +1,7 @@
 //! Softmax and its logarithm along one axis, shifted by the maximum so that no exponential overflows.
 
 use crate::kernel::elementwise::{map, map_in_place};
-use crate::kernel::reduce::{max_slice, maximum, sum_slice};
+use crate::kernel::reduce::{max_columns, max_slice, maximum, sum_columns, sum_slice};
 use crate::kernel::view::CHUNK;
 use crate::scalar::Scalar;
 
@@ -27,7 +27,19 @@ pub(crate) fn softmax<T: Scalar>(x: &[T], shape: &[usize], axis: usize, y: &mut 
             }
         }
     } else {
-        along_axis(x, y, length, inner, |sum| sum, |x, sum| x.exp() / sum);
+        shift_columns(x, length, inner, y);
+        map_in_place(
+            y,
+            #[inline(always)]
+            |x: T| x.exp(),
+        );
+        for_columns(x, length, inner, y, |_, y, first, count| {
+            let sum = &mut [T::ZERO; TILE][..count];
+            sum_columns(y, inner, first, sum);
+            for y in y.chunks_exact_mut(inner) {
+                y[first..first + count].iter_mut().zip(&*sum).for_each(|(y, &sum)| *y /= sum);
+            }
+        });
     }
 }
 
@@ -36,30 +48,48 @@ pub(crate) fn log_softmax<T: Scalar>(x: &[T], shape: &[usize], axis: usize, y: &
     let length = shape[axis];
     let inner: usize = shape[axis + 1..].iter().product();
     if inner > 1 {
-        along_axis(x, y, length, inner, T::ln, |x, log_sum| x - log_sum);
+        // The exponentials are summed where the result will be.
+        shift_columns(x, length, inner, y);
+        map_in_place(
+            y,
+            #[inline(always)]
+            |x: T| x.exp(),
+        );
+        for_columns(x, length, inner, y, |x, y, first, count| {
+            let (max, sum) = (&mut [T::ZERO; TILE][..count], &mut [T::ZERO; TILE][..count]);
+            max_columns(x, inner, first, max);
+            sum_columns(y, inner, first, sum);
+            sum.iter_mut().for_each(|sum| *sum = sum.ln());
+            for (x, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)) {
+                let x = x[first..first + count].iter().zip(max.iter().zip(&*sum));
+                y[first..first + count].iter_mut().zip(x).for_each(|(y, (&x, (&max, &sum)))| *y = x - max - sum);
+            }
+        });
         return;
     }
-    shift_rows(x, length, y);
     if y.is_empty() {
         return;
     }
-    let mut exponentials = [T::ZERO; CHUNK];
     if length > CHUNK {
-        for y in y.chunks_exact_mut(length) {
-            let mut sum = T::ZERO;
-            for block in y.chunks(CHUNK) {
-                let exponentials = &mut exponentials[..block.len()];
-                map(
-                    exponentials,
-                    block,
-                    #[inline(always)]
-                    |x: T| x.exp(),
-                );
-                sum += sum_slice(exponentials);
-            }
-            subtract(y, sum.ln());
+        for (x, y) in x.chunks_exact(length).zip(y.chunks_exact_mut(length)) {
+            let max = max_slice(x);
+            map(
+                y,
+                x,
+                #[inline(always)]
+                move |x: T| (x - max).exp(),
+            );
+            let log_sum = sum_slice(y).ln();
+            map(
+                y,
+                x,
+                #[inline(always)]
+                move |x: T| x - max - log_sum,
+            );
         }
     } else {
+        shift_rows(x, length, y);
+        let mut exponentials = [T::ZERO; CHUNK];
         for rows in y.chunks_mut(CHUNK / length * length) {
             let exponentials = &mut exponentials[..rows.len()];
             map(
@@ -105,26 +135,30 @@ fn max_row<T: Scalar>(row: &[T]) -> T {
     if row.len() <= SHORT { row.iter().fold(T::NEG_INFINITY, |a, &b| maximum(a, b)) } else { max_slice(row) }
 }
 
-/// The same for an axis that is not the last: elements of one softmax lie `inner` apart.
-fn along_axis<T: Scalar>(
-    x: &[T],
-    y: &mut [T],
-    length: usize,
-    inner: usize,
-    norm: impl Fn(T) -> T,
-    finish: impl Fn(T, T) -> T,
-) {
+/// Columns that are taken together.
+const TILE: usize = 64;
+
+/// `y = x - max(column)` for an axis that is not the last: elements of one softmax lie `inner` apart.
+fn shift_columns<T: Scalar>(x: &[T], length: usize, inner: usize, y: &mut [T]) {
+    for_columns(x, length, inner, y, |x, y, first, count| {
+        let max = &mut [T::ZERO; TILE][..count];
+        max_columns(x, inner, first, max);
+        for (x, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)) {
+            let x = x[first..first + count].iter().zip(&*max);
+            y[first..first + count].iter_mut().zip(x).for_each(|(y, (&x, &max))| *y = x - max);
+        }
+    });
+}
+
+/// Calls `f` for each matrix of `length` rows and `inner` columns in `x` and `y`, with the first column and their number
+/// for at most `TILE` columns at a time.
+fn for_columns<T: Scalar>(x: &[T], length: usize, inner: usize, y: &mut [T], f: impl Fn(&[T], &mut [T], usize, usize)) {
     if x.is_empty() {
         return;
     }
     for (x, y) in x.chunks_exact(length * inner).zip(y.chunks_exact_mut(length * inner)) {
-        for column in 0..inner {
-            let elements = || x[column..].iter().step_by(inner).copied();
-            let max = elements().fold(T::NEG_INFINITY, |a, b| maximum(a, b));
-            let norm = norm(elements().map(|x| (x - max).exp()).sum());
-            for (y, x) in y[column..].iter_mut().step_by(inner).zip(elements()) {
-                *y = finish(x - max, norm);
-            }
+        for first in (0..inner).step_by(TILE) {
+            f(x, y, first, TILE.min(inner - first));
         }
     }
 }

@@ -7,10 +7,10 @@ use rand::{Rng, RngExt};
 
 use super::buffer::{Buffer, row_major};
 use super::module::{Module, expect, recorded_width};
-use crate::kernel::elementwise::add_assign;
 use crate::kernel::matmul::{Matrix, Store, matmul};
 use crate::param::Param;
 use crate::scalar::Scalar;
+use crate::shape::{AxisSet, Shape};
 use crate::tape::Tape;
 use crate::var::Var;
 
@@ -144,7 +144,7 @@ impl<T: Scalar> Linear<T> {
         };
         let mut parameters = vec![weight];
         if let Some(bias) = bias {
-            let expected = crate::shape::Shape::from([outputs]);
+            let expected = Shape::from([outputs]);
             let found = bias.shape();
             assert!(
                 *found == expected,
@@ -219,18 +219,12 @@ impl<T: Scalar> Module<T> for Linear<T> {
         let (batch, inputs, outputs) = (input.nrows(), self.inputs, self.outputs);
         let delta = self.delta_rows.rows_of(delta);
         let x_transposed = Matrix { data: self.input_rows.rows_of(input), row_stride: 1, col_stride: inputs };
-        self.parameters[0].with_grad(|dw, reached| {
+        self.parameters[0].contribute(|dw| {
             let delta = Matrix { data: delta, row_stride: outputs, col_stride: 1 };
-            let store = if reached { Store::Add } else { Store::Overwrite };
-            matmul(inputs, outputs, batch, x_transposed, delta, dw, store);
+            matmul(inputs, outputs, batch, x_transposed, delta, dw, Store::Overwrite);
         });
         if let Some(bias) = self.parameters.get(1) {
-            bias.with_grad(|db, reached| {
-                if !reached {
-                    db.fill(T::ZERO);
-                }
-                delta.chunks_exact(outputs).for_each(|row| add_assign(db, row));
-            });
+            bias.contribute(|db| T::sum_over(delta, &[batch, outputs], AxisSet::one(0), db));
         }
     }
 

@@ -14,7 +14,8 @@ use crate::var::Var;
 ///
 /// `input` is always a matrix with a row for each example of the batch, `delta` the gradient of the loss by the
 /// output, of the output's shape. A backward pass belongs to the last forward pass: it takes the same `input`,
-/// because a layer keeps its output and not its input.
+/// because a layer keeps its output and not its input. It also takes the weights that are there by then: an update
+/// between the two passes makes the delta one of the new weights.
 ///
 /// [`record`](Self::record) says the same computation to a [`Tape`]; the gradients that the tape finds must be
 /// those of the hand-derived pass. Both accumulate in the same [`Param`]s.
@@ -27,7 +28,8 @@ use crate::var::Var;
 /// # Example
 ///
 /// A layer of one's own, `y = x²`. What it has to do by hand is [`forward`](Self::forward) and
-/// [`backward_delta`](Self::backward_delta); a layer with parameters also lists them and adds to their gradients.
+/// [`backward_delta`](Self::backward_delta); a layer with parameters also lists them and adds to their gradients, and
+/// one whose output has another width than its input says so by [`output_width`](Self::output_width).
 ///
 /// ```
 /// use ndarray::{Array2, ArrayRef2, array};

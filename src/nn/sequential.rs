@@ -1,6 +1,7 @@
 //! [`Sequential`]: layers one after the other.
 
 use std::fmt;
+use std::panic::Location;
 
 use ndarray::{Array2, ArrayRef2};
 use rand::Rng;
@@ -313,12 +314,17 @@ impl<T: Scalar> Module<T> for Sequential<T> {
         &self.parameters
     }
 
-    fn record<'t>(&self, tape: &'t Tape<T>, x: Var<'t, T>) -> Var<'t, T> {
+    fn record<'t>(&self, tape: &'t Tape<T>, mut x: Var<'t, T>) -> Var<'t, T> {
         if !self.is_empty() {
             let width = expect(self, recorded_width(x));
             self.expect(self.output_width(width));
         }
-        self.layers.iter().fold(x, |x, layer| layer.record(tape, x))
+        // Through a trait object, the caller that a layer sees is not the user.
+        let _naming = tape.name_origin(Location::caller());
+        for layer in &self.layers {
+            x = layer.record(tape, x);
+        }
+        x
     }
 
     fn output_width(&self, input_width: usize) -> Result<usize, String> {

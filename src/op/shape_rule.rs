@@ -97,7 +97,8 @@ impl<T: Scalar> Op<T> {
                         return Err(error(message));
                     }
                 }
-                Ok(Shape::from(*first).with_axis(*axis, parts.iter().map(|part| part[*axis]).sum()))
+                let length = parts.iter().fold(0, |length: usize, part| length.saturating_add(part[*axis]));
+                Ok(Shape::from(*first).with_axis(*axis, length))
             }
             (Self::Flip(_), &[x]) => Ok(Shape::from(x)),
             (&Self::Pad { axis, length, .. }, &[x]) => Ok(Shape::from(x).with_axis(axis, length)),

@@ -363,7 +363,7 @@ unary! {
     ///
     /// # Derivative
     ///
-    /// The sign of `x`, 0 at 0.
+    /// The sign of `x`, 0 at 0, where the cotangent is not even multiplied.
     ///
     /// # Example
     ///
@@ -376,7 +376,7 @@ unary! {
     /// ```
     #[doc(alias = "absolute")]
     #[doc(alias = "fabs")]
-    pub Abs as abs: |x| x.abs(); |g, x, _| g * x.sign(); reads Operands, on 0.1 to 2.0
+    pub Abs as abs: |x| x.abs(); |g, x, y| (g * x.sign()).gate(y); reads All, on 0.1 to 2.0
 
     /// Returns the sign: -1, 0 or 1; NaN of NaN.
     ///
@@ -401,6 +401,10 @@ unary! {
     /// # Derivative
     ///
     /// 1 for `low <= x <= high`, so 1 at both bounds, else 0. The cotangent is selected, not multiplied.
+    ///
+    /// # Panics
+    ///
+    /// If `low` is above `high`, or one of them is NaN.
     ///
     /// # Example
     ///
@@ -1390,14 +1394,16 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
             let kept = keep_dims(i, g, axes);
             Term::One(Op::BroadcastTo(i.x_shape(0)), kept)
         }
-        // Ties share evenly: the mask of maximal elements, divided by how many there are.
+        // Ties share evenly: the mask of the largest or smallest elements, divided by how many there are. The others get 0 even of an
+        // infinite cotangent.
         Op::Max { axes, .. } | Op::Min { axes, .. } => {
             let y = keep_dims(i, i.y(), axes);
             let g = keep_dims(i, g, axes);
             let mask = i.apply(Op::Binary(Binary::Equal), [i.x(0), y]);
             let count = i.apply(Op::Sum { axes, keep: KeepDims::Yes }, [i.again(&mask)]);
-            let share = i.apply(Op::Binary(Binary::Div), [g, count]);
-            Term::Two(Op::Binary(Binary::Mul), mask, share)
+            let share = i.apply(Op::Binary(Binary::Div), [mask, count]);
+            let selected = i.apply(Op::Binary(Binary::Gate), [g, i.again(&share)]);
+            Term::Two(Op::Binary(Binary::Mul), selected, share)
         }
         // g times the product of the others
         Op::Prod { axes, .. } => {

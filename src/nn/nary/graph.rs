@@ -1,6 +1,7 @@
 //! [`Graph`]: modules wired by hand.
 
 use std::fmt;
+use std::panic::Location;
 
 use ndarray::{Array2, ArrayRef2};
 use smallvec::SmallVec;
@@ -256,6 +257,8 @@ impl<T: Scalar> NaryModule<T> for Graph<T> {
 
     fn record<'t>(&self, tape: &'t Tape<T>, inputs: &[Var<'t, T>]) -> Var<'t, T> {
         expect(&self.name(), recorded_shapes(inputs).and_then(|shapes| self.output_shape(&shapes)));
+        // Through a trait object, the caller that a module sees is not the user.
+        let _naming = tape.name_origin(Location::caller());
         let mut values = inputs.to_vec();
         for Node { module, from } in &self.nodes {
             let operands: SmallVec<[Var<'t, T>; 4]> = from.iter().map(|&place| values[place]).collect();

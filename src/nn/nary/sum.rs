@@ -80,7 +80,12 @@ impl<T: Scalar> NaryModule<T> for Sum<T> {
 
     fn record<'t>(&self, _: &'t Tape<T>, inputs: &[Var<'t, T>]) -> Var<'t, T> {
         expect("Sum", recorded_shapes(inputs).and_then(|shapes| self.output_shape(&shapes)));
-        inputs[1..].iter().fold(inputs[0], |sum, &x| sum + x)
+        // Not a fold: the nodes would name its closure.
+        let mut sum = inputs[0];
+        for &x in &inputs[1..] {
+            sum = sum + x;
+        }
+        sum
     }
 
     fn output_shape(&self, inputs: &[(usize, usize)]) -> Result<(usize, usize), String> {

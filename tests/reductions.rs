@@ -1,0 +1,90 @@
+//! Reductions over any axes are the index loop's, and long sums in `f32` are right to the last digits.
+
+use ndarray::{Array2, Array3, ArrayD, Axis, IxDyn};
+use tapegrad::nn::{Linear, Module};
+use tapegrad::{KeepDims, Param, Tape};
+
+#[test]
+fn sums_and_maxima_over_any_axes_are_those_of_the_index_loop() {
+    let tape = Tape::<f64>::new();
+    for shape in [&[2, 3, 2, 3, 2][..], &[3, 1, 40, 2], &[70, 2, 3], &[150, 33, 3], &[3, 70, 35], &[2, 0, 3], &[5]] {
+        // Whole numbers: sums are exact in any order.
+        let mut next = 0u32;
+        let x = ArrayD::from_shape_simple_fn(shape, || {
+            next = next.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            f64::from(next >> 20) - 2000.0
+        });
+        let v = tape.leaf(&x);
+        for set in 0..1u32 << shape.len() {
+            let axes: Vec<isize> =
+                (0..shape.len()).filter(|axis| set >> axis & 1 == 1).map(|axis| axis as isize).collect();
+            let (mut sum, mut max) = (x.clone(), x.clone());
+            for &axis in &axes {
+                sum = sum.sum_axis(Axis(axis as usize)).insert_axis(Axis(axis as usize));
+                max = max
+                    .fold_axis(Axis(axis as usize), f64::NEG_INFINITY, |a, &b| a.max(b))
+                    .insert_axis(Axis(axis as usize));
+            }
+            assert_eq!(v.sum_axes(&axes, KeepDims::Yes).value(), sum, "{shape:?} {axes:?}");
+            if !x.is_empty() {
+                assert_eq!(v.max_axes(&axes, KeepDims::Yes).value(), max, "{shape:?} {axes:?}");
+            }
+        }
+    }
+}
+
+/// Equal to six digits.
+fn close(found: f32, expected: f64) -> bool {
+    (f64::from(found) / expected - 1.0).abs() < 1e-6
+}
+
+#[test]
+fn long_sums_over_alternating_axes_are_right() {
+    let tape = Tape::<f32>::new();
+    for (shape, axes) in [
+        (&[400_000, 2, 2][..], &[0isize, 2][..]),
+        (&[2, 400_000, 2, 2], &[1, 3]),
+        (&[600, 2, 600, 2], &[0, 2]),
+        (&[2, 600, 2, 600], &[1, 3]),
+        (&[400_000, 40, 1], &[0]),
+    ] {
+        let x = tape.leaf(ArrayD::from_elem(IxDyn(shape), 0.1f32));
+        let count: usize = axes.iter().map(|&axis| shape[axis as usize]).product();
+        let expected = f64::from(0.1f32) * count as f64;
+        for &sum in x.sum_axes(axes, KeepDims::No).value() {
+            assert!(close(sum, expected), "{shape:?} {axes:?}: {sum}, expected {expected}");
+        }
+    }
+}
+
+#[test]
+fn softmax_along_any_axis_is_right_however_long() {
+    let tape = Tape::<f32>::new();
+    for shape in [[1, 400_000, 2], [2, 400_000, 1], [2, 1000, 70], [3, 2, 600]] {
+        let x = Array3::from_shape_fn(shape, |(_, j, k)| if j == 0 { 1.0 } else { -0.25 * (k % 3) as f32 });
+        let v = tape.leaf(&x);
+        let (softmax, log_softmax) = (v.softmax(1).value(), v.log_softmax(1).value());
+        for (k, column) in x.lanes(Axis(1)).into_iter().enumerate() {
+            let sum: f64 = column.iter().map(|&x| f64::from(x).exp()).sum();
+            let at = (k / shape[2], k % shape[2]);
+            for j in [0, 1, shape[1] - 1] {
+                let (y, log_y) = (softmax[[at.0, j, at.1]], log_softmax[[at.0, j, at.1]]);
+                let expected = f64::from(column[j]).exp() / sum;
+                assert!(close(y, expected), "{shape:?}: {y}, expected {expected}");
+                assert!(close(log_y, expected.ln()), "{shape:?}: {log_y}, expected {}", expected.ln());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_gradient_of_a_bias_is_right_for_a_large_batch() {
+    let bias = Param::new(ndarray::Array1::<f32>::zeros(2));
+    let mut layer = Linear::from_params(Param::new(Array2::zeros((1, 2))), Some(bias.clone()));
+    let (x, delta) = (Array2::zeros((400_000, 1)), Array2::from_elem((400_000, 2), 0.1));
+    layer.forward(&x);
+    layer.backward_update_gradient(&x, &delta);
+    for &db in bias.grad().expect("reached").iter() {
+        assert!(close(db, f64::from(0.1f32) * 4e5), "{db}");
+    }
+}

@@ -33,6 +33,9 @@ fn fails(directory: &Path, command: &str, code: i32, expected: &str) {
     assert_eq!(message.lines().count(), 1, "{command}: {message}");
 }
 
+/// Cases in `tests/reference`, made by PyTorch 2.15 in float64.
+const CASES: u64 = 97;
+
 const LESSONS: [&str; 9] = [
     "digits one-layer",
     "digits two-layers",
@@ -223,4 +226,17 @@ fn usps_reads_both_forms() {
         save_npz(directory.join(file), &[("x", x.view().into_dyn()), ("y", y.view().into_dyn())]).unwrap();
     }
     assert!(succeeds(directory, "usps --data . --passes 1").starts_with("30 training and 30 test digits"));
+}
+
+#[test]
+fn the_reference_cases_of_this_repository_pass() {
+    let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference");
+    let directory = tempfile::tempdir().unwrap();
+    let text = succeeds(directory.path(), &format!("reference {cases} --json"));
+    let json: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!((json["cases"].as_u64(), json["passed"].as_u64()), (Some(CASES), Some(CASES)), "{text}");
+    assert_eq!(json["unsupported"].as_array().unwrap().len(), 0, "{text}");
+    fails(directory.path(), "reference nowhere", 1, "nowhere: expected a directory of cases with index.json");
+    fs::write(directory.path().join("index.json"), "[{}]").unwrap();
+    fails(directory.path(), "reference .", 1, "index.json: a case without id");
 }

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lesson::plot::{Curve, Panel};
-use lesson::{Outcome, exit, positive, positive_number};
-use tapegrad::nn::{Linear, Module, ReLU, Sequential, SoftmaxCrossEntropy, Tanh};
+use lesson::{Activation, Outcome, exit, positive, positive_number};
+use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy};
 use tapegrad::optim::Sgd;
 use tapegrad::train::{ByHand, Descent, Examples, Progress, batch_descent};
 
@@ -56,11 +56,11 @@ fn run(options: &Options) -> Outcome {
     let mut curves = Vec::new();
     println!("\n        loss before            loss after             accuracy %");
     println!("        train      test        train      test        train   test");
-    for (color, name) in ["tanh", "relu"].into_iter().enumerate() {
+    for (color, (name, activation)) in [("tanh", Activation::Tanh), ("relu", Activation::Relu)].into_iter().enumerate()
+    {
         let parameters = lesson::normal_parameters(&widths, options.seed);
         let linear = |k: usize| Linear::from_params(parameters[k].clone(), Some(parameters[k + 1].clone()));
-        let first = Sequential::new().push(linear(0));
-        let network = if name == "tanh" { first.push(Tanh::new()) } else { first.push(ReLU::new()) }.push(linear(2));
+        let network = activation.push(Sequential::new().push(linear(0))).push(linear(2));
         let mut sgd = Sgd::new(network.parameters(), options.epsilon);
         let mut learner = ByHand::new(network, SoftmaxCrossEntropy::new());
         let descent = Descent::new(options.passes).progress(Progress::Bar);

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lesson::plot::{Curve, Panel};
-use lesson::{Outcome, exit, momentum, positive, positive_number};
+use lesson::{Activation, Half, Outcome, exit, momentum, positive, positive_number};
 use ndarray::{Array2, ArrayRef2};
 use tapegrad::data::{ConfusionMatrix, Dataset, save_npz};
-use tapegrad::nn::{Linear, Loss, Model, Module, ReLU, Sequential, Sigmoid, SoftmaxCrossEntropy, Tanh};
+use tapegrad::nn::{Linear, Loss, Model, Module, Sequential, SoftmaxCrossEntropy};
 use tapegrad::optim::{Optimizer, Sgd};
 use tapegrad::train::{ByHand, ByTape, Descent, Examples, Learner, Progress, batch_descent};
 use tapegrad::{Param, Reduction, Tape, Var};
@@ -109,23 +109,10 @@ struct Options {
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Activation {
-    Tanh,
-    Relu,
-    Sigmoid,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Reduce {
     Sum,
     Mean,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Half {
-    Manual,
-    Tape,
 }
 
 fn main() -> ExitCode {
@@ -246,12 +233,7 @@ impl Task {
         if self.parameters.len() == 2 {
             return first;
         }
-        let activated = match self.activation {
-            Activation::Tanh => first.push(Tanh::new()),
-            Activation::Relu => first.push(ReLU::new()),
-            Activation::Sigmoid => first.push(Sigmoid::new()),
-        };
-        activated.push(linear(2))
+        self.activation.push(first).push(linear(2))
     }
 
     /// Returns the mean loss of scores for the training digits (0) or the test digits (1).
@@ -297,12 +279,7 @@ fn descend(task: &Task, learner: &mut impl Learner<f64>) -> Outcome<Trained> {
 /// The network of two layers, spelled out on a tape.
 fn scores<'t>(task: &Task, tape: &'t Tape<f64>, x: Var<'t, f64>) -> Var<'t, f64> {
     let [w1, b1, w2, b2] = [0, 1, 2, 3].map(|k| tape.param(&task.parameters[k]));
-    let z = x.matmul(w1) + b1;
-    let h = match task.activation {
-        Activation::Tanh => z.tanh(),
-        Activation::Relu => z.relu(),
-        Activation::Sigmoid => z.sigmoid(),
-    };
+    let h = task.activation.record(x.matmul(w1) + b1);
     h.matmul(w2) + b2
 }
 
@@ -369,12 +346,7 @@ impl Model<f64> for Mlp {
     fn record<'t>(&self, tape: &'t Tape<f64>, x: Var<'t, f64>) -> Var<'t, f64> {
         let mut y = x;
         if let Some((w, b)) = &self.c1 {
-            y = y.matmul(tape.param(w)) + tape.param(b);
-            y = match self.activation {
-                Activation::Tanh => y.tanh(),
-                Activation::Relu => y.relu(),
-                Activation::Sigmoid => y.sigmoid(),
-            };
+            y = self.activation.record(y.matmul(tape.param(w)) + tape.param(b));
         }
         if let Some((w, b)) = &self.c2 {
             y = y.matmul(tape.param(w)) + tape.param(b);

@@ -17,7 +17,7 @@ use rand_distr::StandardNormal;
 use tapegrad::nn::{Linear, Module, Mse};
 use tapegrad::optim::Sgd;
 use tapegrad::train::{ByHand, Descent, Examples, Progress, batch_descent};
-use tapegrad::{Param, Tape};
+use tapegrad::{Param, Tape, Var};
 
 /// Fit y = w·x + b to noisy points by gradient descent, and compare with the closed-form solution.
 #[derive(Parser, Debug)]
@@ -72,11 +72,17 @@ fn run(options: &Options) -> Outcome {
     let history = batch_descent(&mut learner, &mut sgd, &examples, None, descent)?;
 
     // Least squares: with a column of ones, [x 1]ᵀ [x 1] v = [x 1]ᵀ y.
-    let mut x1 = Array2::ones((options.points, options.inputs + 1));
-    for (mut row, x) in x1.rows_mut().into_iter().zip(x.rows()) {
-        row.iter_mut().zip(x).for_each(|(to, &from)| *to = from);
+    let tape = Tape::new();
+    let ones = Array2::ones((options.points, 1));
+    let (x1, y) = (Var::concat(&[tape.constant(&x), tape.constant(ones)], 1), tape.constant(&y));
+    let closed = tape.leaf(x1.transpose().matmul(x1).solve(x1.transpose().matmul(y)).value().to_owned());
+    if closed.value().iter().any(|v| !v.is_finite()) {
+        return Err("the points do not determine a line".into());
     }
-    let closed = solve(x1.t().dot(&x1), x1.t().dot(&y).remove_axis(ndarray::Axis(1)))?;
+    // Its gradient is zero at the solution.
+    let least = (x1.matmul(closed) - y).square().mean();
+    least.backward();
+    let largest = closed.grad().map_or(f64::NAN, |g| g.iter().fold(0.0, |a: f64, g| a.max(g.abs())));
 
     println!("            truth      closed form  descent      difference");
     let (w, b) = (w.value(), b.value());
@@ -86,20 +92,14 @@ fn run(options: &Options) -> Outcome {
             true => ("b".to_string(), true_b, b[[0]]),
             false => (format!("w[{k}]"), true_w[k], w[[k, 0]]),
         };
-        let difference = (descent - closed[k]).abs();
+        let closed = closed.value()[[k, 0]];
+        let difference = (descent - closed).abs();
         worst = worst.max(difference);
-        println!("{name:10}  {truth:<9.6}  {:<11.6}  {descent:<11.6}  {difference:.1e}", closed[k]);
+        println!("{name:10}  {truth:<9.6}  {:<11.6}  {descent:<11.6}  {difference:.1e}", closed);
     }
-    let residuals = x1.dot(&closed).insert_axis(ndarray::Axis(1)) - &y;
-    let least = residuals.mapv(|r| r * r).mean().unwrap_or(f64::NAN);
+    let least = least.item();
     println!("\nmean squared error: {least:.9} by the closed form, {:.9} by descent", history.result().train_loss);
-
-    // The gradient at the solution of least squares is zero: on the tape, for a third opinion.
-    let tape = Tape::new();
-    let at = tape.leaf(closed.view().insert_axis(ndarray::Axis(1)).to_owned());
-    (tape.constant(&x1).matmul(at) - tape.constant(&y)).square().mean().backward();
-    let largest = at.grad().map_or(f64::NAN, |g| g.iter().fold(0.0, |a: f64, g| a.max(g.abs())));
-    println!("largest gradient at the closed form, by the tape: {largest:.1e}");
+    println!("largest gradient at the closed form: {largest:.1e}");
     if worst > 1e-3 {
         println!("the descent is not there yet: more --passes or a larger --epsilon may help");
     }
@@ -113,34 +113,4 @@ fn run(options: &Options) -> Outcome {
         lesson::plot::write(path, &[Panel { title, x: "pass", y: "mean squared error", log: true, curves }])?;
     }
     Ok(())
-}
-
-/// Solves `a v = y` for a small matrix, by elimination with pivots.
-fn solve(mut a: Array2<f64>, mut y: Array1<f64>) -> Outcome<Array1<f64>> {
-    let n = y.len();
-    for column in 0..n {
-        let pivot =
-            (column..n).max_by(|&i, &j| a[[i, column]].abs().total_cmp(&a[[j, column]].abs())).unwrap_or(column);
-        if a[[pivot, column]] == 0.0 {
-            return Err("the points do not determine a line".into());
-        }
-        for k in 0..n {
-            a.swap([pivot, k], [column, k]);
-        }
-        y.swap(pivot, column);
-        for row in column + 1..n {
-            let factor = a[[row, column]] / a[[column, column]];
-            for k in column..n {
-                a[[row, k]] -= factor * a[[column, k]];
-            }
-            y[row] -= factor * y[column];
-        }
-    }
-    for row in (0..n).rev() {
-        for k in row + 1..n {
-            y[row] -= a[[row, k]] * y[k];
-        }
-        y[row] /= a[[row, row]];
-    }
-    Ok(y)
 }

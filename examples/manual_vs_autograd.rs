@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
-use lesson::{momentum, positive, positive_number};
+use lesson::{Activation, momentum, positive, positive_number};
 use ndarray::{Array2, ArrayD};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tapegrad::data::{Batches, Samples, accuracy, load_data};
-use tapegrad::nn::{Linear, Module, ReLU, Sequential, Sigmoid, SoftmaxCrossEntropy, Tanh};
+use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy};
 use tapegrad::optim::{Optimizer, Sgd};
 use tapegrad::{Param, Scalar, Tape};
 
@@ -63,13 +63,6 @@ struct Options {
     /// End with one JSON object on the last line of standard output
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Activation {
-    Tanh,
-    Relu,
-    Sigmoid,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -231,11 +224,7 @@ fn network<T: Scalar>(options: &Options, train: &Samples<T>) -> Sequential<T> {
     let mut width = train.images().ncols();
     for _ in 1..options.depth {
         network = network.push(Linear::new(width, options.hidden, &mut rng));
-        network = match options.activation {
-            Activation::Tanh => network.push(Tanh::new()),
-            Activation::Relu => network.push(ReLU::new()),
-            Activation::Sigmoid => network.push(Sigmoid::new()),
-        };
+        network = options.activation.push(network);
         width = options.hidden;
     }
     network.push(Linear::new(width, train.classes(), &mut rng))

@@ -7,9 +7,9 @@ mod lesson;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use lesson::plot::{Curve, Panel};
-use lesson::{Outcome, exit, positive, positive_number};
+use lesson::{Half, Outcome, exit, positive, positive_number};
 use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh};
 use tapegrad::optim::Sgd;
 use tapegrad::train::{
@@ -49,12 +49,6 @@ struct Options {
     /// Where to draw the training losses
     #[arg(long, value_name = "FILE.svg", default_value = "three_descents.svg")]
     plot: PathBuf,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Half {
-    Manual,
-    Tape,
 }
 
 fn main() -> ExitCode {

@@ -8,13 +8,13 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use lesson::plot::{Curve, Panel};
-use lesson::{momentum, positive, positive_number};
+use lesson::{Activation, momentum, positive, positive_number};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tapegrad::data::{ConfusionMatrix, load_usps};
-use tapegrad::nn::{Activation, Module, Sequential, SoftmaxCrossEntropy};
+use tapegrad::nn::{Module, Sequential, SoftmaxCrossEntropy};
 use tapegrad::optim::{Optimizer, Sgd};
 use tapegrad::train::{ByHand, Descent, Examples, Pass, Progress, mini_batch_descent};
 
@@ -37,8 +37,8 @@ struct Options {
     #[arg(long, default_value_t = 100, value_parser = positive)]
     hidden: usize,
     /// Activation between linear layers
-    #[arg(long, value_enum, default_value_t = Function::Relu)]
-    activation: Function,
+    #[arg(long, value_enum, default_value_t = Activation::Relu)]
+    activation: Activation,
     /// Passes over the training digits
     #[arg(long, default_value_t = 30, value_parser = positive)]
     passes: usize,
@@ -62,13 +62,6 @@ struct Options {
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Function {
-    Tanh,
-    Relu,
-    Sigmoid,
-}
-
 fn main() -> ExitCode {
     let options: Options = lesson::parse();
     let prepared = lesson::check_output(options.plot.as_ref()).and_then(|()| Ok(load_usps::<f32>(&options.data)?));
@@ -85,13 +78,8 @@ fn run(options: &Options, data: &tapegrad::data::Dataset<f32>) -> lesson::Outcom
     let (train, test) = (Examples::from(data.train()), Examples::from(data.test()));
     let (width, classes) = (data.train().images().ncols(), data.train().classes());
     println!("{} training and {} test digits of {classes} classes", train.len(), test.len());
-    let activation = match options.activation {
-        Function::Tanh => Activation::Tanh,
-        Function::Relu => Activation::ReLU,
-        Function::Sigmoid => Activation::Sigmoid,
-    };
     let mut rng = StdRng::seed_from_u64(options.seed);
-    let network = Sequential::mlp(options.layers, width, options.hidden, classes, activation, &mut rng)?;
+    let network = Sequential::mlp(options.layers, width, options.hidden, classes, options.activation.into(), &mut rng)?;
     println!("{}\n", network.summary(width));
 
     let mut sgd = Sgd::new(network.parameters(), options.epsilon as f32).with_momentum(options.momentum as f32);

@@ -9,16 +9,62 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{Parser, ValueEnum};
 use ndarray::{Array1, Array2, ArrayD};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
-use tapegrad::Param;
 use tapegrad::data::{Dataset, Npz, load_data};
+use tapegrad::nn::{self, ReLU, Sequential, Sigmoid, Tanh};
+use tapegrad::{Param, Scalar, Var};
 
 pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+/// The activation of hidden layers.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Activation {
+    Tanh,
+    Relu,
+    Sigmoid,
+}
+
+impl Activation {
+    /// Returns the network with the activation as one more layer.
+    pub fn push<T: Scalar>(self, network: Sequential<T>) -> Sequential<T> {
+        match self {
+            Self::Tanh => network.push(Tanh::new()),
+            Self::Relu => network.push(ReLU::new()),
+            Self::Sigmoid => network.push(Sigmoid::new()),
+        }
+    }
+
+    /// Records it.
+    pub fn record(self, x: Var<'_, f64>) -> Var<'_, f64> {
+        match self {
+            Self::Tanh => x.tanh(),
+            Self::Relu => x.relu(),
+            Self::Sigmoid => x.sigmoid(),
+        }
+    }
+}
+
+impl From<Activation> for nn::Activation {
+    fn from(activation: Activation) -> Self {
+        match activation {
+            Activation::Tanh => Self::Tanh,
+            Activation::Relu => Self::ReLU,
+            Activation::Sigmoid => Self::Sigmoid,
+        }
+    }
+}
+
+/// Which half of the library computes the gradients.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Half {
+    Manual,
+    Tape,
+}
 
 /// Parses the arguments. What is wrong with them is said in one line, and ends the program with exit code 2.
 pub fn parse<P: Parser>() -> P {

@@ -8,9 +8,10 @@ use rand::{Rng, RngExt};
 use super::buffer::{Buffer, row_major};
 use super::module::{Module, expect, recorded_width};
 use crate::kernel::matmul::{Matrix, Store, matmul};
+use crate::kernel::reduce::sum_columns;
 use crate::param::Param;
 use crate::scalar::Scalar;
-use crate::shape::{AxisSet, Shape};
+use crate::shape::Shape;
 use crate::tape::Tape;
 use crate::var::Var;
 
@@ -224,7 +225,7 @@ impl<T: Scalar> Module<T> for Linear<T> {
             matmul(inputs, outputs, batch, x_transposed, delta, dw, Store::Overwrite);
         });
         if let Some(bias) = self.parameters.get(1) {
-            bias.contribute(|db| T::sum_over(delta, &[batch, outputs], AxisSet::one(0), db));
+            bias.contribute(|db| sum_columns(delta, outputs, 0, db));
         }
     }
 

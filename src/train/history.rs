@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use ndarray::Array2;
 
-/// The loss on examples, and how many of them were told apart rightly.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Evaluation {
-    /// The loss.
-    pub loss: f64,
-    /// The share of examples whose largest output is in the column of their class; `None` if the targets are not one-hot.
-    pub accuracy: Option<f64>,
+/// The loss on examples, and the share of those whose largest output is in the column of their class, if the targets are
+/// one-hot.
+#[derive(Clone, Copy)]
+pub(super) struct Evaluation {
+    pub(super) loss: f64,
+    pub(super) accuracy: Option<f64>,
 }
 
 /// What a descent saw before the updates of a pass.

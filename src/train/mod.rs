@@ -45,6 +45,6 @@ mod progress;
 
 pub use descent::{Descent, batch_descent, mini_batch_descent, stochastic_descent};
 pub use examples::Examples;
-pub use history::{Diverged, Evaluation, History, Pass};
+pub use history::{Diverged, History, Pass};
 pub use learner::{ByHand, ByTape, Learner};
 pub use progress::Progress;

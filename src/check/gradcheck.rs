@@ -478,7 +478,7 @@ where
         let tape = Tape::new();
         let (_, y) = self.record(&tape, x);
         let y = y.value();
-        y.iter().zip(u).map(|(y, u)| y.to_f64() * u.to_f64()).fold((0.0, 0.0), |sum, term| add(sum, term))
+        y.iter().zip(u).map(|(y, u)| y.to_f64() * u.to_f64()).fold((0.0, 0.0), add)
     }
 
     /// Returns `Jᵀ u`, by both sweeps.

@@ -44,11 +44,11 @@ impl fmt::Display for Parity {
 #[derive(Clone, Debug)]
 pub struct Difference {
     layer: Option<usize>,
-    part: String,
-    quantity: String,
-    index: Vec<usize>,
+    part: Box<str>,
+    quantity: Box<str>,
+    index: Box<[usize]>,
     numbers: Option<Numbers>,
-    detail: String,
+    detail: Box<str>,
 }
 
 #[derive(Clone, Debug)]
@@ -391,11 +391,11 @@ impl Compare {
         };
         let difference = |index, numbers, detail: String| Difference {
             layer: part.layer,
-            part: part.name.clone(),
+            part: part.name.as_str().into(),
             quantity: quantity.into(),
-            index,
+            index: Vec::into_boxed_slice(index),
             numbers,
-            detail,
+            detail: String::into_boxed_str(detail),
         };
         if by_hand.shape() != on_tape.shape() {
             let (a, b) = (Shape::from(by_hand.shape()), Shape::from(on_tape.shape()));

@@ -51,6 +51,7 @@
 //! | [`optim`] | optimizers, for both paths |
 //! | [`train`] | batch, stochastic and mini-batch descent, for both paths |
 //! | [`data`] | digits from files, batches, splits, accuracy, confusion |
+//! | [`check`] | gradients against differences, hand-derived networks against the tape |
 //! | [`shape`] | broadcasting, and the error that says what does not fit |
 //!
 //! # Words
@@ -133,6 +134,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations)]
 
+pub mod check;
 mod custom;
 pub mod data;
 mod error;

@@ -93,6 +93,25 @@ pub struct Tape<T> {
     origin: Cell<Option<&'static Location<'static>>>,
     /// Memory of the sweep between calls.
     pub(crate) sweep: RefCell<crate::sweep::Workspace<T>>,
+    /// The sweeps on arrays since the last reset, for blame.
+    sweeps: RefCell<Vec<Sweep<T>>>,
+    checked: Cell<bool>,
+}
+
+/// A sweep on arrays that ran: where it started, and the seed if it was not 1.
+pub(crate) struct Sweep<T> {
+    pub(crate) from: u32,
+    pub(crate) seed: Option<Vec<T>>,
+}
+
+/// A rule that was recorded by a sweep on `Var`s: the nodes from `first` to `result`, for operand `k` of `node` and its
+/// cotangent `g`.
+pub(crate) struct RecordedRule {
+    pub(crate) first: u32,
+    pub(crate) result: u32,
+    pub(crate) node: u32,
+    pub(crate) k: u32,
+    pub(crate) g: u32,
 }
 
 /// The nodes, and the lists that they refer to.
@@ -104,6 +123,8 @@ pub(crate) struct Nodes<T> {
     dims: Vec<usize>,
     /// The parameters of the nodes that have one, in the order of the nodes.
     params: Vec<(u32, Param<T>)>,
+    /// The rules that sweeps on `Var`s recorded, in the order of their nodes, for blame.
+    rules: Vec<RecordedRule>,
 }
 
 /// One operation and where its result lies.
@@ -166,6 +187,14 @@ impl<T> Nodes<T> {
         Some(&self.params[position].1)
     }
 
+    pub(crate) fn params(&self) -> &[(u32, Param<T>)] {
+        &self.params
+    }
+
+    pub(crate) fn rules(&self) -> &[RecordedRule] {
+        &self.rules
+    }
+
     fn add_dims(&mut self, dims: &[usize]) -> Dims {
         let start = id_of(self.dims.len());
         self.dims.extend_from_slice(dims);
@@ -202,7 +231,13 @@ impl<T: Scalar> Tape<T> {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            nodes: RefCell::new(Nodes { list: Vec::new(), operands: Vec::new(), dims: Vec::new(), params: Vec::new() }),
+            nodes: RefCell::new(Nodes {
+                list: Vec::new(),
+                operands: Vec::new(),
+                dims: Vec::new(),
+                params: Vec::new(),
+                rules: Vec::new(),
+            }),
             buffers: FrozenVec::new(),
             shared: FrozenVec::new(),
             index_lists: FrozenVec::new(),
@@ -211,6 +246,8 @@ impl<T: Scalar> Tape<T> {
             index_pool: Pool::default(),
             origin: Cell::new(None),
             sweep: RefCell::default(),
+            sweeps: RefCell::default(),
+            checked: Cell::new(false),
         }
     }
 
@@ -283,20 +320,23 @@ impl<T: Scalar> Tape<T> {
     #[track_caller]
     pub fn param(&self, param: &Param<T>) -> Var<'_, T> {
         let memory = Memory::Shared(freeze(&self.shared, param.value() as Arc<dyn Values<T>>));
-        let nodes = &mut *self.nodes.borrow_mut();
+        let mut nodes = self.nodes.borrow_mut();
         let shape = nodes.add_dims(param.shape());
         let id = nodes.push(Node::source(Op::Param, shape, memory, Location::caller()));
         nodes.params.push((id, param.clone()));
-        Var::new(self, id)
+        drop(nodes);
+        self.checked_var(id)
     }
 
     #[track_caller]
     fn source(&self, op: Op<T>, array: impl Input<T>) -> Var<'_, T> {
         let location = self.origin.get().unwrap_or(Location::caller());
         let (memory, shape) = self.place(array);
-        let nodes = &mut *self.nodes.borrow_mut();
+        let mut nodes = self.nodes.borrow_mut();
         let shape = nodes.add_dims(&shape);
-        Var::new(self, nodes.push(Node::source(op, shape, memory, location)))
+        let id = nodes.push(Node::source(op, shape, memory, location));
+        drop(nodes);
+        self.checked_var(id)
     }
 
     /// Takes an array into the tape's memory.
@@ -359,6 +399,10 @@ impl<T: Scalar> Tape<T> {
         nodes.operands.clear();
         nodes.dims.clear();
         nodes.params.clear();
+        nodes.rules.clear();
+        for sweep in self.sweeps.get_mut().drain(..) {
+            sweep.seed.into_iter().for_each(|seed| self.pool.put(seed));
+        }
         self.shared.as_mut().clear();
         self.customs.as_mut().clear();
         // The first buffers go back last: the next recording begins with the memory it began with before.
@@ -368,6 +412,34 @@ impl<T: Scalar> Tape<T> {
         for list in self.index_lists.as_mut().drain(..).rev() {
             self.index_pool.put(list);
         }
+    }
+
+    /// Makes the tape check as it goes, or stop to.
+    ///
+    /// A checked tape panics as soon as an operation makes a NaN or an infinity, when it is recorded or, in a sweep, in the
+    /// cotangent that its rule gives to an operand; the message is the [`NonFinite`](crate::blame::NonFinite) that
+    /// [`first_non_finite`](Self::first_non_finite) returns, which names the line that recorded the operation. A
+    /// sweep that panics changes no gradient. Checking reads every value and cotangent once more; not checking costs
+    /// nothing.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let _ = tape.leaf(0.0).ln(); // minus infinity, as in IEEE
+    /// tape.set_checked(true);
+    /// assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tape.leaf(0.0).ln())).is_err());
+    /// ```
+    pub fn set_checked(&self, checked: bool) {
+        self.checked.set(checked);
+    }
+
+    /// Returns whether the tape checks as it goes.
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        self.checked.get()
     }
 
     /// Returns the number of nodes.
@@ -488,9 +560,21 @@ impl<T: Scalar> Tape<T> {
     #[track_caller]
     pub(crate) fn apply(&self, op: Op<T>, operands: &[u32]) -> Var<'_, T> {
         match self.try_apply(op, operands, Location::caller()) {
-            Ok(id) => Var::new(self, id),
+            Ok(id) => self.checked_var(id),
             Err(error) => panic!("{}", self.explain(&error, operands)),
         }
+    }
+
+    /// Returns the handle of a node that was recorded just now, after a look at its value on a checked tape.
+    ///
+    /// What a rule records is checked when its result is there: see [`crate::sweep::grad`].
+    #[inline]
+    #[track_caller]
+    fn checked_var(&self, id: u32) -> Var<'_, T> {
+        if self.checked.get() && self.origin.get().is_none() {
+            self.check_value(id);
+        }
+        Var::new(self, id)
     }
 
     fn try_apply(&self, op: Op<T>, operands: &[u32], location: &'static Location<'static>) -> Result<u32, ShapeError> {
@@ -577,6 +661,43 @@ impl<T: Scalar> Tape<T> {
             }
         }
         Memory::Buffer(freeze(&self.buffers, buffer))
+    }
+
+    /// Returns the sweeps on arrays since the last reset.
+    pub(crate) fn sweeps(&self) -> std::cell::Ref<'_, Vec<Sweep<T>>> {
+        self.sweeps.borrow()
+    }
+
+    /// Notes that a sweep on arrays ran.
+    pub(crate) fn note_sweep(&self, from: u32, seed: Option<Vec<T>>) {
+        let mut sweeps = self.sweeps.borrow_mut();
+        let again = sweeps.last().is_some_and(|last| last.from == from && last.seed.is_none());
+        if seed.is_some() || !again {
+            sweeps.push(Sweep { from, seed });
+        }
+    }
+
+    /// Notes that a sweep on `Var`s recorded a rule. A rule that hands on the cotangent as it is recorded nothing.
+    pub(crate) fn note_rule(&self, rule: RecordedRule) {
+        if rule.first <= rule.result {
+            self.nodes.borrow_mut().rules.push(rule);
+        }
+    }
+
+    /// Returns an operation's name, a custom one's own.
+    pub(crate) fn op_name(&self, op: &Op<T>) -> String {
+        match *op {
+            Op::Custom(custom) => self.custom_op(custom).name().to_string(),
+            _ => op.name().to_string(),
+        }
+    }
+
+    /// Returns an operation as it is printed, a custom one by its own name.
+    pub(crate) fn op_text(&self, op: &Op<T>) -> String {
+        match *op {
+            Op::Custom(custom) => self.custom_op(custom).name().to_string(),
+            _ => op.to_string(),
+        }
     }
 
     /// Returns a shape error with the places where its operands were made.
@@ -668,10 +789,7 @@ impl<T: Scalar> fmt::Display for Tape<T> {
         let width = nodes.len().saturating_sub(1).to_string().len();
         for id in 0..id_of(nodes.len()) {
             let node = nodes.node(id);
-            let name = match node.op {
-                Op::Custom(custom) => self.custom_op(custom).name().to_string(),
-                _ => node.op.to_string(),
-            };
+            let name = self.op_text(&node.op);
             let operands: String = nodes.operands(id).iter().map(|operand| format!(" %{operand}")).collect();
             let line = format!(
                 "{:<pad$} = {name}{operands} : {}",

@@ -96,6 +96,8 @@ fn run<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>, mode: Mode) -> Result<
     let last = from.id() as usize;
     workspace.cotangents.resize_with(last + 1, || None);
     workspace.cotangents[last] = Some(seed);
+    // Nodes whose cotangent is not finite though no rule made it so: an operand was not.
+    let mut handed_on: Vec<u32> = Vec::new();
 
     for id in (0..=from.id()).rev() {
         let (below, rest) = workspace.cotangents.split_at_mut(id as usize);
@@ -129,16 +131,20 @@ fn run<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>, mode: Mode) -> Result<
         if let Some(g) = range {
             for (k, &x) in operands.iter().enumerate().rev().filter(|&(k, _)| node.op.passes(k)) {
                 let Some(cotangent) = &below[x as usize] else { continue };
+                if handed_on.contains(&x) || blame::all_finite(cotangent) {
+                    continue;
+                }
                 let cotangent = View::contiguous(cotangent, nodes.shape(x));
                 if let Some(found) = blame::in_rule(tape, &nodes, id, k, g, cotangent) {
                     return Err(Box::new(found));
                 }
+                handed_on.push(x);
             }
         }
     }
     workspace.cotangents.clear();
     if mode == Mode::Search {
-        let finite = workspace.complete.drain(..).all(|(_, g)| g.iter().all(|x| x.is_finite()));
+        let finite = workspace.complete.drain(..).all(|(_, g)| blame::all_finite(&g));
         return Ok(finite);
     }
 

@@ -202,6 +202,16 @@ fn a_selection_after_the_root_is_recognized() {
 }
 
 #[test]
+fn an_infinity_that_a_rule_hands_on_is_not_blamed_on_a_later_one() {
+    let tape = Tape::<f64>::new();
+    let x = tape.leaf(array![2.0, 3.0]);
+    // The sweep comes to the product first: its rule hands the constant's infinity on to x, where the root's adds to it.
+    let (root, product) = (x.sqrt(), x * tape.constant(array![1.0, f64::INFINITY]));
+    (root + product).sum().backward();
+    assert_eq!(first(&tape).op, "constant");
+}
+
+#[test]
 fn every_sweep_since_the_reset_is_looked_at() {
     let mut tape = Tape::<f64>::new();
     let x = tape.leaf(0.0);
@@ -370,6 +380,19 @@ fn no_sweep_and_a_cleared_gradient_are_told_apart() {
 }
 
 #[test]
+fn a_value_in_between_keeps_no_gradient() {
+    let tape = Tape::<f64>::new();
+    let y = tape.leaf(1.0).exp();
+    y.square().backward();
+    let reason = y.unreached().expect("no gradient");
+    assert!(matches!(reason, Reason::NotKept { recorded } if recorded.line() == line!() - 3), "{reason}");
+    let c = tape.constant(1.0);
+    (c * tape.leaf(1.0)).backward();
+    let reason = c.unreached().expect("no gradient");
+    assert!(reason.to_string().contains("no cotangent passes through %3 = constant ()"), "{reason}");
+}
+
+#[test]
 fn a_loss_that_does_not_depend_on_it_is_named_with_its_last_use() {
     let tape = Tape::<f64>::new();
     let (w, v) = (Param::new(array![1.0]), Param::new(array![2.0]));
@@ -398,7 +421,7 @@ fn what_cuts_a_parameter_off_is_named() {
     let (w, v) = (Param::new(array![1.0, 2.0]), Param::new(array![3.0, 4.0]));
     let hidden = tape.param(&w).square();
     let copied = tape.constant(hidden.value());
-    let shared = tape.constant(&v.value());
+    let shared = tape.constant(v.value());
     let (copied_line, shared_line) = (line!() - 2, line!() - 1);
     let x = tape.leaf(1.0);
     let _ = tape.param(&v);

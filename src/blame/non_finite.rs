@@ -246,7 +246,7 @@ impl<T: Scalar> Tape<T> {
         let mut used = vec![false; nodes.len()];
         (0..count).flat_map(|id| nodes.operands(id)).for_each(|&operand| used[operand as usize] = true);
         let mut results = (0..count).filter(|&id| !used[id as usize] && !nodes.operands(id).is_empty());
-        if finite && results.all(|id| all_finite(self.view(&nodes, id))) {
+        if finite && results.all(|id| is_finite(self.view(&nodes, id))) {
             return None;
         }
         (0..count).find_map(|id| blame_source(self, &nodes, id, |x| !x.is_finite()))
@@ -287,9 +287,14 @@ pub(crate) fn survey<T: Scalar>(view: View<'_, T>) -> ValueRange {
     }
 }
 
-fn all_finite<T: Scalar>(view: View<'_, T>) -> bool {
+/// Returns whether all numbers are finite.
+pub(crate) fn all_finite<T: Scalar>(values: &[T]) -> bool {
+    values.iter().all(|x| x.is_finite())
+}
+
+fn is_finite<T: Scalar>(view: View<'_, T>) -> bool {
     match view.as_slice() {
-        Some(values) => values.iter().all(|x| x.is_finite()),
+        Some(values) => all_finite(values),
         None => view.array().iter().all(|x| x.is_finite()),
     }
 }
@@ -312,7 +317,7 @@ fn first<T: Scalar>(values: View<'_, T>, wanted: impl Fn(T) -> bool) -> Option<(
 /// Returns the blame of an operation for its value.
 fn in_value<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32) -> Option<NonFinite> {
     let (values, node) = (tape.view(nodes, id), nodes.node(id));
-    if all_finite(values) {
+    if is_finite(values) {
         return None;
     }
     if nodes.operands(id).is_empty() {
@@ -358,7 +363,7 @@ pub(crate) fn in_rule<T: Scalar>(
     g: ValueRange,
     cotangent: View<'_, T>,
 ) -> Option<NonFinite> {
-    if all_finite(cotangent) {
+    if is_finite(cotangent) {
         return None;
     }
     let node = nodes.node(id);

@@ -1,8 +1,11 @@
 //! [`Unreached`]: why a gradient is `None`.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::Location;
 
+use crate::kernel::view::View;
 use crate::op::Op;
 use crate::param::Param;
 use crate::scalar::Scalar;
@@ -33,6 +36,12 @@ pub enum Reason {
     /// No backward sweep has run on this tape since [`Tape::reset`]. ([`Var::grads`](crate::Var::grads) returns gradients and
     /// leaves `.grad()` as it is.)
     NoBackward {
+        /// The line that recorded it.
+        recorded: &'static Location<'static>,
+    },
+    /// It is the result of an operation: only leaves and parameters keep a gradient. [`Var::grads`](crate::Var::grads) returns
+    /// that of any value.
+    NotKept {
         /// The line that recorded it.
         recorded: &'static Location<'static>,
     },
@@ -73,6 +82,10 @@ impl fmt::Display for Reason {
                     "recorded at {recorded}, but no backward sweep has run on this tape since it was made or reset"
                 )
             }
+            Self::NotKept { recorded } => write!(
+                f,
+                "recorded at {recorded} by an operation: only leaves and parameters keep a gradient, grads returns any value's"
+            ),
             Self::Cleared { recorded } => {
                 write!(f, "recorded at {recorded} and reached by a sweep, but cleared afterwards (zero_grad)")
             }
@@ -137,8 +150,7 @@ impl<T: Scalar> Tape<T> {
 }
 
 impl<T: Scalar> Var<'_, T> {
-    /// Returns why [`grad`](Self::grad) is `None`; `None` if there is a gradient. Of leaves and parameters; any other value
-    /// has no gradient to keep.
+    /// Returns why [`grad`](Self::grad) is `None`; `None` if there is a gradient.
     ///
     /// # Example
     ///
@@ -154,10 +166,14 @@ impl<T: Scalar> Var<'_, T> {
     /// ```
     #[must_use]
     pub fn unreached(self) -> Option<Reason> {
-        match self.grad() {
-            Some(_) => None,
-            None => Some(reason(self.tape(), &self.tape().nodes(), &[self.id()])),
+        if self.grad().is_some() {
+            return None;
         }
+        let nodes = self.tape().nodes();
+        if !nodes.operands(self.id()).is_empty() {
+            return Some(Reason::NotKept { recorded: nodes.node(self.id()).location });
+        }
+        Some(reason(self.tape(), &nodes, &[self.id()]))
     }
 }
 
@@ -187,10 +203,12 @@ fn reason<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, ids: &[u32]) -> Reason {
             nodes.operands(id).iter().for_each(|&x| above[x as usize] = true);
         }
     }
-    let cut = (0..=last.from).filter(|&id| above[id as usize] && !differentiable[id as usize]).find(|&id| {
-        ids.contains(&id)
-            || nodes.operands(id).iter().any(|&x| differentiable[x as usize])
-            || is_copy(tape, nodes, id, &differentiable)
+    let mut outside = (0..=last.from).filter(|&id| above[id as usize] && !differentiable[id as usize]);
+    let cut =
+        outside.clone().find(|&id| ids.contains(&id) || nodes.operands(id).iter().any(|&x| differentiable[x as usize]));
+    let cut = cut.or_else(|| {
+        let originals = Originals::new(tape, nodes, &differentiable);
+        outside.find(|&id| matches!(nodes.node(id).op, Op::Constant) && originals.contain(tape.view(nodes, id)))
     });
     if let Some(by) = cut {
         return Reason::CutOff { recorded, from, by: tape.describe(by), location: nodes.node(by).location };
@@ -199,18 +217,37 @@ fn reason<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, ids: &[u32]) -> Reason {
     Reason::Independent { recorded, from, last_use: uses.map(|id| tape.describe(id)) }
 }
 
-/// Returns whether a node is a constant with the value of one of these: the same memory, or the same numbers unless they
-/// are too few or too simple to tell.
-fn is_copy<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32, of: &[bool]) -> bool {
-    if !matches!(nodes.node(id).op, Op::Constant) {
-        return false;
+/// Values of which a constant may be a copy.
+struct Originals {
+    /// Where they lie.
+    memory: HashSet<usize>,
+    /// Their shapes and numbers, hashed.
+    contents: HashSet<u64>,
+}
+
+impl Originals {
+    fn new<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, chosen: &[bool]) -> Self {
+        let views = || (0..chosen.len() as u32).filter(|&id| chosen[id as usize]).map(|id| tape.view(nodes, id));
+        Self {
+            memory: views().map(|view| view.data.as_ptr().addr()).collect(),
+            contents: views().filter_map(fingerprint).collect(),
+        }
     }
-    let copy = tape.view(nodes, id);
-    let numbers = copy.array();
-    let telling = numbers.iter().any(|x| Some(x) != numbers.first());
-    (0..of.len() as u32).filter(|&node| of[node as usize]).any(|node| {
-        let original = tape.view(nodes, node);
-        let same_memory = std::ptr::eq(original.data.as_ptr(), copy.data.as_ptr()) && !copy.data.is_empty();
-        same_memory || (telling && original.shape == copy.shape && original.array() == numbers)
+
+    fn contain<T: Scalar>(&self, copy: View<'_, T>) -> bool {
+        let same_memory = !copy.data.is_empty() && self.memory.contains(&copy.data.as_ptr().addr());
+        same_memory || fingerprint(copy).is_some_and(|copy| self.contents.contains(&copy))
+    }
+}
+
+/// Returns a hash of shape and numbers; `None` if all numbers are the same: others have those by chance.
+fn fingerprint<T: Scalar>(view: View<'_, T>) -> Option<u64> {
+    let numbers = view.array();
+    let first = numbers.first()?;
+    numbers.iter().any(|x| x != first).then(|| {
+        let mut hasher = DefaultHasher::new();
+        view.shape.hash(&mut hasher);
+        numbers.iter().for_each(|x| x.to_f64().to_bits().hash(&mut hasher));
+        hasher.finish()
     })
 }

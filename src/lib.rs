@@ -46,6 +46,7 @@
 //! | [`Tape`], [`Var`] | the record, and handles to its values: operators and methods record |
 //! | [`Param`] | a trainable array and its gradient, shared by layer, tape and optimizer |
 //! | [`op`] | what an operation is; the rows of the table of derivatives as data |
+//! | [`blame`] | which operation made the first NaN, and why a gradient is missing, with the user's line |
 //! | [`CustomOp`] | operations of one's own |
 //! | [`nn`] | the hand-derived path: [`Module`](nn::Module), layers, [`Sequential`](nn::Sequential), losses |
 //! | [`optim`] | optimizers, for both paths |
@@ -134,6 +135,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations)]
 
+pub mod blame;
 pub mod check;
 mod custom;
 pub mod data;

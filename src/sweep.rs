@@ -12,6 +12,7 @@ use std::panic::Location;
 
 use smallvec::SmallVec;
 
+use crate::blame::{self, NonFinite};
 use crate::custom::CustomOp;
 use crate::kernel::elementwise::{add_assign, add_assign_view};
 use crate::kernel::view::{self, View};
@@ -20,7 +21,7 @@ use crate::op::table;
 use crate::op::{Interpreter, Op, Reads, Term};
 use crate::scalar::Scalar;
 use crate::shape::{Shape, elements};
-use crate::tape::{Nodes, Tape};
+use crate::tape::{Nodes, RecordedRule, Tape};
 use crate::var::Var;
 
 /// The cotangents of a sweep by node; kept by the tape so that the list is allocated once.
@@ -42,11 +43,53 @@ impl<T> Default for Workspace<T> {
 }
 
 /// Sweeps backward from `from` on arrays and accumulates the gradients of leaves and parameters.
+///
+/// # Panics
+///
+/// On a checked tape, with a [`NonFinite`] if a rule makes a number that is not finite. No gradient changes then.
+#[track_caller]
 pub(crate) fn backward<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>) {
+    if let Err(found) = run(from, seed, if from.tape().is_checked() { Mode::Checked } else { Mode::Plain }) {
+        panic!("{found}");
+    }
+}
+
+/// Sweeps backward from `from` once more, without touching a gradient, and returns who made the first number that is not
+/// finite, or else whether all gradients are finite.
+pub(crate) fn search<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>) -> Result<bool, Box<NonFinite>> {
+    run(from, seed, Mode::Search)
+}
+
+/// What a sweep on arrays is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// To accumulate gradients.
+    Plain,
+    /// To accumulate gradients if all is finite.
+    Checked,
+    /// To find what is not finite.
+    Search,
+}
+
+/// Runs a sweep. Returns who made the first number that is not finite, if the mode looks for it; else whether all gradients
+/// that it looked at are finite.
+fn run<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>, mode: Mode) -> Result<bool, Box<NonFinite>> {
     let tape = from.tape();
+    let looks = mode != Mode::Plain;
     // Taken out, not borrowed: if a rule panics, the tape is as it was.
     let mut workspace = mem::take(&mut *tape.sweep.borrow_mut());
     let nodes = tape.nodes();
+    let seed_copy = seed.as_ref().map(|seed| {
+        let mut copy = tape.pool.take(seed.len());
+        copy.copy_from_slice(seed);
+        copy
+    });
+    if looks
+        && let Some(seed) = &seed
+        && let Some(found) = blame::in_seed(&nodes, from.id(), View::contiguous(seed, nodes.shape(from.id())))
+    {
+        return Err(Box::new(found));
+    }
     let seed = seed.unwrap_or_else(|| {
         let mut one = tape.pool.take(1);
         one.fill(T::ONE);
@@ -55,12 +98,15 @@ pub(crate) fn backward<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>) {
     let last = from.id() as usize;
     workspace.cotangents.resize_with(last + 1, || None);
     workspace.cotangents[last] = Some(seed);
+    // Nodes whose cotangent is not finite though no rule made it so: an operand was not.
+    let mut handed_on: Vec<u32> = Vec::new();
 
     for id in (0..=from.id()).rev() {
         let (below, rest) = workspace.cotangents.split_at_mut(id as usize);
         let Some(g) = rest[0].take() else { continue };
         let node = nodes.node(id);
         let operands = nodes.operands(id);
+        let range = looks.then(|| blame::survey(View::contiguous(&g, nodes.shape(id))));
         match (&node.op, operands) {
             (_, []) => workspace.complete.push((id, g)),
             // A row of one operand never broadcasts: its pullback runs in the cotangent's own buffer, and nothing else is
@@ -84,8 +130,25 @@ pub(crate) fn backward<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>) {
                 pull(&at, tape.pool.hold(g), below);
             }
         }
+        if let Some(g) = range {
+            for (k, &x) in operands.iter().enumerate().rev().filter(|&(k, _)| node.op.passes(k)) {
+                let Some(cotangent) = &below[x as usize] else { continue };
+                if handed_on.contains(&x) || blame::all_finite(cotangent) {
+                    continue;
+                }
+                let cotangent = View::contiguous(cotangent, nodes.shape(x));
+                if let Some(found) = blame::in_rule(tape, &nodes, id, k, g, cotangent) {
+                    return Err(Box::new(found));
+                }
+                handed_on.push(x);
+            }
+        }
     }
     workspace.cotangents.clear();
+    if mode == Mode::Search {
+        let finite = workspace.complete.drain(..).all(|(_, g)| blame::all_finite(&g));
+        return Ok(finite);
+    }
 
     // Parameters first, while the nodes are at hand; leaves keep their gradient in their node.
     workspace.complete.retain_mut(|(id, g)| match nodes.param(*id) {
@@ -102,6 +165,8 @@ pub(crate) fn backward<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>) {
         tape.add_leaf_grad(id, g);
     }
     *tape.sweep.borrow_mut() = workspace;
+    tape.note_sweep(from.id(), seed_copy);
+    Ok(true)
 }
 
 /// Runs the rules of one node on its cotangent.
@@ -402,6 +467,7 @@ fn assert_fits<T: Scalar>(custom: &dyn CustomOp<T>, k: usize, result: Var<'_, T>
 /// Returns the gradients of `from` by `targets`, recorded on the tape; `None` where there is no dependence.
 ///
 /// `location` is the line of the user's that asked for it: all nodes of the backward pass name it.
+#[track_caller]
 pub(crate) fn grad<'t, T: Scalar>(
     from: Var<'t, T>,
     targets: &[Var<'t, T>],
@@ -430,6 +496,7 @@ pub(crate) fn grad<'t, T: Scalar>(
         };
         let wanted = |&k: &usize| op.passes(k) && depends[operands[k] as usize];
         for k in (0..operands.len()).rev().filter(wanted) {
+            let first = tape.len() as u32;
             let at = AtVars { tape, id, operands: &operands };
             let contribution = match table::vjp(&op, k, &at, g) {
                 Term::Done(var) => var,
@@ -438,11 +505,30 @@ pub(crate) fn grad<'t, T: Scalar>(
             };
             let target = at.x_shape(k);
             let contribution = if contribution.shape() == target { contribution } else { contribution.sum_to(target) };
+            tape.note_rule(RecordedRule { first, result: contribution.id(), node: id, k: k as u32, g: g.id() });
+            if tape.is_checked() {
+                check_rule(id, k, g, contribution);
+            }
             let slot = &mut cotangents[operands[k] as usize];
             *slot = Some(slot.map_or(contribution, |sum| sum + contribution));
         }
     }
     targets.iter().map(|target| cotangents.get(target.id() as usize).copied().flatten()).collect()
+}
+
+/// Panics if the rule of a node made a number that is not finite.
+#[cold]
+#[track_caller]
+fn check_rule<T: Scalar>(id: u32, k: usize, g: Var<'_, T>, contribution: Var<'_, T>) {
+    let tape = g.tape();
+    let found = {
+        let nodes = tape.nodes();
+        let range = blame::survey(tape.view(&nodes, g.id()));
+        blame::in_rule(tape, &nodes, id, k, range, tape.view(&nodes, contribution.id()))
+    };
+    if let Some(found) = found {
+        panic!("{found}");
+    }
 }
 
 /// One node in a sweep that records.

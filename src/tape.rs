@@ -90,6 +90,25 @@ pub struct Tape<T> {
     origin: Cell<Option<&'static Location<'static>>>,
     /// Memory of the sweep between calls.
     pub(crate) sweep: RefCell<crate::sweep::Workspace<T>>,
+    /// The sweeps on arrays since the last reset, for blame.
+    sweeps: RefCell<Vec<Sweep<T>>>,
+    checked: Cell<bool>,
+}
+
+/// A sweep on arrays that ran: where it started, and the seed if it was not 1.
+pub(crate) struct Sweep<T> {
+    pub(crate) from: u32,
+    pub(crate) seed: Option<Vec<T>>,
+}
+
+/// A rule that was recorded by a sweep on `Var`s: the nodes from `first` to `result`, for operand `k` of `node` and its
+/// cotangent `g`.
+pub(crate) struct RecordedRule {
+    pub(crate) first: u32,
+    pub(crate) result: u32,
+    pub(crate) node: u32,
+    pub(crate) k: u32,
+    pub(crate) g: u32,
 }
 
 /// The nodes, and the lists that they refer to.
@@ -101,6 +120,8 @@ pub(crate) struct Nodes<T> {
     dims: Vec<usize>,
     /// The parameters of the nodes that have one, in the order of the nodes.
     params: Vec<(u32, Param<T>)>,
+    /// The rules that sweeps on `Var`s recorded, in the order of their nodes, for blame.
+    rules: Vec<RecordedRule>,
 }
 
 /// One operation and where its result lies.
@@ -168,6 +189,14 @@ impl<T> Nodes<T> {
         Some(&self.params[position].1)
     }
 
+    pub(crate) fn params(&self) -> &[(u32, Param<T>)] {
+        &self.params
+    }
+
+    pub(crate) fn rules(&self) -> &[RecordedRule] {
+        &self.rules
+    }
+
     fn add_dims(&mut self, dims: &[usize]) -> Dims {
         let start = id_of(self.dims.len());
         self.dims.extend_from_slice(dims);
@@ -204,7 +233,13 @@ impl<T: Scalar> Tape<T> {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            nodes: RefCell::new(Nodes { list: Vec::new(), operands: Vec::new(), dims: Vec::new(), params: Vec::new() }),
+            nodes: RefCell::new(Nodes {
+                list: Vec::new(),
+                operands: Vec::new(),
+                dims: Vec::new(),
+                params: Vec::new(),
+                rules: Vec::new(),
+            }),
             buffers: FrozenVec::new(),
             shared: FrozenVec::new(),
             index_lists: FrozenVec::new(),
@@ -213,6 +248,8 @@ impl<T: Scalar> Tape<T> {
             index_pool: Pool::default(),
             origin: Cell::new(None),
             sweep: RefCell::default(),
+            sweeps: RefCell::default(),
+            checked: Cell::new(false),
         }
     }
 
@@ -291,20 +328,23 @@ impl<T: Scalar> Tape<T> {
         assert_possible(param.shape());
         let location = self.origin.get().unwrap_or(Location::caller());
         let memory = Memory::Shared(freeze(&self.shared, param.value() as Arc<dyn Values<T>>));
-        let nodes = &mut *self.nodes.borrow_mut();
+        let mut nodes = self.nodes.borrow_mut();
         let shape = nodes.add_dims(param.shape());
         let id = nodes.push(Node::source(Op::Param, shape, memory, location));
         nodes.params.push((id, param.clone()));
-        Var::new(self, id)
+        drop(nodes);
+        self.checked_var(id)
     }
 
     #[track_caller]
     fn source(&self, op: Op<T>, array: impl Input<T>) -> Var<'_, T> {
         let location = self.origin.get().unwrap_or(Location::caller());
         let (memory, shape) = self.place(array);
-        let nodes = &mut *self.nodes.borrow_mut();
+        let mut nodes = self.nodes.borrow_mut();
         let shape = nodes.add_dims(&shape);
-        Var::new(self, nodes.push(Node::source(op, shape, memory, location)))
+        let id = nodes.push(Node::source(op, shape, memory, location));
+        drop(nodes);
+        self.checked_var(id)
     }
 
     /// Takes an array into the tape's memory.
@@ -367,6 +407,10 @@ impl<T: Scalar> Tape<T> {
         nodes.operands.clear();
         nodes.dims.clear();
         nodes.params.clear();
+        nodes.rules.clear();
+        for sweep in self.sweeps.get_mut().drain(..) {
+            sweep.seed.into_iter().for_each(|seed| self.pool.put(seed));
+        }
         self.shared.as_mut().clear();
         self.customs.as_mut().clear();
         // The first buffers go back last: the next recording begins with the memory it began with before.
@@ -376,6 +420,34 @@ impl<T: Scalar> Tape<T> {
         for list in self.index_lists.as_mut().drain(..).rev() {
             self.index_pool.put(list);
         }
+    }
+
+    /// Makes the tape check as it goes, or stop to.
+    ///
+    /// A checked tape panics as soon as an operation makes a NaN or an infinity, when it is recorded or, in a sweep, in the
+    /// cotangent that its rule gives to an operand; the message is the [`NonFinite`](crate::blame::NonFinite) that
+    /// [`first_non_finite`](Self::first_non_finite) returns, which names the line that recorded the operation. A
+    /// sweep that panics changes no gradient. Checking reads every value and cotangent once more; not checking costs
+    /// nothing.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let _ = tape.leaf(0.0).ln(); // minus infinity, as in IEEE
+    /// tape.set_checked(true);
+    /// assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tape.leaf(0.0).ln())).is_err());
+    /// ```
+    pub fn set_checked(&self, checked: bool) {
+        self.checked.set(checked);
+    }
+
+    /// Returns whether the tape checks as it goes.
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        self.checked.get()
     }
 
     /// Returns the number of nodes.
@@ -501,9 +573,21 @@ impl<T: Scalar> Tape<T> {
     #[track_caller]
     pub(crate) fn apply(&self, op: Op<T>, operands: &[u32]) -> Var<'_, T> {
         match self.try_apply(op, operands, Location::caller()) {
-            Ok(id) => Var::new(self, id),
+            Ok(id) => self.checked_var(id),
             Err(error) => panic!("{}", self.explain(&error, operands)),
         }
+    }
+
+    /// Returns the handle of a node that was recorded just now, after a look at its value on a checked tape.
+    ///
+    /// What a rule records is checked when its result is there: see [`crate::sweep::grad`].
+    #[inline]
+    #[track_caller]
+    fn checked_var(&self, id: u32) -> Var<'_, T> {
+        if self.checked.get() && self.origin.get().is_none() {
+            self.check_value(id);
+        }
+        Var::new(self, id)
     }
 
     fn try_apply(&self, op: Op<T>, operands: &[u32], location: &'static Location<'static>) -> Result<u32, ShapeError> {
@@ -595,6 +679,27 @@ impl<T: Scalar> Tape<T> {
         Memory::Buffer(freeze(&self.buffers, buffer))
     }
 
+    /// Returns the sweeps on arrays since the last reset.
+    pub(crate) fn sweeps(&self) -> std::cell::Ref<'_, Vec<Sweep<T>>> {
+        self.sweeps.borrow()
+    }
+
+    /// Notes that a sweep on arrays ran.
+    pub(crate) fn note_sweep(&self, from: u32, seed: Option<Vec<T>>) {
+        let mut sweeps = self.sweeps.borrow_mut();
+        let again = sweeps.last().is_some_and(|last| last.from == from && last.seed.is_none());
+        if seed.is_some() || !again {
+            sweeps.push(Sweep { from, seed });
+        }
+    }
+
+    /// Notes that a sweep on `Var`s recorded a rule. A rule that hands on the cotangent as it is recorded nothing.
+    pub(crate) fn note_rule(&self, rule: RecordedRule) {
+        if rule.first <= rule.result {
+            self.nodes.borrow_mut().rules.push(rule);
+        }
+    }
+
     /// Returns a shape error with the places where its operands were made.
     #[cold]
     pub(crate) fn explain(&self, error: &ShapeError, operands: &[u32]) -> String {
@@ -618,7 +723,7 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// Returns the name of an operation, of a custom one its own.
-    fn name(&self, op: &Op<T>) -> &'static str {
+    pub(crate) fn name(&self, op: &Op<T>) -> &'static str {
         match *op {
             Op::Custom(custom) => self.custom_op(custom).name(),
             _ => op.name(),
@@ -626,7 +731,7 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// Returns the operation as a call, a custom one by its own name.
-    fn call(&self, op: &Op<T>) -> String {
+    pub(crate) fn call(&self, op: &Op<T>) -> String {
         match *op {
             Op::Custom(custom) => self.custom_op(custom).name().to_string(),
             _ => op.to_string(),

@@ -1,0 +1,112 @@
+//! What usually lies behind a NaN or an infinity, by operation.
+
+use super::non_finite::ValueRange;
+
+/// The ranges around an operation that made a number that is not finite.
+pub(super) struct Scene<'a> {
+    /// The operation's name.
+    pub(super) op: &'a str,
+    /// What it made: NaN or an infinity.
+    pub(super) value: f64,
+    pub(super) operands: &'a [ValueRange],
+    /// The cotangent, if it was the operation's rule.
+    pub(super) cotangent: Option<ValueRange>,
+    /// `"f32"` or `"f64"`.
+    pub(super) dtype: &'static str,
+}
+
+impl Scene<'_> {
+    fn single(&self) -> bool {
+        self.dtype == "f32"
+    }
+
+    fn largest(&self) -> &'static str {
+        if self.single() { "3.4028235e38" } else { "1.7976931348623157e308" }
+    }
+
+    /// Returns a hint.
+    pub(super) fn hint(&self) -> Option<String> {
+        let known = match self.cotangent {
+            None => self.recording(),
+            Some(g) => self.rule(g),
+        };
+        known.or_else(|| self.general())
+    }
+
+    /// The traps of values.
+    fn recording(&self) -> Option<String> {
+        let (op, x) = (self.op, *self.operands.first()?);
+        let last = *self.operands.last()?;
+        let nan = self.value.is_nan();
+        Some(match op {
+            "ln" | "log2" | "log10" if !nan && x.zeros > 0 => format!(
+                "{op} of 0 is minus infinity: keep its operand above 0, or use log_softmax for the logarithm of a softmax"
+            ),
+            "ln" | "log2" | "log10" | "sqrt" | "rsqrt" if nan && x.min < 0.0 => {
+                format!("{op} of a negative number is NaN")
+            }
+            "log1p" if x.min <= -1.0 => "log1p is minus infinity at -1 and NaN below".into(),
+            "rsqrt" if x.zeros > 0 => "rsqrt divides by the root of 0".into(),
+            "div" | "divide" | "recip" if last.zeros > 0 => {
+                let zeros = if last.zeros == 1 { "is a 0".into() } else { format!("are {} zeros", last.zeros) };
+                format!("division by 0: among the divisors there {zeros}")
+            }
+            "divide_by" => "division by 0, or nearly so: a mean over no elements divides by 0".into(),
+            "exp" | "exp_m1" | "sinh" | "cosh" => format!(
+                "overflow: e^x is beyond the largest {} from x = {} on; subtract the maximum first, as softmax and log_softmax do",
+                self.dtype,
+                if self.single() { 88.73 } else { 709.79 }
+            ),
+            "powf" | "pow" if nan && x.min < 0.0 => "a negative number to a fractional power is NaN".into(),
+            "powf" | "pow" if x.zeros > 0 => "0 to a negative power is infinite".into(),
+            "asin" | "acos" => format!("{op} is NaN outside -1 to 1"),
+            "acosh" => "acosh is NaN below 1".into(),
+            "atanh" => "atanh is infinite at -1 and 1 and NaN beyond".into(),
+            "softmax" | "log_softmax" | "logsumexp" if x.infinities > 0 => {
+                format!("{op} of nothing but minus infinities, or of plus infinity, is NaN: is a whole row masked?")
+            }
+            "inv" | "det" | "logdet" | "solve" | "cholesky" => "the matrix is singular, or nearly so".into(),
+            _ => return None,
+        })
+    }
+
+    /// The traps of derivatives.
+    fn rule(&self, g: ValueRange) -> Option<String> {
+        let (op, x) = (self.op, *self.operands.first()?);
+        let last = *self.operands.last()?;
+        let at_zero = |what: &str| {
+            // What a selection leaves out still passes its 0 through the rule.
+            if self.value.is_nan() && g.zeros > 0 {
+                format!(
+                    "at 0 the derivative of {what} is infinite, and a cotangent of 0 times that is NaN: if a selection or a \
+                     product with 0 leaves the element out, leave it out before {what}, not after"
+                )
+            } else {
+                format!("at 0 the derivative of {what} is infinite: add a small number to its operand")
+            }
+        };
+        Some(match op {
+            "sqrt" | "rsqrt" | "ln" | "log2" | "log10" | "recip" | "divide" | "powf" | "pow" if x.zeros > 0 => {
+                at_zero(op)
+            }
+            "div" if last.zeros > 0 => at_zero("the quotient by its divisor"),
+            "div" | "divide" | "recip" | "divide_by" | "rsqrt" => {
+                "overflow: the derivative divides by the divisor once more, and that is very small".into()
+            }
+            "asin" | "acos" | "atanh" if x.min <= -1.0 || x.max >= 1.0 => {
+                format!("at -1 and 1 the derivative of {op} is infinite")
+            }
+            "acosh" if x.min <= 1.0 => "at 1 the derivative of acosh is infinite".into(),
+            "inv" | "det" | "logdet" | "solve" | "cholesky" => "the matrix is singular, or nearly so".into(),
+            _ => return None,
+        })
+    }
+
+    fn general(&self) -> Option<String> {
+        let infinite = self.operands.iter().chain(&self.cotangent).any(|x| x.infinities > 0);
+        if self.value.is_nan() {
+            return infinite.then(|| "infinity minus infinity, or 0 times infinity".into());
+        }
+        Some(format!("overflow: beyond the largest {}, {}", self.dtype, self.largest()))
+    }
+}

@@ -123,6 +123,11 @@ fn samples() -> Vec<Sample> {
     add!("pick", [[3, 4]], |x| x[0].pick(&[2, 0, 2]));
     add!("concat", [[2, 3], [2, 1], [2, 2]], |x| Var::concat(x, 1));
     add!("concat of rows", [[2, 3], [1, 3]], |x| Var::concat(&[x[0], x[1], x[0]], 0));
+    add!("checkpoint", [[3, 4], [4]], |x| x[0].tape().checkpoint(x, |_, x| (x[0] * x[1]).tanh() + x[0].square()));
+    add!("checkpoint of one input twice", [[4, 4]], |x| {
+        let y = x[0].tape().checkpoint(&[x[0], x[0], x[0].transpose()], |_, x| (x[0] * x[1]).tanh() * x[2]);
+        y + x[0].square()
+    });
     samples.push(sample("custom", &[&[3, 2], &[3, 2]], 0.5..2.0, |x| Var::custom(&Arc::new(SquareTimes), x)));
     samples
 }

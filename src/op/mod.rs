@@ -91,6 +91,10 @@ pub(crate) struct IndexList {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CustomId(pub(crate) u32);
 
+/// A segment that the tape keeps, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentId(pub(crate) u32);
+
 macro_rules! ops {
     ($( $(#[$doc:meta])* $Variant:ident $({ $($field:ident: $Field:ty),+ })? $(($Inner:ty))? = $name:literal; )*) => {
         /// An operation: what a node of the tape does to its operands.
@@ -108,6 +112,8 @@ macro_rules! ops {
             Binary(Binary),
             /// The user's own.
             Custom(CustomId),
+            /// A part of the computation that sweeps run again.
+            Checkpoint(SegmentId),
             $( $(#[$doc])* $Variant $({ $($field: $Field),+ })? $(($Inner))?, )*
         }
 
@@ -121,6 +127,7 @@ macro_rules! ops {
                     Self::Unary(unary) => unary.name(),
                     Self::Binary(binary) => binary.name(),
                     Self::Custom(_) => "custom",
+                    Self::Checkpoint(_) => "checkpoint",
                     $( Self::$Variant { .. } => $name, )*
                 }
             }
@@ -176,7 +183,7 @@ ops! {
 /// ```
 #[must_use]
 pub fn names() -> Vec<&'static str> {
-    [Unary::<f64>::NAMES, Binary::NAMES, STRUCTURAL, &["custom"]].concat()
+    [Unary::<f64>::NAMES, Binary::NAMES, STRUCTURAL, &["custom", "checkpoint"]].concat()
 }
 
 impl<T: Scalar> Op<T> {
@@ -190,6 +197,28 @@ impl<T: Scalar> Op<T> {
     }
 }
 
+impl<T: Scalar> Op<T> {
+    /// Returns whether the operation is linear in its operands taken together: the derivative along a tangent is
+    /// then the operation on the tangent. An operation that is not named here is differentiated by its rule.
+    pub(crate) fn is_linear(&self) -> bool {
+        matches!(
+            self,
+            Self::Sum { .. }
+                | Self::Reshape(_)
+                | Self::Permute(_)
+                | Self::BroadcastTo(_)
+                | Self::SumTo(_)
+                | Self::Slice { .. }
+                | Self::Unslice { .. }
+                | Self::IndexSelect { .. }
+                | Self::IndexAdd { .. }
+                | Self::Pick { .. }
+                | Self::Unpick { .. }
+                | Self::Concat { .. }
+        )
+    }
+}
+
 /// Prints the operation as a call: the name, then its parameters.
 impl<T: Scalar> fmt::Display for Op<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -199,7 +228,8 @@ impl<T: Scalar> fmt::Display for Op<T> {
             Self::Unary(unary) if !unary.parameters().is_empty() => {
                 write!(f, "[{}]", unary.parameters().iter().map(T::to_string).collect::<Vec<_>>().join(", "))
             }
-            Self::Leaf | Self::Constant | Self::Param | Self::Unary(_) | Self::Binary(_) | Self::Custom(_) => Ok(()),
+            Self::Leaf | Self::Constant | Self::Param | Self::Unary(_) | Self::Binary(_) => Ok(()),
+            Self::Custom(_) | Self::Checkpoint(_) => Ok(()),
             Self::Matmul { left, right } => match (left, right) {
                 (Transposed::No, Transposed::No) => Ok(()),
                 (Transposed::Yes, Transposed::No) => f.write_str("[left transposed]"),

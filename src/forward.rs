@@ -14,40 +14,65 @@ use crate::sweep::{self, Dependence};
 use crate::tape::Tape;
 use crate::var::Var;
 
-/// Returns the derivative of `from` as the targets move along their tangents, recorded on the tape; `None` if it depends
-/// on none of them.
+/// Returns the derivative of each of `from` as the targets move along their tangents, recorded on the tape; `None` of one
+/// that depends on none of them.
 ///
 /// `location` is the line of the user's that asked for it: all nodes of the forward pass name it.
 pub(crate) fn jvp<'t, T: Scalar>(
-    from: Var<'t, T>,
+    tape: &'t Tape<T>,
+    from: &[Var<'t, T>],
     targets: &[Var<'t, T>],
     tangents: &[Var<'t, T>],
     location: &'static Location<'static>,
-) -> Option<Var<'t, T>> {
-    let _naming = from.tape().name_origin(location);
-    let moves: SmallVec<[(u32, Var<'t, T>); 4]> =
+) -> Vec<Option<Var<'t, T>>> {
+    let _naming = tape.name_origin(location);
+    let moves: Vec<(u32, Var<'t, T>)> =
         targets.iter().zip(tangents).map(|(target, &tangent)| (target.id(), tangent)).collect();
-    push(from, &moves)
+    push(tape, from, &moves)
 }
 
-/// Returns the tangent of `from` for tangents of the nodes that move.
-fn push<'t, T: Scalar>(from: Var<'t, T>, moves: &[(u32, Var<'t, T>)]) -> Option<Var<'t, T>> {
-    let tape = from.tape();
-    let dependence = Dependence::new(tape, from.id(), moves.iter().map(|&(target, _)| target));
+/// Returns the tangents of `from` for those of the nodes that move.
+fn push<'t, T: Scalar>(tape: &'t Tape<T>, from: &[Var<'t, T>], moves: &[(u32, Var<'t, T>)]) -> Vec<Option<Var<'t, T>>> {
+    let Some(last) = from.iter().map(|from| from.id()).max() else { return Vec::new() };
+    let dependence = Dependence::new(tape, last, moves.iter().map(|&(target, _)| target));
     // By the distance from the first target: no node before it moves.
-    let mut tangents: Vec<Option<Var<'t, T>>> = Vec::new();
-    for id in dependence.lowest..=from.id() {
-        let mut tangent = None;
-        if dependence.has(id) {
-            let of = |x: u32| tangents.get(x.checked_sub(dependence.lowest)? as usize).copied().flatten();
-            tangent = push_node(tape, id, of);
-            for &(_, own) in moves.iter().filter(|(target, _)| *target == id) {
-                tangent = Some(tangent.map_or(own, |sum| sum + own));
+    let slot = |id: u32| (id - dependence.lowest) as usize;
+    let mut visited = vec![false; slot(last + 1)];
+    for from in from.iter().filter(|from| dependence.has(from.id())) {
+        visited[slot(from.id())] = true;
+    }
+    {
+        let nodes = tape.nodes();
+        for id in (dependence.lowest..=last).rev() {
+            if visited[slot(id)] && !nodes.node(id).detached {
+                for &x in nodes.operands(id).iter().filter(|&&x| dependence.has(x)) {
+                    visited[slot(x)] = true;
+                }
             }
         }
+    }
+    let mut own: Vec<Option<Var<'t, T>>> = vec![None; visited.len()];
+    for &(target, tangent) in moves.iter().filter(|&&(target, _)| target <= last) {
+        let own = &mut own[slot(target)];
+        *own = Some(own.map_or(tangent, |sum| sum + tangent));
+    }
+    let mut tangents: Vec<Option<Var<'t, T>>> = Vec::with_capacity(visited.len());
+    let of = |tangents: &[Option<Var<'t, T>>], x: u32| {
+        tangents.get(x.checked_sub(dependence.lowest)? as usize).copied().flatten()
+    };
+    for id in dependence.lowest..=last {
+        let tangent = if visited[slot(id)] {
+            let pushed = push_node(tape, id, |x| of(&tangents, x));
+            match (pushed, own[slot(id)]) {
+                (Some(pushed), Some(own)) => Some(pushed + own),
+                (pushed, own) => pushed.or(own),
+            }
+        } else {
+            None
+        };
         tangents.push(tangent);
     }
-    tangents.pop().flatten()
+    from.iter().map(|from| of(&tangents, from.id())).collect()
 }
 
 /// Returns the tangent of a node for those of its operands.
@@ -75,7 +100,7 @@ fn push_node<'t, T: Scalar>(
         let segment = tape.record_segment(id);
         let moves: SmallVec<[_; 4]> =
             segment.inputs.iter().filter_map(|&(input, alias)| Some((alias.id(), tangent(input)?))).collect();
-        return push(segment.y, &moves);
+        return push(tape, &[segment.y], &moves).pop().flatten();
     }
     if op.is_linear() {
         let all: SmallVec<[u32; 4]> = (0..operands.len())

@@ -360,7 +360,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[must_use]
     pub fn jvp_or_none(self, targets: &[Self], tangents: &[Self]) -> Option<Self> {
         self.assert_tangents("jvp", targets, tangents);
-        forward::jvp(self, targets, tangents, Location::caller())
+        forward::jvp(self.tape, &[self], targets, tangents, Location::caller()).pop().flatten()
     }
 
     /// Returns the Hessian-vector products of this value, a loss with one element: for each target the derivative of
@@ -392,11 +392,10 @@ impl<'t, T: Scalar> Var<'t, T> {
     pub fn hvp(self, targets: &[Self], vectors: &[Self]) -> Vec<Self> {
         self.assert_tangents("hvp", targets, vectors);
         let _naming = self.tape.name_origin(Location::caller());
-        let along = |grad: Self| {
-            let pushed = forward::jvp(grad, targets, vectors, Location::caller());
-            pushed.unwrap_or_else(|| self.tape.zeros(grad.shape()))
-        };
-        self.grads(targets).into_iter().map(along).collect()
+        let grads = self.grads(targets);
+        let pushed = forward::jvp(self.tape, &grads, targets, vectors, Location::caller());
+        let along = |(pushed, grad): (Option<Self>, &Self)| pushed.unwrap_or_else(|| self.tape.zeros(grad.shape()));
+        pushed.into_iter().zip(&grads).map(along).collect()
     }
 
     /// Returns the value as a constant to every derivative: no cotangent passes through. Nothing is copied.

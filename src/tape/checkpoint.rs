@@ -160,7 +160,7 @@ impl<T: Scalar> Tape<T> {
     ///
     /// A segment cannot use a `Var` that is not handed in:
     ///
-    /// ```compile_fail
+    /// ```compile_fail,E0277
     /// use tapegrad::Tape;
     ///
     /// let tape = Tape::new();

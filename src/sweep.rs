@@ -125,8 +125,7 @@ fn visit<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, last: u32, workspace: &mut
         let node = nodes.node(id);
         let operands = nodes.operands(id);
         match (&node.op, operands) {
-            (Op::Checkpoint(_), _) => pull_segment(tape, nodes, id, g, below, complete),
-            (_, []) => complete.push((Complete::Source(id), g)),
+            (op, []) if !matches!(op, Op::Checkpoint(_)) => complete.push((Complete::Source(id), g)),
             // A row of one operand never broadcasts: its pullback runs in the cotangent's own buffer, and nothing else is
             // looked up.
             (Op::Unary(unary), &[x]) => {
@@ -143,6 +142,7 @@ fn visit<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, last: u32, workspace: &mut
                 }
                 add_buffer(&mut below[x as usize], g);
             }
+            (Op::Checkpoint(_), _) => pull_segment(tape, nodes, id, g, below, complete),
             _ => {
                 let at = AtArrays { tape, nodes, id, scratch };
                 pull(&at, tape.pool.hold(g), below);
@@ -155,6 +155,7 @@ fn visit<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, last: u32, workspace: &mut
 ///
 /// What the inputs' cotangents hold already goes there and comes back with the segment's contributions: they are added
 /// one by one and in the order in which they would be without the checkpoint, which gives the same bits.
+#[cold]
 fn pull_segment<T: Scalar>(
     tape: &Tape<T>,
     nodes: &Nodes<T>,

@@ -537,8 +537,8 @@ impl<T: Scalar> Tape<T> {
             None => self.compute_shaped(&nodes, &op, operands)?,
         };
         let detached = self.detaching.get();
-        let needs_grad =
-            !detached && operands.iter().enumerate().any(|(k, &id)| nodes.node(id).needs_grad && op.passes(k));
+        let differentiable = operands.iter().enumerate().any(|(k, &id)| nodes.node(id).needs_grad && op.passes(k));
+        let needs_grad = differentiable && !detached;
         drop(nodes);
 
         let nodes = &mut *self.nodes.borrow_mut();

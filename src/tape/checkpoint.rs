@@ -109,10 +109,13 @@ impl<T: Scalar> Drop for Aside<'_, T> {
     }
 }
 
+/// The nodes that are inputs of a segment, each once, and what stands for each where the segment runs.
+type Inputs<V> = SmallVec<[(u32, V); 4]>;
+
 /// A segment that has run: its inputs' nodes where it was recorded, each with what stands for it where it ran, and its
 /// result there.
 pub(crate) struct Ran<V> {
-    pub(crate) inputs: SmallVec<[(u32, V); 4]>,
+    pub(crate) inputs: Inputs<V>,
     pub(crate) y: V,
 }
 
@@ -302,8 +305,8 @@ impl<T: Scalar> Tape<T> {
 }
 
 /// Returns a stand-in for each different operand, and for each operand its own.
-fn stand_ins<V: Copy>(operands: &[u32], make: impl Fn(u32) -> V) -> (SmallVec<[(u32, V); 4]>, SmallVec<[V; 4]>) {
-    let mut inputs: SmallVec<[(u32, V); 4]> = SmallVec::new();
+fn stand_ins<V: Copy>(operands: &[u32], make: impl Fn(u32) -> V) -> (Inputs<V>, SmallVec<[V; 4]>) {
+    let mut inputs: Inputs<V> = SmallVec::new();
     let mut values = SmallVec::new();
     for &operand in operands {
         let known = inputs.iter().find(|(input, _)| *input == operand).map(|&(_, value)| value);

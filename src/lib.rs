@@ -12,7 +12,8 @@
 //! | call | what runs | what it gives |
 //! |---|---|---|
 //! | [`Var::backward`] | the sweep on arrays; nothing is recorded | `.grad()` of every leaf and [`Param`], accumulated |
-//! | [`Var::grads`] | the same sweep on `Var`s | gradients as `Var`s, of any order |
+//! | [`Var::grads`], [`Var::vjp`] | the same sweep on `Var`s | gradients as `Var`s, of any order |
+//! | [`Var::jvp`] | the same rules forward, on `Var`s | the derivative along a direction, as a `Var` |
 //! | [`nn::Module`] | formulas derived by hand, independent of the rules | the second witness |
 //!
 //! # One worked gradient
@@ -48,6 +49,7 @@
 //! | [`op`] | what an operation is; the rows of the table of derivatives as data |
 //! | [`blame`] | which operation made the first NaN, and why a gradient is missing, with the user's line |
 //! | [`CustomOp`] | operations of one's own |
+//! | [`transform`] | derivatives of closures over arrays: gradients, Jacobians, Hessians, products with them |
 //! | [`nn`] | the hand-derived path: [`Module`](nn::Module), layers, [`Sequential`](nn::Sequential), losses |
 //! | [`optim`] | optimizers, for both paths |
 //! | [`train`] | batch, stochastic and mini-batch descent, for both paths |
@@ -130,7 +132,7 @@
 //! - A tape belongs to one thread at a time. With the feature `rayon` large matrix products use several threads; the
 //!   results are the same bits.
 //! - There are no in-place operations on recorded values.
-//! - A sweep keeps all recorded values; there is no checkpointing.
+//! - A tape keeps all recorded values, but for segments that run again in the sweep: [`Tape::checkpoint`].
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations)]
@@ -140,6 +142,7 @@ pub mod check;
 mod custom;
 pub mod data;
 mod error;
+mod forward;
 mod input;
 mod kernel;
 mod loss;
@@ -154,6 +157,7 @@ pub mod shape;
 mod sweep;
 mod tape;
 pub mod train;
+pub mod transform;
 mod var;
 
 pub use custom::CustomOp;

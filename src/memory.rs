@@ -46,6 +46,11 @@ impl<T: Copy + Default> Pool<T> {
         classes[class].push(buffer);
     }
 
+    /// Exchanges all buffers with another pool.
+    pub(crate) fn trade(&self, other: &Self) {
+        self.classes.swap(&other.classes);
+    }
+
     /// Takes charge of a buffer: it comes back here by itself.
     pub(crate) fn hold(&self, buffer: Vec<T>) -> Lent<'_, T> {
         Lent { buffer, pool: self }

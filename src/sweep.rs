@@ -12,13 +12,14 @@ use std::panic::Location;
 
 use smallvec::SmallVec;
 
-use crate::blame::{self, NonFinite};
+use crate::blame::{self, NonFinite, ValueRange};
 use crate::custom::CustomOp;
 use crate::kernel::elementwise::{add_assign, add_assign_view};
 use crate::kernel::view::{self, View};
 use crate::memory::Lent;
 use crate::op::table;
 use crate::op::{Interpreter, Op, Reads, Term};
+use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::shape::{Shape, elements};
 use crate::tape::{Nodes, RecordedRule, Tape};
@@ -31,9 +32,17 @@ pub(crate) type Cotangents<T> = Vec<Option<Vec<T>>>;
 pub(crate) struct Workspace<T> {
     cotangents: Cotangents<T>,
     /// Gradients that are complete, by node: they land when the whole sweep is.
-    complete: Vec<(u32, Vec<T>)>,
+    complete: Vec<(Complete<T>, Vec<T>)>,
     /// The tape on which the rules of custom operations run.
     scratch: RefCell<Option<Box<Tape<T>>>>,
+}
+
+/// Whose gradient is complete.
+enum Complete<T> {
+    /// Of a source of this tape.
+    Source(u32),
+    /// Of a parameter that a segment uses.
+    Param(Param<T>),
 }
 
 impl<T> Default for Workspace<T> {
@@ -49,47 +58,103 @@ impl<T> Default for Workspace<T> {
 /// On a checked tape, with a [`NonFinite`] if a rule makes a number that is not finite. No gradient changes then.
 #[track_caller]
 pub(crate) fn backward<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>) {
-    if let Err(found) = run(from, seed, if from.tape().is_checked() { Mode::Checked } else { Mode::Plain }) {
-        panic!("{found}");
-    }
-}
-
-/// Sweeps backward from `from` once more, without touching a gradient, and returns who made the first number that is not
-/// finite, or else whether all gradients are finite.
-pub(crate) fn search<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>) -> Result<bool, Box<NonFinite>> {
-    run(from, seed, Mode::Search)
-}
-
-/// What a sweep on arrays is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    /// To accumulate gradients.
-    Plain,
-    /// To accumulate gradients if all is finite.
-    Checked,
-    /// To find what is not finite.
-    Search,
-}
-
-/// Runs a sweep. Returns who made the first number that is not finite, if the mode looks for it; else whether all gradients
-/// that it looked at are finite.
-fn run<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>, mode: Mode) -> Result<bool, Box<NonFinite>> {
     let tape = from.tape();
-    let looks = mode != Mode::Plain;
-    // Taken out, not borrowed: if a rule panics, the tape is as it was.
-    let mut workspace = mem::take(&mut *tape.sweep.borrow_mut());
-    let nodes = tape.nodes();
     let seed_copy = seed.as_ref().map(|seed| {
         let mut copy = tape.pool.take(seed.len());
         copy.copy_from_slice(seed);
         copy
     });
-    if looks
+    let mut workspace = run_or_panic(from, seed);
+    // Parameters first, while the nodes are at hand; leaves keep their gradient in their node.
+    let nodes = tape.nodes();
+    workspace.complete.retain_mut(|(complete, g)| {
+        let param = match complete {
+            Complete::Source(id) => nodes.param(*id),
+            Complete::Param(param) => Some(&*param),
+        };
+        let Some(param) = param else { return true };
+        if let Some(buffer) = param.take_in(mem::take(g)) {
+            tape.pool.put(buffer);
+        }
+        false
+    });
+    drop(nodes);
+    for (complete, g) in workspace.complete.drain(..) {
+        if let Complete::Source(id) = complete {
+            tape.add_leaf_grad(id, g);
+        }
+    }
+    *tape.sweep.borrow_mut() = workspace;
+    tape.note_sweep(from.id(), seed_copy);
+}
+
+/// Sweeps backward from `from` on arrays and returns the gradients of these leaves, `None` of one that is not reached.
+/// Nothing accumulates anywhere.
+#[track_caller]
+pub(crate) fn leaf_grads<T: Scalar>(
+    from: Var<'_, T>,
+    seed: Option<Vec<T>>,
+    leaves: &[Var<'_, T>],
+) -> Vec<Option<Vec<T>>> {
+    let tape = from.tape();
+    let mut workspace = run_or_panic(from, seed);
+    let mut grads = vec![None; leaves.len()];
+    for (complete, g) in workspace.complete.drain(..) {
+        let position = match complete {
+            Complete::Source(id) => leaves.iter().position(|leaf| leaf.id() == id),
+            Complete::Param(_) => None,
+        };
+        match position {
+            Some(position) => grads[position] = Some(g),
+            None => tape.pool.put(g),
+        }
+    }
+    *tape.sweep.borrow_mut() = workspace;
+    grads
+}
+
+/// Sweeps backward from `from` once more, without touching a gradient, and returns who made the first number that is not
+/// finite, or else whether all gradients are finite.
+pub(crate) fn search<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>) -> Result<bool, Box<NonFinite>> {
+    let tape = from.tape();
+    let mut workspace = run(from, seed, Look::Yes)?;
+    let mut finite = true;
+    for (_, g) in workspace.complete.drain(..) {
+        finite &= blame::all_finite(&g);
+        tape.pool.put(g);
+    }
+    *tape.sweep.borrow_mut() = workspace;
+    Ok(finite)
+}
+
+/// Whether a sweep on arrays looks for the first number that is not finite.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Yes,
+    No,
+}
+
+#[track_caller]
+fn run_or_panic<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>) -> Workspace<T> {
+    let look = if from.tape().is_checked() { Look::Yes } else { Look::No };
+    match run(from, seed, look) {
+        Ok(workspace) => workspace,
+        Err(found) => panic!("{found}"),
+    }
+}
+
+/// Sweeps backward from `from`; the gradients are left in the workspace's list of complete ones.
+fn run<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>, look: Look) -> Result<Workspace<T>, Box<NonFinite>> {
+    let tape = from.tape();
+    let nodes = tape.nodes();
+    if look == Look::Yes
         && let Some(seed) = &seed
         && let Some(found) = blame::in_seed(&nodes, from.id(), View::contiguous(seed, nodes.shape(from.id())))
     {
         return Err(Box::new(found));
     }
+    // Taken out, not borrowed: if a rule panics, the tape is as it was.
+    let mut workspace = mem::take(&mut *tape.sweep.borrow_mut());
     let seed = seed.unwrap_or_else(|| {
         let mut one = tape.pool.take(1);
         one.fill(T::ONE);
@@ -98,22 +163,34 @@ fn run<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>, mode: Mode) -> Result<
     let last = from.id() as usize;
     workspace.cotangents.resize_with(last + 1, || None);
     workspace.cotangents[last] = Some(seed);
-    // Nodes whose cotangent is not finite though no rule made it so: an operand was not.
-    let mut handed_on: Vec<u32> = Vec::new();
+    visit(tape, &nodes, from.id(), &mut workspace, look)?;
+    workspace.cotangents.clear();
+    Ok(workspace)
+}
 
-    for id in (0..=from.id()).rev() {
-        let (below, rest) = workspace.cotangents.split_at_mut(id as usize);
+/// Visits the nodes from `last` down to the first and runs the rules of those that have a cotangent.
+fn visit<T: Scalar>(
+    tape: &Tape<T>,
+    nodes: &Nodes<T>,
+    last: u32,
+    workspace: &mut Workspace<T>,
+    look: Look,
+) -> Result<(), Box<NonFinite>> {
+    let Workspace { cotangents, complete, scratch } = workspace;
+    let mut watch = (look == Look::Yes).then(|| Watch { tape, nodes, handed_on: Vec::new() });
+    for id in (0..=last).rev() {
+        let (below, rest) = cotangents.split_at_mut(id as usize);
         let Some(g) = rest[0].take() else { continue };
         let node = nodes.node(id);
         let operands = nodes.operands(id);
-        let range = looks.then(|| blame::survey(View::contiguous(&g, nodes.shape(id))));
+        let given = watch.as_ref().map(|_| blame::survey(View::contiguous(&g, nodes.shape(id))));
         match (&node.op, operands) {
-            (_, []) => workspace.complete.push((id, g)),
+            (op, []) if !matches!(op, Op::Checkpoint(_)) => complete.push((Complete::Source(id), g)),
             // A row of one operand never broadcasts: its pullback runs in the cotangent's own buffer, and nothing else is
             // looked up.
             (Op::Unary(unary), &[x]) => {
                 let mut g = tape.pool.hold(g);
-                let (x_view, y) = (tape.view(&nodes, x), tape.view(&nodes, id).data);
+                let (x_view, y) = (tape.view(nodes, x), tape.view(nodes, id).data);
                 match x_view.as_slice() {
                     Some(x) => T::pull_unary(*unary, &mut g, x, y),
                     None if !unary.reads().operands() => T::pull_unary(*unary, &mut g, y, y),
@@ -125,48 +202,98 @@ fn run<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>, mode: Mode) -> Result<
                 }
                 add_buffer(&mut below[x as usize], g);
             }
+            (Op::Checkpoint(_), _) => pull_segment(tape, nodes, id, g, below, complete, look)?,
             _ => {
-                let at = AtArrays { tape, nodes: &nodes, id, scratch: &workspace.scratch };
+                let at = AtArrays { tape, nodes, id, scratch };
                 pull(&at, tape.pool.hold(g), below);
             }
         }
-        if let Some(g) = range {
-            for (k, &x) in operands.iter().enumerate().rev().filter(|&(k, _)| node.op.passes(k)) {
-                let Some(cotangent) = &below[x as usize] else { continue };
-                if handed_on.contains(&x) || blame::all_finite(cotangent) {
-                    continue;
-                }
-                let cotangent = View::contiguous(cotangent, nodes.shape(x));
-                if let Some(found) = blame::in_rule(tape, &nodes, id, k, g, cotangent) {
-                    return Err(Box::new(found));
-                }
-                handed_on.push(x);
-            }
+        if let (Some(watch), Some(given)) = (&mut watch, given) {
+            watch.after(id, given, below)?;
         }
+    }
+    Ok(())
+}
+
+/// Looks for the first cotangent that is not finite.
+struct Watch<'a, T> {
+    tape: &'a Tape<T>,
+    nodes: &'a Nodes<T>,
+    /// Nodes whose cotangent is not finite though no rule made it so: an operand was not.
+    handed_on: Vec<u32>,
+}
+
+impl<T: Scalar> Watch<'_, T> {
+    /// Looks at what the rules of a node gave to its operands, `given` its own cotangent.
+    #[cold]
+    fn after(&mut self, id: u32, given: ValueRange, below: &[Option<Vec<T>>]) -> Result<(), Box<NonFinite>> {
+        let node = self.nodes.node(id);
+        for (k, &x) in self.nodes.operands(id).iter().enumerate().rev().filter(|&(k, _)| node.op.passes(k)) {
+            let Some(cotangent) = &below[x as usize] else { continue };
+            if self.handed_on.contains(&x) || blame::all_finite(cotangent) {
+                continue;
+            }
+            let cotangent = View::contiguous(cotangent, self.nodes.shape(x));
+            // The rules within a segment have been looked at one by one.
+            if !matches!(node.op, Op::Checkpoint(_))
+                && let Some(found) = blame::in_rule(self.tape, self.nodes, id, k, given, cotangent)
+            {
+                return Err(Box::new(found));
+            }
+            self.handed_on.push(x);
+        }
+        Ok(())
+    }
+}
+
+/// Runs a segment again, on another tape, and sweeps through it.
+///
+/// What the inputs' cotangents hold already goes there and comes back with the segment's contributions: they are added
+/// one by one and in the order in which they would be without the checkpoint, which gives the same bits.
+#[cold]
+fn pull_segment<T: Scalar>(
+    tape: &Tape<T>,
+    nodes: &Nodes<T>,
+    id: u32,
+    g: Vec<T>,
+    below: &mut [Option<Vec<T>>],
+    complete: &mut Vec<(Complete<T>, Vec<T>)>,
+    look: Look,
+) -> Result<(), Box<NonFinite>> {
+    let aside = tape.aside();
+    let segment = tape.run_segment(nodes, id, &aside);
+    let (tape, nodes) = (&*aside, aside.nodes());
+    let mut workspace = mem::take(&mut *tape.sweep.borrow_mut());
+    workspace.cotangents.resize_with(nodes.len(), || None);
+    for &(operand, leaf) in segment.inputs.iter().filter(|(_, leaf)| nodes.node(*leaf).needs_grad) {
+        workspace.cotangents[leaf as usize] = below[operand as usize].take();
+    }
+    add_buffer(&mut workspace.cotangents[segment.y as usize], tape.pool.hold(g));
+    visit(tape, &nodes, segment.y, &mut workspace, look)?;
+
+    // A leaf after the result is an input that the segment does not use.
+    for &(operand, leaf) in segment.inputs.iter().filter(|(_, leaf)| *leaf > segment.y) {
+        below[operand as usize] = workspace.cotangents[leaf as usize].take();
     }
     workspace.cotangents.clear();
-    if mode == Mode::Search {
-        let finite = workspace.complete.drain(..).all(|(_, g)| blame::all_finite(&g));
-        return Ok(finite);
-    }
-
-    // Parameters first, while the nodes are at hand; leaves keep their gradient in their node.
-    workspace.complete.retain_mut(|(id, g)| match nodes.param(*id) {
-        Some(param) => {
-            if let Some(buffer) = param.take_in(mem::take(g)) {
-                tape.pool.put(buffer);
+    for (of, g) in workspace.complete.drain(..) {
+        let id = match of {
+            Complete::Source(id) => id,
+            Complete::Param(_) => {
+                complete.push((of, g));
+                continue;
             }
-            false
+        };
+        if let Some(&(operand, _)) = segment.inputs.iter().find(|(_, leaf)| *leaf == id) {
+            below[operand as usize] = Some(g);
+        } else if let Some(param) = nodes.param(id) {
+            complete.push((Complete::Param(param.clone()), g));
+        } else {
+            tape.pool.put(g); // of a leaf that the segment made for itself
         }
-        None => true,
-    });
-    drop(nodes);
-    for (id, g) in workspace.complete.drain(..) {
-        tape.add_leaf_grad(id, g);
     }
     *tape.sweep.borrow_mut() = workspace;
-    tape.note_sweep(from.id(), seed_copy);
-    Ok(true)
+    Ok(())
 }
 
 /// Runs the rules of one node on its cotangent.
@@ -464,56 +591,133 @@ fn assert_fits<T: Scalar>(custom: &dyn CustomOp<T>, k: usize, result: Var<'_, T>
     }
 }
 
-/// Returns the gradients of `from` by `targets`, recorded on the tape; `None` where there is no dependence.
+/// Which nodes depend on one of a few targets.
+pub(crate) struct Dependence {
+    /// The first target: no node before it depends on one.
+    pub(crate) lowest: u32,
+    depends: Vec<bool>,
+}
+
+impl Dependence {
+    /// Looks at all nodes up to `last`.
+    pub(crate) fn new<T: Scalar>(tape: &Tape<T>, last: u32, targets: impl Iterator<Item = u32> + Clone) -> Self {
+        let targets = targets.filter(|&target| target <= last);
+        let lowest = targets.clone().min().unwrap_or(last + 1);
+        let mut dependence = Self { lowest, depends: vec![false; (last + 1 - lowest) as usize] };
+        for target in targets {
+            dependence.depends[(target - lowest) as usize] = true;
+        }
+        let nodes = tape.nodes();
+        for id in lowest..=last {
+            let node = nodes.node(id);
+            let mut operands = nodes.operands(id).iter().enumerate();
+            if !node.detached && operands.any(|(k, &x)| dependence.has(x) && node.op.passes(k)) {
+                dependence.depends[(id - lowest) as usize] = true;
+            }
+        }
+        dependence
+    }
+
+    /// Returns whether a node depends on a target, or is one.
+    pub(crate) fn has(&self, id: u32) -> bool {
+        id.checked_sub(self.lowest).is_some_and(|position| self.depends.get(position as usize) == Some(&true))
+    }
+}
+
+/// Returns the gradients of `Σ from * seed` by `targets`, recorded on the tape; `None` where there is no dependence. The
+/// seed is 1 if none is given.
 ///
 /// `location` is the line of the user's that asked for it: all nodes of the backward pass name it.
 #[track_caller]
 pub(crate) fn grad<'t, T: Scalar>(
     from: Var<'t, T>,
+    seed: Option<Var<'t, T>>,
     targets: &[Var<'t, T>],
     location: &'static Location<'static>,
 ) -> Vec<Option<Var<'t, T>>> {
-    let tape = from.tape();
-    let _naming = tape.name_origin(location);
-    let count = from.id() as usize + 1;
-    let mut depends = vec![false; count];
-    for target in targets.iter().filter(|target| target.id() <= from.id()) {
-        depends[target.id() as usize] = true;
-    }
-    for id in 0..=from.id() {
-        let nodes = tape.nodes();
-        let mut operands = nodes.operands(id).iter().enumerate();
-        depends[id as usize] |= operands.any(|(k, &x)| depends[x as usize] && nodes.node(id).op.passes(k));
-    }
+    let _naming = from.tape().name_origin(location);
+    let targets: Vec<Target<'t, T>> = targets.iter().map(|&target| (target, None)).collect();
+    grad_onto(from, seed, &targets)
+}
 
-    let mut cotangents: Vec<Option<Var<'t, T>>> = vec![None; count];
-    cotangents[count - 1] = depends[count - 1].then(|| tape.constant(T::ONE).broadcast_to(from.shape()));
-    for id in (0..=from.id()).rev() {
-        let Some(g) = cotangents[id as usize] else { continue };
+/// A target, and a cotangent to which the sweep adds its own.
+type Target<'t, T> = (Var<'t, T>, Option<Var<'t, T>>);
+
+#[track_caller]
+fn grad_onto<'t, T: Scalar>(
+    from: Var<'t, T>,
+    seed: Option<Var<'t, T>>,
+    targets: &[Target<'t, T>],
+) -> Vec<Option<Var<'t, T>>> {
+    let tape = from.tape();
+    let dependence = Dependence::new(tape, from.id(), targets.iter().map(|(target, _)| target.id()));
+    let add = |slot: &mut Option<Var<'t, T>>, contribution| {
+        *slot = Some(slot.map_or(contribution, |sum| sum + contribution));
+    };
+    // By the distance from the first target.
+    let slot = |id: u32| (id - dependence.lowest) as usize;
+    let mut cotangents: Vec<Option<Var<'t, T>>> = vec![None; slot(from.id() + 1)];
+    for &(target, earlier) in targets.iter().filter(|(target, _)| target.id() <= from.id()) {
+        cotangents[slot(target.id())] = earlier;
+    }
+    if dependence.has(from.id()) {
+        let seed = seed.unwrap_or_else(|| tape.constant(T::ONE).broadcast_to(from.shape()));
+        add(&mut cotangents[slot(from.id())], seed);
+    }
+    for id in (dependence.lowest..=from.id()).rev() {
+        let Some(g) = cotangents[slot(id)] else { continue };
         let (op, operands) = {
             let nodes = tape.nodes();
+            if nodes.node(id).detached {
+                continue;
+            }
             (nodes.node(id).op.clone(), SmallVec::<[u32; 4]>::from_slice(nodes.operands(id)))
         };
-        let wanted = |&k: &usize| op.passes(k) && depends[operands[k] as usize];
+        if let Op::Checkpoint(_) = op {
+            let segment = tape.record_segment(id);
+            let wanted = segment.inputs.iter().filter(|(operand, _)| dependence.has(*operand));
+            let targets: Vec<_> = wanted.clone().map(|&(x, alias)| (alias, cotangents[slot(x)])).collect();
+            let found = grad_onto(segment.y, Some(g), &targets);
+            for (&(operand, _), g) in wanted.zip(found) {
+                cotangents[slot(operand)] = g;
+            }
+            continue;
+        }
+        let wanted = |&k: &usize| op.passes(k) && dependence.has(operands[k]);
         for k in (0..operands.len()).rev().filter(wanted) {
             let first = tape.len() as u32;
-            let at = AtVars { tape, id, operands: &operands };
-            let contribution = match table::vjp(&op, k, &at, g) {
-                Term::Done(var) => var,
-                Term::One(op, x) => at.record(op, &[x]),
-                Term::Two(op, x, y) => at.record(op, &[x, y]),
-            };
-            let target = at.x_shape(k);
-            let contribution = if contribution.shape() == target { contribution } else { contribution.sum_to(target) };
+            let contribution = record_vjp(tape, id, &op, &operands, k, g);
             tape.note_rule(RecordedRule { first, result: contribution.id(), node: id, k: k as u32, g: g.id() });
             if tape.is_checked() {
                 check_rule(id, k, g, contribution);
             }
-            let slot = &mut cotangents[operands[k] as usize];
-            *slot = Some(slot.map_or(contribution, |sum| sum + contribution));
+            add(&mut cotangents[slot(operands[k])], contribution);
         }
     }
-    targets.iter().map(|target| cotangents.get(target.id() as usize).copied().flatten()).collect()
+    let found = |&(target, earlier): &Target<'t, T>| {
+        let position = target.id().checked_sub(dependence.lowest);
+        position.and_then(|position| cotangents.get(position as usize).copied()).unwrap_or(earlier)
+    };
+    targets.iter().map(found).collect()
+}
+
+/// Runs the rule of a node for its operand `k`, recorded, and gives the result the operand's shape.
+pub(crate) fn record_vjp<'t, T: Scalar>(
+    tape: &'t Tape<T>,
+    id: u32,
+    op: &Op<T>,
+    operands: &[u32],
+    k: usize,
+    g: Var<'t, T>,
+) -> Var<'t, T> {
+    let at = AtVars { tape, id, operands };
+    let contribution = match table::vjp(op, k, &at, g) {
+        Term::Done(var) => var,
+        Term::One(op, x) => at.record(op, &[x]),
+        Term::Two(op, x, y) => at.record(op, &[x, y]),
+    };
+    let target = at.x_shape(k);
+    if contribution.shape() == target { contribution } else { contribution.sum_to(target) }
 }
 
 /// Panics if the rule of a node made a number that is not finite.

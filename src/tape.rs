@@ -1,5 +1,7 @@
 //! [`Tape`]: the record of a computation.
 
+mod checkpoint;
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
@@ -88,6 +90,9 @@ pub struct Tape<T> {
     index_pool: Pool<u32>,
     /// The line that nodes of a recorded backward pass name instead of their own.
     origin: Cell<Option<&'static Location<'static>>>,
+    /// Whether what is recorded is cut off from its operands.
+    detaching: Cell<bool>,
+    checkpoints: checkpoint::Checkpoints<T>,
     /// Memory of the sweep between calls.
     pub(crate) sweep: RefCell<crate::sweep::Workspace<T>>,
     /// The sweeps on arrays since the last reset, for blame.
@@ -134,6 +139,8 @@ pub(crate) struct Node<T> {
     offset: usize,
     pub(crate) location: &'static Location<'static>,
     pub(crate) needs_grad: bool,
+    /// Whether no cotangent passes to the operands, whatever the operation.
+    pub(crate) detached: bool,
     /// The buffer that holds the gradient, of a leaf that a sweep has reached.
     grad: Option<u32>,
 }
@@ -247,6 +254,8 @@ impl<T: Scalar> Tape<T> {
             pool: Pool::default(),
             index_pool: Pool::default(),
             origin: Cell::new(None),
+            detaching: Cell::new(false),
+            checkpoints: checkpoint::Checkpoints::default(),
             sweep: RefCell::default(),
             sweeps: RefCell::default(),
             checked: Cell::new(false),
@@ -327,7 +336,7 @@ impl<T: Scalar> Tape<T> {
     pub fn param(&self, param: &Param<T>) -> Var<'_, T> {
         assert_possible(param.shape());
         let location = self.origin.get().unwrap_or(Location::caller());
-        let memory = Memory::Shared(freeze(&self.shared, param.value() as Arc<dyn Values<T>>));
+        let memory = Memory::Shared(freeze(&self.shared, self.checkpoints.value(param)));
         let mut nodes = self.nodes.borrow_mut();
         let shape = nodes.add_dims(param.shape());
         let id = nodes.push(Node::source(Op::Param, shape, memory, location));
@@ -361,6 +370,29 @@ impl<T: Scalar> Tape<T> {
             }
         };
         (memory, shape)
+    }
+
+    /// Runs `f`; what it records on this tape is cut off from its operands, so that nothing needs a gradient because of it.
+    ///
+    /// Values are computed and recorded as ever. A derivative treats them as constants, of any order and in either
+    /// direction: [`Var::backward`], [`Var::grads`], [`Var::jvp`]. Leaves and parameters that `f` records stay
+    /// what they are: used outside, they have a gradient. Sections nest, and end when `f` panics, too.
+    /// [`Var::detach`] cuts a single value off.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(3.0);
+    /// let factor = tape.no_grad(|| x * x); // 9, a constant to every derivative
+    /// (factor * x).backward();
+    /// assert_eq!(x.grad().unwrap().sum(), 9.0);
+    /// ```
+    pub fn no_grad<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _detaching = self.detach_all(true);
+        f()
     }
 
     /// Clears the gradients of all leaves of this tape: [`Var::grad`] is `None` again. Parameters keep theirs, see
@@ -413,6 +445,7 @@ impl<T: Scalar> Tape<T> {
         }
         self.shared.as_mut().clear();
         self.customs.as_mut().clear();
+        self.checkpoints.clear();
         // The first buffers go back last: the next recording begins with the memory it began with before.
         for buffer in self.buffers.as_mut().drain(..).rev() {
             self.pool.put(buffer);
@@ -600,7 +633,9 @@ impl<T: Scalar> Tape<T> {
             }
             None => self.compute_shaped(&nodes, &op, operands)?,
         };
-        let needs_grad = operands.iter().enumerate().any(|(k, &id)| nodes.node(id).needs_grad && op.passes(k));
+        let detached = self.detaching.get();
+        let differentiable = operands.iter().enumerate().any(|(k, &id)| nodes.node(id).needs_grad && op.passes(k));
+        let needs_grad = differentiable && !detached;
         drop(nodes);
 
         let nodes = &mut *self.nodes.borrow_mut();
@@ -612,7 +647,18 @@ impl<T: Scalar> Tape<T> {
         let start = id_of(nodes.operands.len());
         nodes.operands.extend_from_slice(operands);
         let operands = (start, id_of(operands.len()));
-        Ok(nodes.push(Node { op, operands, shape, strides, memory, offset, location, needs_grad, grad: None }))
+        Ok(nodes.push(Node {
+            op,
+            operands,
+            shape,
+            strides,
+            memory,
+            offset,
+            location,
+            needs_grad,
+            detached,
+            grad: None,
+        }))
     }
 
     /// Returns the shape of an elementwise operation whose operands have the same, or one the last axes of the other, as
@@ -753,6 +799,17 @@ impl<T: Scalar> Tape<T> {
         Naming(&self.origin, before)
     }
 
+    /// Cuts all nodes that are recorded while the result lives off from their operands, or does not.
+    pub(crate) fn detach_all(&self, detaching: bool) -> impl Drop {
+        struct Detaching<'a>(&'a Cell<bool>, bool);
+        impl Drop for Detaching<'_> {
+            fn drop(&mut self) {
+                self.0.set(self.1);
+            }
+        }
+        Detaching(&self.detaching, self.detaching.replace(detaching))
+    }
+
     /// Records an array of zeros: one 0, repeated.
     pub(crate) fn zeros(&self, shape: Shape) -> Var<'_, T> {
         self.constant(T::ZERO).broadcast_to(shape)
@@ -783,7 +840,8 @@ enum NewDims {
 impl<T> Node<T> {
     fn source(op: Op<T>, shape: Dims, memory: Memory, location: &'static Location<'static>) -> Self {
         let needs_grad = !matches!(op, Op::Constant);
-        Self { op, operands: (0, 0), shape, strides: None, memory, offset: 0, location, needs_grad, grad: None }
+        let (operands, strides) = ((0, 0), None);
+        Self { op, operands, shape, strides, memory, offset: 0, location, needs_grad, detached: false, grad: None }
     }
 }
 
@@ -819,8 +877,9 @@ impl<T: Scalar> fmt::Display for Tape<T> {
             let name = self.call(&node.op);
             let operands: String = nodes.operands(id).iter().map(|operand| format!(" %{operand}")).collect();
             let line = format!(
-                "{:<pad$} = {name}{operands} : {}",
+                "{:<pad$} = {}{name}{operands} : {}",
                 format!("%{id}"),
+                if node.detached { "detached " } else { "" },
                 Shape::from(nodes.shape(id)),
                 pad = width + 1
             );

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayViewD, ArrayViewMutD, array};
 use tapegrad::blame::{NonFinite, Phase, Reason};
-use tapegrad::{CustomOp, Param, Shape, ShapeError, Tape, Var};
+use tapegrad::{CustomOp, Param, Reduction, Shape, ShapeError, Tape, Var};
 
 fn first(tape: &Tape<f64>) -> NonFinite {
     tape.first_non_finite().expect("something is not finite")
@@ -65,7 +65,7 @@ fn record(_: Var<'_, f64>) {}
 #[test]
 fn known_traps_have_a_hint() {
     type Trap = (fn(&Tape<f64>), &'static str, f64, &'static str);
-    let traps: [Trap; 12] = [
+    let traps: [Trap; 19] = [
         (|t| record(t.leaf(-1.0).ln()), "ln", f64::NAN, "ln of a negative number is NaN"),
         (|t| record(t.leaf(-1.0).sqrt()), "sqrt", f64::NAN, "sqrt of a negative number is NaN"),
         (
@@ -108,6 +108,34 @@ fn known_traps_have_a_hint() {
             f64::NAN,
             "infinity minus infinity, or 0 times infinity",
         ),
+        (|t| record(t.leaf(-1.0).ln_1p()), "ln_1p", f64::NEG_INFINITY, "ln_1p is minus infinity at -1"),
+        (
+            |t| record(t.leaf(array![0.0]).binary_cross_entropy(t.constant(array![1.0]), Reduction::Mean)),
+            "binary_cross_entropy_term",
+            f64::INFINITY,
+            "a prediction of 0 or 1 is certain, and wrong: use binary_cross_entropy_with_logits",
+        ),
+        (
+            |t| record(t.leaf(array![-0.5]).kl_div(t.constant(array![-1.0]), Reduction::Sum)),
+            "kl_divergence",
+            f64::NAN,
+            "targets are probabilities",
+        ),
+        (
+            |t| {
+                record(t.leaf(array![[2.0, 2.0]]).layer_norm(
+                    t.constant(array![1.0, 1.0]),
+                    t.constant(array![0.0, 0.0]),
+                    0.0,
+                ))
+            },
+            "normalize[axes [1], eps 0]",
+            f64::NAN,
+            "all elements",
+        ),
+        (|t| record(t.leaf(array![[1.0, 1.0], [1.0, 1.0]]).inv()), "inv", f64::NAN, "the matrix is singular"),
+        (|t| record(t.leaf(array![[-1.0]]).logdet()), "logdet", f64::NAN, "the determinant is not above 0"),
+        (|t| record(t.leaf(array![[-1.0]]).cholesky()), "cholesky", f64::NAN, "the matrix is not positive definite"),
     ];
     for (trap, op, value, hint) in traps {
         let (found_op, found_value, found_hint) = blamed(trap);
@@ -292,6 +320,59 @@ fn a_checked_panic_is_at_the_callers_line() {
     for expected in [line - 3, line - 2, line - 1] {
         assert!(found.contains(&("tests/blame.rs".into(), expected)), "{expected}: {found:?}");
     }
+}
+
+#[test]
+fn operations_within_a_checkpoint_are_blamed_themselves() {
+    // In a value.
+    let tape = Tape::<f64>::new();
+    let x = tape.leaf(array![4.0, 0.0]);
+    let y = tape.checkpoint(&[x], |_, x| (x[0] * 2.0).ln().exp());
+    let line = line!() - 1;
+    let found = first(&tape);
+    assert_eq!((found.op.as_str(), found.location.line(), found.value), ("ln", line, f64::NEG_INFINITY));
+    assert_eq!(y.value()[[1]], 0.0);
+
+    // In a sweep, and behind a segment that hands an infinity on.
+    let tape = Tape::<f64>::new();
+    let x = tape.leaf(array![4.0, 0.0]);
+    let y = tape.checkpoint(&[x], |_, x| x[0].sqrt());
+    let line = line!() - 1;
+    (y + x).sum().backward();
+    let found = first(&tape);
+    assert_eq!((found.op.as_str(), found.location.line(), found.phase), ("sqrt", line, Phase::Sweep { operand: 0 }));
+
+    // At once.
+    let tape = Tape::<f64>::new().checked();
+    let x = tape.leaf(array![4.0, 0.0]);
+    assert!(caught(|| tape.checkpoint(&[x], |_, x| x[0].ln())).starts_with("ln made the first infinity"));
+    let y = tape.checkpoint(&[x], |_, x| x[0].sqrt());
+    assert!(caught(|| y.sum().backward()).starts_with("the rule of sqrt made the first infinity"));
+    assert!(x.grad().is_none());
+
+    // Nobody: an infinite constant was masked out.
+    let tape = Tape::<f64>::new();
+    let mask = tape.constant(array![0.0, f64::NEG_INFINITY]);
+    let x = tape.leaf(array![4.0, 1.0]);
+    tape.checkpoint(&[x + mask, mask], |_, x| (x[0] + x[1]).exp()).sum().backward();
+    assert_eq!(tape.first_non_finite(), None);
+}
+
+#[test]
+fn what_is_detached_is_named_as_the_cut() {
+    let tape = Tape::<f64>::new();
+    let w = Param::named("weight", array![2.0]);
+    let cut = tape.param(&w).square().detach();
+    (cut * tape.leaf(array![3.0])).sum().backward();
+    let text = tape.unreached([&w])[0].to_string();
+    assert!(text.contains("cut off from") && text.contains("tests/blame.rs"), "{text}");
+    let tape = Tape::<f64>::new();
+    let x = tape.leaf(array![2.0]);
+    let cut = tape.no_grad(|| x.square());
+    let line = line!() - 1;
+    (cut + tape.leaf(1.0)).sum().backward();
+    let Some(Reason::CutOff { location, .. }) = x.unreached() else { panic!("{:?}", x.unreached()) };
+    assert_eq!(location.line(), line);
 }
 
 /// Doubles; its rule divides by 0.

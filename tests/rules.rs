@@ -257,6 +257,11 @@ fn samples() -> Vec<Sample> {
     add!("solve triangular", [[3, 3], [3, 2]], |x| shifted(x[0]).tril(0).solve(shifted(x[0]).triu(0).solve(x[1])));
     add!("cholesky", [[3, 3]], |x| shifted(x[0]).cholesky());
     add!("cholesky of a product", [[2, 3, 3], [3, 3]], |x| shifted(x[0].matmul(x[1]) * 0.5).cholesky());
+    add!("checkpoint", [[3, 4], [4]], |x| x[0].tape().checkpoint(x, |_, x| (x[0] * x[1]).tanh() + x[0].square()));
+    add!("checkpoint of one input twice", [[4, 4]], |x| {
+        let y = x[0].tape().checkpoint(&[x[0], x[0], x[0].transpose()], |_, x| (x[0] * x[1]).tanh() * x[2]);
+        y + x[0].square()
+    });
     samples.push(sample("custom", &[&[3, 2], &[3, 2]], 0.5..2.0, |x| Var::custom(&Arc::new(SquareTimes), x)));
     samples
 }
@@ -344,6 +349,41 @@ fn the_sweep_on_arrays_gives_the_bits_of_the_sweep_that_records() {
         for (k, (x, recorded)) in x.iter().zip(recorded).enumerate() {
             let recorded = recorded.map(|grad| grad.value().mapv(f64::to_bits));
             assert_eq!(x.grad().map(|grad| grad.mapv(f64::to_bits)), recorded, "{name}, shapes {shapes:?}, input {k}");
+        }
+    }
+}
+
+#[test]
+fn forward_is_the_transpose_of_backward_at_orders_1_and_2() {
+    let mut rng = StdRng::seed_from_u64(4);
+    for Sample { name, shapes, range, f } in samples() {
+        let tape = Tape::new();
+        let mut leaves = |range: &std::ops::Range<f64>| -> Vec<Var<'_, f64>> {
+            shapes.iter().map(|shape| tape.leaf(random(&mut rng, shape, range.clone()))).collect()
+        };
+        let (x, v) = (leaves(&range), leaves(&(-1.0..1.0)));
+        let y = f(&x);
+        let u = tape.leaf(random(&mut rng, &y.shape(), -1.0..1.0));
+        let Some(tangent) = y.jvp_or_none(&x, &v) else { continue }; // a mask
+        let pushed = (tangent * u).sum();
+        let pulled =
+            y.vjp_or_none(u, &x).iter().zip(&v).filter_map(|(g, v)| Some(((*g)? * *v).sum())).reduce(|a, b| a + b);
+        let pulled = pulled.expect("what moves is reached");
+        let targets = [&x[..], &v, &[u]].concat();
+        let close = |a: f64, b: f64, what: &str| {
+            assert!(
+                (a - b).abs() <= 1e-11 * (1.0 + b.abs()),
+                "{name}, shapes {shapes:?}, {what}: {a} forward, {b} backward"
+            );
+        };
+        close(pushed.item(), pulled.item(), "order 1");
+        for (k, (a, b)) in pushed.grads_or_none(&targets).iter().zip(pulled.grads_or_none(&targets)).enumerate() {
+            let zero = tape.constant(0.0);
+            let (a, b) = (a.unwrap_or(zero).value(), b.unwrap_or(zero).value());
+            let zeros = ArrayD::<f64>::zeros(targets[k].shape().to_vec());
+            for (a, b) in (&a + &zeros).iter().zip((&b + &zeros).iter()) {
+                close(*a, *b, &format!("order 2, target {k}"));
+            }
         }
     }
 }

@@ -45,7 +45,7 @@ impl Scene<'_> {
             "ln" | "log2" | "log10" | "sqrt" | "rsqrt" if nan && x.min < 0.0 => {
                 format!("{op} of a negative number is NaN")
             }
-            "log1p" if x.min <= -1.0 => "log1p is minus infinity at -1 and NaN below".into(),
+            "ln_1p" if x.min <= -1.0 => "ln_1p is minus infinity at -1 and NaN below".into(),
             "rsqrt" if x.zeros > 0 => "rsqrt divides by the root of 0".into(),
             "div" | "divide" | "recip" if last.zeros > 0 => {
                 let zeros = if last.zeros == 1 { "is a 0".into() } else { format!("are {} zeros", last.zeros) };
@@ -65,7 +65,15 @@ impl Scene<'_> {
             "softmax" | "log_softmax" | "logsumexp" if x.infinities > 0 => {
                 format!("{op} of nothing but minus infinities, or of plus infinity, is NaN: is a whole row masked?")
             }
-            "inv" | "det" | "logdet" | "solve" | "cholesky" => "the matrix is singular, or nearly so".into(),
+            "binary_cross_entropy_term" if x.min <= 0.0 || x.max >= 1.0 => {
+                "a prediction of 0 or 1 is certain, and wrong: use binary_cross_entropy_with_logits, which needs no sigmoid".into()
+            }
+            "course_cross_entropy_term" if x.min < 0.0 || x.max > 1.0 => "predictions are probabilities, from 0 to 1".into(),
+            "kl_divergence" if last.min < 0.0 => "targets are probabilities, not below 0".into(),
+            "normalize" | "inverse_std" => "all elements of a group are the same and eps is 0".into(),
+            "inv" | "solve" => "the matrix is singular, or nearly so".into(),
+            "logdet" => "the determinant is not above 0".into(),
+            "cholesky" => "the matrix is not positive definite".into(),
             _ => return None,
         })
     }
@@ -93,11 +101,15 @@ impl Scene<'_> {
             "div" | "divide" | "recip" | "divide_by" | "rsqrt" => {
                 "overflow: the derivative divides by the divisor once more, and that is very small".into()
             }
+            "ln_1p" if x.min <= -1.0 => "at -1 the derivative of ln_1p is infinite".into(),
+            "binary_cross_entropy_term" if x.min <= 0.0 || x.max >= 1.0 => {
+                "the derivative by a prediction of 0 or 1 is infinite: use binary_cross_entropy_with_logits".into()
+            }
             "asin" | "acos" | "atanh" if x.min <= -1.0 || x.max >= 1.0 => {
                 format!("at -1 and 1 the derivative of {op} is infinite")
             }
             "acosh" if x.min <= 1.0 => "at 1 the derivative of acosh is infinite".into(),
-            "inv" | "det" | "logdet" | "solve" | "cholesky" => "the matrix is singular, or nearly so".into(),
+            "inv" | "logdet" | "solve" | "cholesky" => "the matrix is singular, or nearly so".into(),
             _ => return None,
         })
     }

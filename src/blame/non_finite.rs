@@ -218,21 +218,8 @@ impl<T: Scalar> Tape<T> {
     pub fn first_non_finite(&self) -> Option<NonFinite> {
         let nodes = self.nodes();
         let count = nodes.len() as u32;
-        // What rules recorded on the way to their result is theirs: a selection may drop it again.
-        let mut rules = nodes.rules().iter().peekable();
-        for id in 0..count {
-            while rules.next_if(|rule| rule.result < id).is_some() {}
-            let found = match rules.peek() {
-                Some(rule) if rule.result == id => {
-                    let g = survey(self.view(&nodes, rule.g));
-                    in_rule(self, &nodes, rule.node, rule.k as usize, g, self.view(&nodes, id))
-                }
-                Some(rule) if rule.first <= id => None,
-                _ => in_value(self, &nodes, id),
-            };
-            if found.is_some() {
-                return found;
-            }
+        if let Some(found) = in_values(self, &nodes, |_| false) {
+            return Some(found);
         }
         let sweeps: Vec<_> = self.sweeps().iter().map(|sweep| (sweep.from, sweep.seed.clone())).collect();
         let mut finite = true;
@@ -314,9 +301,40 @@ fn first<T: Scalar>(values: View<'_, T>, wanted: impl Fn(T) -> bool) -> Option<(
     elements.find(|&(_, &x)| wanted(x)).map(|(index, &x)| (index.as_array_view().to_vec(), x.to_f64()))
 }
 
+/// Returns the blame of the first operation or rule whose recorded value is to blame; `given` are not asked.
+fn in_values<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, given: impl Fn(u32) -> bool) -> Option<NonFinite> {
+    // What rules recorded on the way to their result is theirs: a selection may drop it again.
+    let mut rules = nodes.rules().iter().peekable();
+    (0..nodes.len() as u32).filter(|&id| !given(id)).find_map(|id| {
+        while rules.next_if(|rule| rule.result < id).is_some() {}
+        match rules.peek() {
+            Some(rule) if rule.result == id => {
+                let g = survey(tape.view(nodes, rule.g));
+                in_rule(tape, nodes, rule.node, rule.k as usize, g, tape.view(nodes, id))
+            }
+            Some(rule) if rule.first <= id => None,
+            _ => in_value(tape, nodes, id),
+        }
+    })
+}
+
+/// Returns the blame of an operation within a segment, if one of them made it.
+fn in_segment<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32) -> Option<NonFinite> {
+    let aside = tape.aside();
+    aside.set_checked(false);
+    let inputs = tape.run_segment(nodes, id, &aside).inputs;
+    in_values(&aside, &aside.nodes(), |id| inputs.iter().any(|&(_, input)| input == id))
+}
+
 /// Returns the blame of an operation for its value.
 fn in_value<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32) -> Option<NonFinite> {
     let (values, node) = (tape.view(nodes, id), nodes.node(id));
+    // What a segment makes may be selected away before its result.
+    if let Op::Checkpoint(_) = node.op
+        && let Some(found) = in_segment(tape, nodes, id)
+    {
+        return Some(found);
+    }
     if is_finite(values) {
         return None;
     }

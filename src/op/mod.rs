@@ -124,6 +124,10 @@ pub(crate) struct IndexList {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CustomId(pub(crate) u32);
 
+/// A segment that the tape keeps, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentId(pub(crate) u32);
+
 macro_rules! ops {
     ($( $(#[$doc:meta])* $Variant:ident $({ $($field:ident: $Field:ty),+ })? $(($Inner:ty))? = $name:literal; )*) => {
         /// An operation: what a node of the tape does to its operands.
@@ -141,6 +145,8 @@ macro_rules! ops {
             Binary(Binary),
             /// The user's own.
             Custom(CustomId),
+            /// A part of the computation that sweeps run again.
+            Checkpoint(SegmentId),
             $( $(#[$doc])* $Variant $({ $($field: $Field),+ })? $(($Inner))?, )*
         }
 
@@ -154,6 +160,7 @@ macro_rules! ops {
                     Self::Unary(unary) => unary.name(),
                     Self::Binary(binary) => binary.name(),
                     Self::Custom(_) => "custom",
+                    Self::Checkpoint(_) => "checkpoint",
                     $( Self::$Variant { .. } => $name, )*
                 }
             }
@@ -270,7 +277,7 @@ ops! {
 /// ```
 #[must_use]
 pub fn names() -> Vec<&'static str> {
-    [Unary::<f64>::NAMES, Binary::NAMES, STRUCTURAL, &["custom"]].concat()
+    [Unary::<f64>::NAMES, Binary::NAMES, STRUCTURAL, &["custom", "checkpoint"]].concat()
 }
 
 impl<T: Scalar> Op<T> {
@@ -284,6 +291,36 @@ impl<T: Scalar> Op<T> {
             _ => true,
         }
     }
+
+    /// Returns whether the operation is linear in its operands taken together: the derivative along a tangent is
+    /// then the operation on the tangent. An operation that is not named here is differentiated by its rule.
+    pub(crate) fn is_linear(&self) -> bool {
+        match self {
+            Self::Sum { .. }
+            | Self::CumSum { .. }
+            | Self::Reshape(_)
+            | Self::Permute(_)
+            | Self::BroadcastTo(_)
+            | Self::SumTo(_)
+            | Self::Slice { .. }
+            | Self::Unslice { .. }
+            | Self::IndexSelect { .. }
+            | Self::IndexAdd { .. }
+            | Self::Pick { .. }
+            | Self::Unpick { .. }
+            | Self::Concat { .. }
+            | Self::Flip(_)
+            | Self::Diagonal
+            | Self::Undiagonal { .. }
+            | Self::Tril(_)
+            | Self::Triu(_)
+            | Self::AvgPool2d(_)
+            | Self::AvgUnpool2d { .. } => true,
+            // With zeros around; other numbers do not move.
+            Self::Pad { value, .. } => *value == T::ZERO,
+            _ => false,
+        }
+    }
 }
 
 /// Prints the operation as a call: the name, then its parameters.
@@ -295,7 +332,8 @@ impl<T: Scalar> fmt::Display for Op<T> {
             Self::Unary(unary) if !unary.parameters().is_empty() => {
                 write!(f, "[{}]", unary.parameters().iter().map(T::to_string).collect::<Vec<_>>().join(", "))
             }
-            Self::Leaf | Self::Constant | Self::Param | Self::Unary(_) | Self::Binary(_) | Self::Custom(_) => Ok(()),
+            Self::Leaf | Self::Constant | Self::Param | Self::Unary(_) | Self::Binary(_) => Ok(()),
+            Self::Custom(_) | Self::Checkpoint(_) => Ok(()),
             Self::Diagonal | Self::Select => Ok(()),
             Self::Inverse | Self::Det | Self::Cofactors | Self::DetHessian | Self::LogDet | Self::Cholesky => Ok(()),
             Self::Solve { left: Transposed::No } => Ok(()),

@@ -1568,6 +1568,7 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
         }
         // Rules that only the interpreter can run: rows of the table, fused or recorded, and the user's own.
         Op::Unary(_) | Op::Binary(_) | Op::Custom(_) => Term::Done(i.pull(k, g)),
+        Op::Checkpoint(_) => unreachable!("a sweep runs a segment again, as a whole"),
         Op::Leaf | Op::Constant | Op::Param => unreachable!("a source has no operands"),
     }
 }

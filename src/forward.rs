@@ -1,0 +1,149 @@
+//! The forward sweep: from the tangents of a few values to the tangent of one that depends on them, recorded.
+//!
+//! It has no table of its own. The Jacobian of an elementwise operation is diagonal, so its rule serves both
+//! directions; a linear operation is its own derivative; of anything else the vjp is recorded for a cotangent that stands
+//! for any, and transposed: it is linear in that cotangent, and its vjp by it is the jvp.
+
+use std::panic::Location;
+
+use smallvec::SmallVec;
+
+use crate::op::{Op, Transposed};
+use crate::scalar::Scalar;
+use crate::sweep::{self, Dependence};
+use crate::tape::Tape;
+use crate::var::Var;
+
+/// Returns the derivative of each of `from` as the targets move along their tangents, recorded on the tape; `None` of one
+/// that depends on none of them.
+///
+/// `location` is the line of the user's that asked for it: all nodes of the forward pass name it.
+pub(crate) fn jvp<'t, T: Scalar>(
+    tape: &'t Tape<T>,
+    from: &[Var<'t, T>],
+    targets: &[Var<'t, T>],
+    tangents: &[Var<'t, T>],
+    location: &'static Location<'static>,
+) -> Vec<Option<Var<'t, T>>> {
+    let _naming = tape.name_origin(location);
+    let moves: Vec<(u32, Var<'t, T>)> =
+        targets.iter().zip(tangents).map(|(target, &tangent)| (target.id(), tangent)).collect();
+    push(tape, from, &moves)
+}
+
+/// Returns the tangents of `from` for those of the nodes that move.
+fn push<'t, T: Scalar>(tape: &'t Tape<T>, from: &[Var<'t, T>], moves: &[(u32, Var<'t, T>)]) -> Vec<Option<Var<'t, T>>> {
+    let Some(last) = from.iter().map(|from| from.id()).max() else { return Vec::new() };
+    let dependence = Dependence::new(tape, last, moves.iter().map(|&(target, _)| target));
+    // By the distance from the first target: no node before it moves.
+    let slot = |id: u32| (id - dependence.lowest) as usize;
+    let mut visited = vec![false; slot(last + 1)];
+    for from in from.iter().filter(|from| dependence.has(from.id())) {
+        visited[slot(from.id())] = true;
+    }
+    {
+        let nodes = tape.nodes();
+        for id in (dependence.lowest..=last).rev() {
+            if visited[slot(id)] && !nodes.node(id).detached {
+                for &x in nodes.operands(id).iter().filter(|&&x| dependence.has(x)) {
+                    visited[slot(x)] = true;
+                }
+            }
+        }
+    }
+    let mut own: Vec<Option<Var<'t, T>>> = vec![None; visited.len()];
+    for &(target, tangent) in moves.iter().filter(|&&(target, _)| target <= last) {
+        let own = &mut own[slot(target)];
+        *own = Some(own.map_or(tangent, |sum| sum + tangent));
+    }
+    let mut tangents: Vec<Option<Var<'t, T>>> = Vec::with_capacity(visited.len());
+    let of = |tangents: &[Option<Var<'t, T>>], x: u32| {
+        tangents.get(x.checked_sub(dependence.lowest)? as usize).copied().flatten()
+    };
+    for id in dependence.lowest..=last {
+        let tangent = if visited[slot(id)] {
+            let pushed = push_node(tape, id, |x| of(&tangents, x));
+            match (pushed, own[slot(id)]) {
+                (Some(pushed), Some(own)) => Some(pushed + own),
+                (pushed, own) => pushed.or(own),
+            }
+        } else {
+            None
+        };
+        tangents.push(tangent);
+    }
+    from.iter().map(|from| of(&tangents, from.id())).collect()
+}
+
+/// Returns the tangent of a node for those of its operands.
+fn push_node<'t, T: Scalar>(
+    tape: &'t Tape<T>,
+    id: u32,
+    tangent: impl Fn(u32) -> Option<Var<'t, T>>,
+) -> Option<Var<'t, T>> {
+    let (op, operands) = {
+        let nodes = tape.nodes();
+        if nodes.node(id).detached {
+            return None;
+        }
+        (nodes.node(id).op.clone(), SmallVec::<[u32; 4]>::from_slice(nodes.operands(id)))
+    };
+    let passing = |k: usize| if op.passes(k) { tangent(operands[k]) } else { None };
+    let moved: SmallVec<[(usize, Var<'t, T>); 4]> =
+        (0..operands.len()).filter_map(|k| Some((k, passing(k)?))).collect();
+    if moved.is_empty() {
+        return None;
+    }
+    let x = |k: usize| Var::new(tape, operands[k]);
+    let y = Var::new(tape, id);
+    if let Op::Checkpoint(_) = op {
+        let segment = tape.record_segment(id);
+        let moves: SmallVec<[_; 4]> =
+            segment.inputs.iter().filter_map(|&(input, alias)| Some((alias.id(), tangent(input)?))).collect();
+        return push(tape, &[segment.y], &moves).pop().flatten();
+    }
+    if op.is_linear() {
+        let all: SmallVec<[u32; 4]> = (0..operands.len())
+            .map(|k| tangent(operands[k]).unwrap_or_else(|| tape.zeros(x(k).shape())).id())
+            .collect();
+        return Some(tape.apply(op, &all));
+    }
+    let contribution = |&(k, t): &(usize, Var<'t, T>)| match op {
+        // A tangent of an operand that is broadcast is broadcast with it.
+        Op::Unary(unary) => unary.record_vjp(t, x(0), y),
+        Op::Binary(binary) => {
+            let t = if t.shape() == y.shape() { t } else { t.broadcast_to(y.shape()) };
+            binary.record_vjp(k, t, x(0), x(1), y)
+        }
+        Op::Matmul { left, right } => {
+            let (a, b) = if k == 0 { (t, x(1)) } else { (x(0), t) };
+            matmul(left, a, right, b)
+        }
+        _ => transpose(tape, id, &op, &operands, k, t),
+    };
+    moved.iter().map(contribution).reduce(|sum, next| sum + next)
+}
+
+fn matmul<'t, T: Scalar>(left: Transposed, a: Var<'t, T>, right: Transposed, b: Var<'t, T>) -> Var<'t, T> {
+    a.tape().apply(Op::Matmul { left, right }, &[a.id(), b.id()])
+}
+
+/// Returns the tangent of a node for that of its operand `k`, by transposing the operand's rule.
+fn transpose<'t, T: Scalar>(
+    tape: &'t Tape<T>,
+    id: u32,
+    op: &Op<T>,
+    operands: &[u32],
+    k: usize,
+    tangent: Var<'t, T>,
+) -> Var<'t, T> {
+    let shape = Var::new(tape, id).shape();
+    let (cotangent, pulled) = {
+        // The rule is a value to be differentiated, also where the derivative that asks for it is not.
+        let _attaching = tape.detach_all(false);
+        let cotangent = tape.zeros(shape.clone());
+        (cotangent, sweep::record_vjp(tape, id, op, operands, k, cotangent))
+    };
+    let pushed = sweep::grad(pulled, Some(tangent), &[cotangent], Location::caller());
+    pushed.into_iter().next().flatten().unwrap_or_else(|| tape.zeros(shape))
+}

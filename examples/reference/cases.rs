@@ -1,131 +1,18 @@
-//! Runs cases that another engine made: values, gradients and training runs in float64.
-//!
-//! `cargo run --release --example reference -- --help`
+//! The cases of single operations: values, and gradients for a cotangent.
 
-mod lesson;
+use std::collections::HashMap;
+use std::path::Path;
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-
-use clap::Parser;
-use lesson::{Outcome, exit};
-use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use ndarray::{ArrayD, IxDyn};
 use serde_json::Value;
 use tapegrad::data::Npz;
-use tapegrad::optim::{Optimizer, Sgd};
-use tapegrad::{AxisRange, KeepDims, Param, Reduction, Shape, Tape, Var};
+use tapegrad::{AxisRange, KeepDims, Reduction, Shape, Tape, Var};
 
-/// Where the contract of this library differs from PyTorch 2.15 on purpose, and why. A case that differs for `clamp` is
-/// measured against the contract instead, and listed.
-const DIFFERENCES: [(&str, &str); 2] = [
-    ("clamp", "the bounds are inclusive, so that at them the gradient is 1, as it is inside; PyTorch gives 0"),
-    ("det", "at a singular matrix the gradient is the matrix of cofactors, which is the derivative; PyTorch gives 0"),
-];
+use crate::lesson::Outcome;
+use crate::{Report, distance, read_json, worse};
 
-/// Compare with cases in the form: index.json with id, family, op, attrs, inputs, grads, kink, note; cases/FAMILY.npz with
-/// ID_in0…, ID_out, ID_cot, ID_grad0…; training/index.json and training.npz.
-///
-/// A case passes if |a - b| <= 1e-10 max(1, |b|) for all elements, NaN and infinities in the same places.
-///
-/// Exit codes: 0 all that is supported passed, 1 something failed or cannot be read, 2 the arguments are wrong.
-#[derive(Parser, Debug)]
-struct Options {
-    /// Directory of cases
-    #[arg(value_name = "DIR")]
-    directory: PathBuf,
-    /// End with one JSON object on the last line of standard output
-    #[arg(long)]
-    json: bool,
-}
-
-fn main() -> ExitCode {
-    exit(run(&lesson::parse()))
-}
-
-/// What became of the cases of an operation.
-#[derive(Default)]
-struct Tally {
-    cases: usize,
-    passed: usize,
-    max_rel_error: f64,
-}
-
-#[derive(Default)]
-struct Report {
-    by_op: BTreeMap<String, Tally>,
-    failed: Vec<String>,
-    by_contract: Vec<String>,
-    unsupported: Vec<String>,
-}
-
-impl Report {
-    /// Takes in the largest error of a case: infinite if shapes or the places of NaN and infinities differ.
-    fn add(&mut self, id: &str, op: &str, error: f64, explanation: &str) {
-        let tally = self.by_op.entry(op.into()).or_default();
-        tally.cases += 1;
-        if error <= 1e-10 {
-            tally.passed += 1;
-            tally.max_rel_error = tally.max_rel_error.max(error);
-        } else {
-            println!("{id} {op} {explanation}: differs by {error:.1e}");
-            self.failed.push(id.into());
-        }
-    }
-
-    fn skip(&mut self, op: &str) {
-        if !self.unsupported.iter().any(|known| known == op) {
-            self.unsupported.push(op.into());
-        }
-    }
-}
-
-fn run(options: &Options) -> Outcome {
-    let directory = &options.directory;
-    if !directory.is_dir() {
-        return Err(format!("{}: expected a directory of cases with index.json", directory.display()).into());
-    }
-    let mut report = Report::default();
-    run_cases(directory, &mut report)?;
-    if directory.join("training/index.json").exists() {
-        run_training(&directory.join("training"), &mut report)?;
-    }
-
-    println!("\n{:32} cases  passed  max error", "operation");
-    for (op, tally) in &report.by_op {
-        println!("{op:32} {:5}  {:6}  {:.1e}", tally.cases, tally.passed, tally.max_rel_error);
-    }
-    let total = |count: fn(&Tally) -> usize| report.by_op.values().map(count).sum::<usize>();
-    let (cases, passed) = (total(|tally| tally.cases), total(|tally| tally.passed));
-    let worst = report.by_op.values().map(|tally| tally.max_rel_error).fold(0.0, f64::max);
-    println!("\n{passed} of {cases} passed; not supported: {}", report.unsupported.join(", "));
-    println!("measured against our contract: {}", report.by_contract.join(", "));
-    println!("where it differs from PyTorch on purpose:");
-    DIFFERENCES.iter().for_each(|(op, why)| println!("  {op}: {why}"));
-    if options.json {
-        let result = serde_json::json!({
-            "cases": cases,
-            "passed": passed,
-            "failed": report.failed,
-            "by_contract": report.by_contract,
-            "unsupported": report.unsupported,
-            "max_rel_error": worst,
-        });
-        println!("{result}");
-    }
-    match report.failed.len() {
-        0 => Ok(()),
-        count => Err(format!("{count} of {cases} cases failed").into()),
-    }
-}
-
-fn read_json(path: &Path) -> Outcome<Vec<Value>> {
-    let text = fs::read_to_string(path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))?;
-    Ok(serde_json::from_str(&text).map_err(|error| format!("{}: expected a JSON list: {error}", path.display()))?)
-}
-
-fn run_cases(directory: &Path, report: &mut Report) -> Outcome {
+/// Runs all cases of a directory.
+pub fn run(directory: &Path, report: &mut Report) -> Outcome {
     let mut families: HashMap<String, Npz> = HashMap::new();
     for case in read_json(&directory.join("index.json"))? {
         let text = |key: &str| case[key].as_str().ok_or_else(|| format!("index.json: a case without {key}: {case}"));
@@ -176,28 +63,10 @@ fn bounds(attributes: &Value) -> (f64, f64) {
     (bound("min", f64::NEG_INFINITY), bound("max", f64::INFINITY))
 }
 
-/// Returns the largest `|a - b| / max(1, |b|)`; infinity where shapes, NaN or infinities differ.
-fn distance(a: ArrayViewD<'_, f64>, b: &ArrayD<f64>) -> f64 {
-    if a.shape() != b.shape() {
-        return f64::INFINITY;
-    }
-    let each = |(&a, &b): (&f64, &f64)| match b.is_finite() {
-        true => (a - b).abs() / b.abs().max(1.0),
-        false if a == b || a.is_nan() && b.is_nan() => 0.0,
-        false => f64::INFINITY,
-    };
-    a.iter().zip(b).map(each).fold(0.0, worse)
-}
-
-/// Returns the larger error; NaN is none that passes.
-fn worse(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::INFINITY } else { a.max(b) }
-}
-
 /// The attributes of a case, with a message for what is missing.
-struct Attributes<'a> {
-    id: &'a str,
-    values: &'a Value,
+pub struct Attributes<'a> {
+    pub id: &'a str,
+    pub values: &'a Value,
 }
 
 impl Attributes<'_> {
@@ -277,7 +146,7 @@ impl Attributes<'_> {
 }
 
 /// Applies an operation by its name in the cases; `None` if there is none such here.
-fn apply<'t>(op: &str, a: &Attributes<'_>, x: &[Var<'t, f64>]) -> Outcome<Option<Var<'t, f64>>> {
+pub fn apply<'t>(op: &str, a: &Attributes<'_>, x: &[Var<'t, f64>]) -> Outcome<Option<Var<'t, f64>>> {
     let first = *x.first().ok_or_else(|| format!("{}: expected an input", a.id))?;
     let second = || x.get(1).copied().ok_or_else(|| format!("{}: expected a second input", a.id));
     let rank = first.shape().len();
@@ -408,51 +277,4 @@ fn apply<'t>(op: &str, a: &Attributes<'_>, x: &[Var<'t, f64>]) -> Outcome<Option
         "cholesky" => first.cholesky(),
         _ => return Ok(None),
     }))
-}
-
-/// Trains the network of the reference, 200 steps on all samples, by each optimizer that there is.
-fn run_training(directory: &Path, report: &mut Report) -> Outcome {
-    let mut file = Npz::open(directory.join("training.npz"))?;
-    let x = file.array::<f64>("x")?;
-    let labels: Vec<usize> = file.array::<f64>("labels")?.iter().map(|&label| label as usize).collect();
-    let initial = (0..4).map(|k| file.array::<f64>(&format!("init{k}"))).collect::<tapegrad::Result<Vec<_>>>()?;
-    for run in read_json(&directory.join("index.json"))? {
-        let name = run["name"].as_str().ok_or("training/index.json: expected a name")?;
-        let option = |key: &str| run["options"][key].as_f64().unwrap_or(0.0);
-        let plain = ["dampening", "weight_decay"].iter().all(|key| option(key) == 0.0)
-            && run["options"]["nesterov"].as_bool() != Some(true);
-        if !name.starts_with("sgd") || !plain {
-            report.skip(&format!("training: {name}"));
-            continue;
-        }
-        let w: Vec<Param<f64>> = initial.iter().cloned().map(Param::new).collect();
-        let mut sgd = Sgd::new(&w, option("lr")).with_momentum(option("momentum"));
-        let mut tape = Tape::new();
-        let losses = file.array::<f64>(&format!("{name}.loss"))?;
-        let (mut error, mut found) = (0.0, Vec::new());
-        for step in 1..=losses.len() {
-            let [w1, b1, w2, b2] = [0, 1, 2, 3].map(|k| tape.param(&w[k]));
-            let scores = (tape.constant(&x).matmul(w1) + b1).tanh().matmul(w2) + b2;
-            let loss = scores.cross_entropy_labels(&labels, Reduction::Mean);
-            found.push(loss.item());
-            sgd.zero_grad();
-            loss.backward();
-            if step == 1 {
-                for (k, w) in w.iter().enumerate() {
-                    let grad = w.grad().ok_or("a parameter was not reached")?;
-                    error = worse(error, distance(grad.view(), &file.array(&format!("grad{k}"))?));
-                }
-            }
-            sgd.step();
-            tape.reset();
-            if [1, 10, 200].contains(&step) {
-                for (k, w) in w.iter().enumerate() {
-                    error = worse(error, distance(w.value().view(), &file.array(&format!("{name}.step{step}.p{k}"))?));
-                }
-            }
-        }
-        let found = ArrayD::from_shape_vec(IxDyn(&[found.len()]), found)?;
-        report.add(name, "training", worse(error, distance(found.view(), &losses)), "");
-    }
-    Ok(())
 }

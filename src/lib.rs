@@ -142,7 +142,6 @@ pub mod check;
 mod custom;
 pub mod data;
 mod error;
-mod forward;
 mod input;
 mod kernel;
 mod loss;

@@ -12,7 +12,6 @@ use ndarray::ArrayViewD;
 use smallvec::SmallVec;
 
 use crate::custom::SharedOp;
-use crate::forward;
 use crate::input::Input;
 use crate::op::{Algebra, Binary, End, Op, Permutation, Transposed, Unary};
 use crate::scalar::Scalar;
@@ -368,7 +367,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[must_use]
     pub fn jvp_or_none(self, targets: &[Self], tangents: &[Self]) -> Option<Self> {
         self.assert_tangents("jvp", targets, tangents);
-        forward::jvp(self.tape, &[self], targets, tangents, Location::caller()).pop().flatten()
+        sweep::jvp(self.tape, &[self], targets, tangents, Location::caller()).pop().flatten()
     }
 
     /// Returns the Hessian-vector products of this value, a loss with one element: for each target the derivative of
@@ -401,7 +400,7 @@ impl<'t, T: Scalar> Var<'t, T> {
         self.assert_tangents("hvp", targets, vectors);
         let _naming = self.tape.name_origin(Location::caller());
         let grads = self.grads(targets);
-        let pushed = forward::jvp(self.tape, &grads, targets, vectors, Location::caller());
+        let pushed = sweep::jvp(self.tape, &grads, targets, vectors, Location::caller());
         let along = |(pushed, grad): (Option<Self>, &Self)| pushed.unwrap_or_else(|| self.tape.zeros(grad.shape()));
         pushed.into_iter().zip(&grads).map(along).collect()
     }

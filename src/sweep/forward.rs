@@ -8,9 +8,9 @@ use std::panic::Location;
 
 use smallvec::SmallVec;
 
+use super::{Dependence, record};
 use crate::op::{Op, Transposed};
 use crate::scalar::Scalar;
-use crate::sweep::{self, Dependence};
 use crate::tape::Tape;
 use crate::var::Var;
 
@@ -142,8 +142,8 @@ fn transpose<'t, T: Scalar>(
         // The rule is a value to be differentiated, also where the derivative that asks for it is not.
         let _attaching = tape.detach_all(false);
         let cotangent = tape.zeros(shape.clone());
-        (cotangent, sweep::record_vjp(tape, id, op, operands, k, cotangent))
+        (cotangent, record::record_vjp(tape, id, op, operands, k, cotangent))
     };
-    let pushed = sweep::grad(pulled, Some(tangent), &[cotangent], Location::caller());
+    let pushed = record::grad(pulled, Some(tangent), &[cotangent], Location::caller());
     pushed.into_iter().next().flatten().unwrap_or_else(|| tape.zeros(shape))
 }

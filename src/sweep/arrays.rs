@@ -1,19 +1,13 @@
-//! The reverse sweep: from a value to all that it depends on, by the rules of the table.
-//!
-//! [`backward`] runs the rules on arrays: nothing is recorded, rows of the table are fused into the cotangent's own
-//! buffer, and buffers are recycled. [`grad`] runs the same rules on `Var`s: the backward pass lands on the
-//! tape. Both visit nodes by descending number, which is topological order, so nothing is sorted and nothing recurses,
-//! and both add cotangents up in the same order, but for those of a transposed operand of a matrix product (see
-//! [`untransposed`]).
+//! The sweep on arrays: nothing is recorded, rows of the table are fused into the cotangent's own buffer, and buffers
+//! are recycled.
 
 use std::cell::RefCell;
 use std::mem;
-use std::panic::Location;
 
 use smallvec::SmallVec;
 
+use super::assert_fits;
 use crate::blame::{self, NonFinite, ValueRange};
-use crate::custom::CustomOp;
 use crate::kernel::elementwise::{add_assign, add_assign_view};
 use crate::kernel::view::{self, View};
 use crate::memory::Lent;
@@ -22,7 +16,7 @@ use crate::op::{Interpreter, Op, Reads, Term};
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::shape::{Shape, elements};
-use crate::tape::{Nodes, RecordedRule, Tape};
+use crate::tape::{Nodes, Tape};
 use crate::var::Var;
 
 /// The cotangents of a sweep by node; kept by the tape so that the list is allocated once.
@@ -579,212 +573,5 @@ impl<'a, T: Scalar> AtArrays<'a, T> {
         scratch.reset();
         self.scratch.replace(Some(scratch));
         Tensor::Own { buffer, shape }
-    }
-}
-
-/// Panics if what a custom operation's rule returned is no cotangent of its operand `k`.
-fn assert_fits<T: Scalar>(custom: &dyn CustomOp<T>, k: usize, result: Var<'_, T>, tape: &Tape<T>, operand: Shape) {
-    let name = custom.name();
-    assert!(std::ptr::eq(result.tape(), tape), "{name}: vjp returned a Var of another tape");
-    if let Err(error) = Op::<T>::SumTo(operand).shape(&[&result.shape()]) {
-        panic!("{name}: vjp returned a cotangent that does not fit operand {k}: {error}");
-    }
-}
-
-/// Which nodes depend on one of a few targets.
-pub(crate) struct Dependence {
-    /// The first target: no node before it depends on one.
-    pub(crate) lowest: u32,
-    depends: Vec<bool>,
-}
-
-impl Dependence {
-    /// Looks at all nodes up to `last`.
-    pub(crate) fn new<T: Scalar>(tape: &Tape<T>, last: u32, targets: impl Iterator<Item = u32> + Clone) -> Self {
-        let targets = targets.filter(|&target| target <= last);
-        let lowest = targets.clone().min().unwrap_or(last + 1);
-        let mut dependence = Self { lowest, depends: vec![false; (last + 1 - lowest) as usize] };
-        for target in targets {
-            dependence.depends[(target - lowest) as usize] = true;
-        }
-        let nodes = tape.nodes();
-        for id in lowest..=last {
-            let node = nodes.node(id);
-            let mut operands = nodes.operands(id).iter().enumerate();
-            if !node.detached && operands.any(|(k, &x)| dependence.has(x) && node.op.passes(k)) {
-                dependence.depends[(id - lowest) as usize] = true;
-            }
-        }
-        dependence
-    }
-
-    /// Returns whether a node depends on a target, or is one.
-    pub(crate) fn has(&self, id: u32) -> bool {
-        id.checked_sub(self.lowest).is_some_and(|position| self.depends.get(position as usize) == Some(&true))
-    }
-}
-
-/// Returns the gradients of `Σ from * seed` by `targets`, recorded on the tape; `None` where there is no dependence. The
-/// seed is 1 if none is given.
-///
-/// `location` is the line of the user's that asked for it: all nodes of the backward pass name it.
-#[track_caller]
-pub(crate) fn grad<'t, T: Scalar>(
-    from: Var<'t, T>,
-    seed: Option<Var<'t, T>>,
-    targets: &[Var<'t, T>],
-    location: &'static Location<'static>,
-) -> Vec<Option<Var<'t, T>>> {
-    let _naming = from.tape().name_origin(location);
-    let targets: Vec<Target<'t, T>> = targets.iter().map(|&target| (target, None)).collect();
-    grad_onto(from, seed, &targets)
-}
-
-/// A target, and a cotangent to which the sweep adds its own.
-type Target<'t, T> = (Var<'t, T>, Option<Var<'t, T>>);
-
-#[track_caller]
-fn grad_onto<'t, T: Scalar>(
-    from: Var<'t, T>,
-    seed: Option<Var<'t, T>>,
-    targets: &[Target<'t, T>],
-) -> Vec<Option<Var<'t, T>>> {
-    let tape = from.tape();
-    let dependence = Dependence::new(tape, from.id(), targets.iter().map(|(target, _)| target.id()));
-    let add = |slot: &mut Option<Var<'t, T>>, contribution| {
-        *slot = Some(slot.map_or(contribution, |sum| sum + contribution));
-    };
-    // By the distance from the first target.
-    let slot = |id: u32| (id - dependence.lowest) as usize;
-    let mut cotangents: Vec<Option<Var<'t, T>>> = vec![None; slot(from.id() + 1)];
-    for &(target, earlier) in targets.iter().filter(|(target, _)| target.id() <= from.id()) {
-        cotangents[slot(target.id())] = earlier;
-    }
-    if dependence.has(from.id()) {
-        let seed = seed.unwrap_or_else(|| tape.constant(T::ONE).broadcast_to(from.shape()));
-        add(&mut cotangents[slot(from.id())], seed);
-    }
-    for id in (dependence.lowest..=from.id()).rev() {
-        let Some(g) = cotangents[slot(id)] else { continue };
-        let (op, operands) = {
-            let nodes = tape.nodes();
-            if nodes.node(id).detached {
-                continue;
-            }
-            (nodes.node(id).op.clone(), SmallVec::<[u32; 4]>::from_slice(nodes.operands(id)))
-        };
-        if let Op::Checkpoint(_) = op {
-            let segment = tape.record_segment(id);
-            let wanted = segment.inputs.iter().filter(|(operand, _)| dependence.has(*operand));
-            let targets: Vec<_> = wanted.clone().map(|&(x, alias)| (alias, cotangents[slot(x)])).collect();
-            let found = grad_onto(segment.y, Some(g), &targets);
-            for (&(operand, _), g) in wanted.zip(found) {
-                cotangents[slot(operand)] = g;
-            }
-            continue;
-        }
-        let wanted = |&k: &usize| op.passes(k) && dependence.has(operands[k]);
-        for k in (0..operands.len()).rev().filter(wanted) {
-            let first = tape.len() as u32;
-            let contribution = record_vjp(tape, id, &op, &operands, k, g);
-            tape.note_rule(RecordedRule { first, result: contribution.id(), node: id, k: k as u32, g: g.id() });
-            if tape.is_checked() {
-                check_rule(id, k, g, contribution);
-            }
-            add(&mut cotangents[slot(operands[k])], contribution);
-        }
-    }
-    let found = |&(target, earlier): &Target<'t, T>| {
-        let position = target.id().checked_sub(dependence.lowest);
-        position.and_then(|position| cotangents.get(position as usize).copied()).unwrap_or(earlier)
-    };
-    targets.iter().map(found).collect()
-}
-
-/// Runs the rule of a node for its operand `k`, recorded, and gives the result the operand's shape.
-pub(crate) fn record_vjp<'t, T: Scalar>(
-    tape: &'t Tape<T>,
-    id: u32,
-    op: &Op<T>,
-    operands: &[u32],
-    k: usize,
-    g: Var<'t, T>,
-) -> Var<'t, T> {
-    let at = AtVars { tape, id, operands };
-    let contribution = match table::vjp(op, k, &at, g) {
-        Term::Done(var) => var,
-        Term::One(op, x) => at.record(op, &[x]),
-        Term::Two(op, x, y) => at.record(op, &[x, y]),
-    };
-    let target = at.x_shape(k);
-    if contribution.shape() == target { contribution } else { contribution.sum_to(target) }
-}
-
-/// Panics if the rule of a node made a number that is not finite.
-#[cold]
-#[track_caller]
-fn check_rule<T: Scalar>(id: u32, k: usize, g: Var<'_, T>, contribution: Var<'_, T>) {
-    let tape = g.tape();
-    let found = {
-        let nodes = tape.nodes();
-        let range = blame::survey(tape.view(&nodes, g.id()));
-        blame::in_rule(tape, &nodes, id, k, range, tape.view(&nodes, contribution.id()))
-    };
-    if let Some(found) = found {
-        panic!("{found}");
-    }
-}
-
-/// One node in a sweep that records.
-struct AtVars<'t, 'o, T> {
-    tape: &'t Tape<T>,
-    id: u32,
-    operands: &'o [u32],
-}
-
-impl<'t, T: Scalar> AtVars<'t, '_, T> {
-    fn record(&self, op: Op<T>, operands: &[Var<'t, T>]) -> Var<'t, T> {
-        let ids: SmallVec<[u32; 2]> = operands.iter().map(|operand| operand.id()).collect();
-        self.tape.apply(op, &ids)
-    }
-}
-
-impl<'t, T: Scalar> Interpreter<T> for AtVars<'t, '_, T> {
-    type Value = Var<'t, T>;
-
-    fn x(&self, k: usize) -> Var<'t, T> {
-        Var::new(self.tape, self.operands[k])
-    }
-
-    fn x_shape(&self, k: usize) -> Shape {
-        self.x(k).shape()
-    }
-
-    fn y(&self) -> Var<'t, T> {
-        Var::new(self.tape, self.id)
-    }
-
-    fn again(&self, value: &Var<'t, T>) -> Var<'t, T> {
-        *value
-    }
-
-    fn apply<const N: usize>(&self, op: Op<T>, operands: [Var<'t, T>; N]) -> Var<'t, T> {
-        self.record(op, &operands)
-    }
-
-    fn pull(&self, k: usize, g: Var<'t, T>) -> Var<'t, T> {
-        let op = self.tape.nodes().node(self.id).op.clone();
-        match op {
-            Op::Unary(unary) => unary.record_vjp(g, self.x(0), self.y()),
-            Op::Binary(binary) => binary.record_vjp(k, g, self.x(0), self.x(1), self.y()),
-            Op::Custom(custom) => {
-                let operands: SmallVec<[Var<'t, T>; 4]> = (0..self.operands.len()).map(|k| self.x(k)).collect();
-                let custom = self.tape.custom_op(custom);
-                let result = custom.vjp(k, &operands, self.y(), g);
-                assert_fits(custom, k, result, self.tape, self.x_shape(k));
-                result
-            }
-            op => unreachable!("{op} has a rule of its own"),
-        }
     }
 }

@@ -13,8 +13,9 @@
 //! | W7 | 1,000,000 elements, 10 × `tanh(0.9 y + 0.1)` | | mean square, gradient of the input |
 //! | W8 | 64 elements, 200 × the same | | mean square, gradient of the input |
 //!
-//! A step is forward, loss, backward and plain SGD on all parameters (none in W7 and W8), on fixed data. It is repeated
-//! for warm-up, then timed at least 20 times and for 3 seconds, for at most 20 seconds. Compare figures of one run, or
+//! A step is forward, loss, backward and plain SGD on all parameters (none in W7 and W8), on fixed data. With the paths
+//! `jvp` and `jvp-by-vjp` it is forward, loss, and the derivative of the loss along a direction of the input: by the sweep
+//! forward, or by differentiating the vjp by its cotangent. It is repeated for warm-up, then timed at least 20 times and for 3 seconds, for at most 20 seconds. Compare figures of one run, or
 //! of alternating runs: the machine drifts.
 
 use std::error::Error;
@@ -26,7 +27,7 @@ use clap::{Parser, ValueEnum};
 use ndarray::{Array1, Array2, Axis, Zip};
 use tapegrad::nn::{Linear, Loss, Module, Mse, ReLU, Sequential, SoftmaxCrossEntropy, Tanh};
 use tapegrad::optim::{Optimizer, Sgd};
-use tapegrad::{Param, Scalar, Tape};
+use tapegrad::{Param, Scalar, Tape, Var};
 
 /// Time a training step of a fixed workload; the last line is one JSON object.
 #[derive(Parser, Debug)]
@@ -40,7 +41,7 @@ struct Options {
     /// Threads for large matrix products; more than 1 needs the feature `rayon`
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Recorded on the tape, or by hand-derived passes
+    /// Recorded on the tape, or by hand-derived passes; or a derivative along a direction, see the top of the source
     #[arg(long, value_enum, default_value_t = Path::Tape)]
     path: Path,
     /// Run exactly this many timed steps instead of at least 20 and 3 seconds
@@ -71,6 +72,19 @@ enum Dtype {
 enum Path {
     Tape,
     Manual,
+    Jvp,
+    JvpByVjp,
+}
+
+impl Path {
+    /// Records the derivative of a loss along a direction of the input.
+    fn along<'t, T: Scalar>(self, loss: Var<'t, T>, x: Var<'t, T>, direction: Var<'t, T>) -> Var<'t, T> {
+        if self == Self::Jvp {
+            return loss.jvp(&[x], &[direction]);
+        }
+        let cotangent = loss.tape().leaf(T::ZERO);
+        (loss.vjp(cotangent, &[x])[0] * direction).sum().grad_wrt(cotangent)
+    }
 }
 
 const LEARNING_RATE: f64 = 0.01;
@@ -133,7 +147,7 @@ fn run<T: Scalar>(options: &Options) -> Result<(), Box<dyn Error>> {
         "workload": format!("{:?}", options.workload),
         "dtype": T::DTYPE,
         "threads": options.threads,
-        "path": if options.path == Path::Tape { "tape" } else { "manual" },
+        "path": options.path.to_possible_value().map(|value| value.get_name().to_owned()),
         "median_us": round(quantile(0.5)),
         "min_us": round(times[0]),
         "p90_us": round(quantile(0.9)),
@@ -211,6 +225,7 @@ fn step<T: Scalar>(options: &Options) -> Box<dyn FnMut() -> T> {
     match options.path {
         Path::Tape => model.on_tape(),
         Path::Manual => model.by_hand(),
+        path => model.along(path),
     }
 }
 
@@ -226,15 +241,29 @@ struct Model<T: Scalar> {
 }
 
 impl<T: Scalar> Model<T> {
-    fn on_tape(mut self) -> Box<dyn FnMut() -> T> {
-        let (mse, cross_entropy) = (Mse::new(), SoftmaxCrossEntropy::new());
+    fn record<'t>(&self, tape: &'t Tape<T>, x: Var<'t, T>) -> Var<'t, T> {
+        let output = self.network.record(tape, x);
+        match self.deep {
+            true => Mse::new().record(&self.target, output),
+            false => SoftmaxCrossEntropy::new().record_labels(&self.labels, output),
+        }
+    }
+
+    fn along(self, path: Path) -> Box<dyn FnMut() -> T> {
+        let direction = Arc::new(Array2::from_elem(self.x.dim(), T::from_f64(0.1)));
         let mut tape = Tape::new();
         Box::new(move || {
-            let output = self.network.record(&tape, tape.constant(&self.x));
-            let loss = match self.deep {
-                true => mse.record(&self.target, output),
-                false => cross_entropy.record_labels(&self.labels, output),
-            };
+            let x = tape.leaf(&self.x);
+            let slope = path.along(self.record(&tape, x), x, tape.constant(&direction)).item();
+            tape.reset();
+            slope
+        })
+    }
+
+    fn on_tape(mut self) -> Box<dyn FnMut() -> T> {
+        let mut tape = Tape::new();
+        Box::new(move || {
+            let loss = self.record(&tape, tape.constant(&self.x));
             loss.backward();
             let loss = loss.item();
             self.optimizer.step();
@@ -268,6 +297,17 @@ fn chain<T: Scalar>(path: Path, number: u64, length: usize, repeats: usize) -> B
     let x = Arc::new(array::<T>(100 * number, (1, length), |u| 2.0 * u - 1.0));
     let (scale, offset) = (T::from_f64(CHAIN_SCALE), T::from_f64(CHAIN_OFFSET));
     match path {
+        Path::Jvp | Path::JvpByVjp => {
+            let direction = Arc::new(Array2::from_elem((1, length), T::from_f64(0.1)));
+            let mut tape = Tape::new();
+            Box::new(move || {
+                let x = tape.leaf(&x);
+                let y = (0..repeats).fold(x, |y, _| (y * scale + offset).tanh());
+                let slope = path.along(y.square().mean(), x, tape.constant(&direction)).item();
+                tape.reset();
+                slope
+            })
+        }
         Path::Tape => {
             let mut tape = Tape::new();
             Box::new(move || {

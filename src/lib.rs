@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | [`Var::backward`] | the sweep on arrays; nothing is recorded | `.grad()` of every leaf and [`Param`], accumulated |
 //! | [`Var::grads`], [`Var::vjp`] | the same sweep on `Var`s | gradients as `Var`s, of any order |
-//! | [`Var::jvp`] | the same rules forward, on `Var`s | the derivative along a direction, as a `Var` |
+//! | [`Var::jvp`], [`Var::hvp`] | the same rules forward, on `Var`s | derivatives along a direction, as `Var`s |
 //! | [`nn::Module`] | formulas derived by hand, independent of the rules | the second witness |
 //!
 //! # One worked gradient
@@ -49,6 +49,9 @@
 //! | [`op`] | what an operation is; the rows of the table of derivatives as data |
 //! | [`blame`] | which operation made the first NaN, and why a gradient is missing, with the user's line |
 //! | [`CustomOp`] | operations of one's own |
+//! | [`transform`] | derivatives of functions of arrays: gradients, Jacobians, Hessians, products with them |
+//! | [`check`] | gradcheck, parity of hand-derived networks with the tape, Jacobian tests for modules |
+//! | [`blame`] | which line made the first NaN, and why a gradient is missing |
 //! | [`transform`] | derivatives of closures over arrays: gradients, Jacobians, Hessians, products with them |
 //! | [`nn`] | the hand-derived path: [`Module`](nn::Module), layers, [`Sequential`](nn::Sequential), losses |
 //! | [`optim`] | optimizers, for both paths |
@@ -62,7 +65,8 @@
 //! A **tape** is a list of **nodes**: an **op**, its operands, and its **value**. A **leaf** is a differentiable input, a
 //! **constant** one that is not. A **sweep** runs backward from a **seed** and hands every node its **cotangent** `g`, the
 //! derivative of the result by the node's value. The rule that turns the cotangent of a result into one of an operand
-//! is a **vjp** (vector-Jacobian product). Contributions to one cotangent **accumulate**.
+//! is a **vjp** (vector-Jacobian product); a **jvp** takes a **tangent** the other way. Contributions to one cotangent
+//! **accumulate**.
 //!
 //! # For a course
 //!

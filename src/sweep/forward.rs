@@ -2,7 +2,8 @@
 //!
 //! It has no table of its own. The Jacobian of an elementwise operation is diagonal, so its rule serves both
 //! directions; a linear operation is its own derivative; of anything else the vjp is recorded for a cotangent that stands
-//! for any, and transposed: it is linear in that cotangent, and its vjp by it is the jvp.
+//! for any, and transposed: it is linear in that cotangent, and its vjp by it is the jvp. To do that to a whole function
+//! instead of the operations that need it costs 1.3 to 1.8 times as much (`bench --path jvp` and `--path jvp-by-vjp`).
 
 use std::panic::Location;
 

@@ -47,17 +47,14 @@
 //! | [`Tape`], [`Var`] | the record, and handles to its values: operators and methods record |
 //! | [`Param`] | a trainable array and its gradient, shared by layer, tape and optimizer |
 //! | [`op`] | what an operation is; the rows of the table of derivatives as data |
-//! | [`blame`] | which operation made the first NaN, and why a gradient is missing, with the user's line |
 //! | [`CustomOp`] | operations of one's own |
-//! | [`transform`] | derivatives of functions of arrays: gradients, Jacobians, Hessians, products with them |
-//! | [`check`] | gradcheck, parity of hand-derived networks with the tape, Jacobian tests for modules |
-//! | [`blame`] | which line made the first NaN, and why a gradient is missing |
 //! | [`transform`] | derivatives of closures over arrays: gradients, Jacobians, Hessians, products with them |
+//! | [`check`] | gradients against differences, hand-derived networks against the tape |
+//! | [`blame`] | which line made the first NaN, and why a gradient is missing |
 //! | [`nn`] | the hand-derived path: [`Module`](nn::Module), layers, [`Sequential`](nn::Sequential), losses |
 //! | [`optim`] | optimizers, for both paths |
 //! | [`train`] | batch, stochastic and mini-batch descent, for both paths |
 //! | [`data`] | digits from files, batches, splits, accuracy, confusion |
-//! | [`check`] | gradients against differences, hand-derived networks against the tape |
 //! | [`shape`] | broadcasting, and the error that says what does not fit |
 //!
 //! # Words

@@ -765,7 +765,8 @@ impl<T: Scalar> Tape<T> {
 
     fn describe_node(&self, nodes: &Nodes<T>, id: u32) -> String {
         let (node, shape) = (nodes.node(id), Shape::from(nodes.shape(id)));
-        format!("%{id} = {} {shape}, recorded at {}", self.call(&node.op), node.location)
+        let detached = if node.detached { "detached " } else { "" };
+        format!("%{id} = {detached}{} {shape}, recorded at {}", self.call(&node.op), node.location)
     }
 
     /// Returns the name of an operation, of a custom one its own.

@@ -365,7 +365,7 @@ fn what_is_detached_is_named_as_the_cut() {
     let cut = tape.param(&w).square().detach();
     (cut * tape.leaf(array![3.0])).sum().backward();
     let text = tape.unreached([&w])[0].to_string();
-    assert!(text.contains("cut off from") && text.contains("tests/blame.rs"), "{text}");
+    assert!(text.contains("cut off from") && text.contains("= detached ") && text.contains("tests/blame.rs"), "{text}");
     let tape = Tape::<f64>::new();
     let x = tape.leaf(array![2.0]);
     let cut = tape.no_grad(|| x.square());

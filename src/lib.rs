@@ -121,7 +121,7 @@
 //! | losses: a term of weight 0 | 0, even beside an infinity |
 //! | `relu`, `clamp`, `maximum`, `pick`, `select`, `tril`, `triu` | selected, not multiplied: an infinity not taken leaves no trace |
 //! | `ln`, `sqrt`, division, `binary_cross_entropy` | IEEE: no silent limit |
-//! | `det` of a singular matrix | the cofactors (PyTorch 2.15 gives 0); orders 1 and 2, from order 3 on NaN |
+//! | `det` of a singular matrix | the cofactors (PyTorch 2.15 gives 0), and their derivatives to order 5 |
 //! | `inv`, `solve` of a singular matrix, `cholesky` of one that is not positive definite | NaN, the result as well |
 //! | a value used twice, the same leaf twice | accumulates |
 //! | `backward` twice | accumulates twice; `zero_grad` clears |

@@ -111,13 +111,85 @@ fn the_determinant_has_two_derivatives_at_singular_matrices() {
     }
 }
 
+/// The gradient of `<weights, gradient of …>` of the determinant, of this order.
+fn derivative(value: &Array2<f64>, order: usize, weights: &Array2<f64>) -> Array2<f64> {
+    let tape = Tape::new();
+    let (a, weights) = (tape.leaf(value), tape.constant(weights));
+    matrix((1..order).fold(a.det().grad_wrt(a), |g, _| (g * weights).sum().grad_wrt(a)))
+}
+
 #[test]
-fn derivatives_of_order_three_ask_for_an_inverse() {
+fn the_determinant_has_derivatives_to_order_5_at_any_matrix() {
+    let mut rng = StdRng::seed_from_u64(41);
+    let known = [
+        array![[1.0, 2.0, 2.0], [2.0, -1.0, -1.0], [2.0, 1.0, -1.0]],
+        array![[10.0, 39.0, -52.0], [38.0, -21.0, 4.0], [101.0, -15.0, -38.0]],
+        array![[0.0, -1.0, -1.0, 1.0], [0.0, 1.0, -1.0, 0.0], [-1.0, 1.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0]],
+        Array2::zeros((4, 4)),
+    ];
+    let small =
+        (0..60).map(|k| Array2::from_shape_simple_fn((3 + k % 3, 3 + k % 3), || f64::from(rng.random_range(-1..=1))));
+    let small: Vec<Array2<f64>> = small.collect();
+    for value in known.iter().chain(&small) {
+        let n = value.nrows();
+        let weights = Array2::from_shape_fn((n, n), |(i, j)| f64::from((3 * i + 5 * j) as u8 % 7) - 3.0);
+        assert!(close(&derivative(value, 1, &weights), &cofactors(value), 1e-12), "{value}");
+        // A determinant is linear in each element, and so are its derivatives: one difference is the next derivative.
+        for order in 2..=5 {
+            let before = |moved: &Array2<f64>| match order {
+                2 => (cofactors(moved) * &weights).sum(),
+                _ => (derivative(moved, order - 1, &weights) * &weights).sum(),
+            };
+            let at = before(value);
+            let along = |(i, j): (usize, usize)| {
+                let mut moved = value.clone();
+                moved[[i, j]] += 1.0;
+                before(&moved) - at
+            };
+            let (found, expected) = (derivative(value, order, &weights), Array2::from_shape_fn((n, n), along));
+            assert!(
+                close(&found, &expected, 1e-11 * (1.0 + at.abs())),
+                "order {order} of\n{value}:\n{found}\n{expected}"
+            );
+        }
+    }
+    let beyond = std::panic::catch_unwind(|| derivative(&Array2::eye(7), 6, &Array2::ones((7, 7))));
+    assert!(beyond.is_err());
+}
+
+#[test]
+fn derivatives_of_determinants_are_exact_over_many_magnitudes() {
+    let mut rng = StdRng::seed_from_u64(42);
+    for _ in 0..200 {
+        // Rows and columns of 1e-8 to 1e8: of the scaled matrix the derivatives are known from the plain one.
+        let n = rng.random_range(3..6);
+        let plain = random(&mut rng, n, n);
+        let mut scales = || (0..n).map(|_| 2_f64.powi(rng.random_range(-26..=26))).collect::<Vec<_>>();
+        let (rows, columns) = (scales(), scales());
+        let scale = Array2::from_shape_fn((n, n), |(i, j)| rows[i] * columns[j]);
+        let whole: f64 = rows.iter().chain(&columns).product();
+        let tape = Tape::new();
+        let (a, b) = (tape.leaf(&plain), tape.leaf(&plain * &scale));
+        let scale = tape.constant(scale);
+        // By the plain matrix both determinants have the same derivatives, but for a factor.
+        let (first, scaled) = (a.det().grad_wrt(a), b.det().grad_wrt(b) * scale / whole);
+        assert!(close(&matrix(scaled), &matrix(first), 1e-10), "{plain}");
+        let (second, scaled) = (first.sum().grad_wrt(a), scaled.sum().grad_wrt(b) * scale);
+        assert!(close(&matrix(scaled), &matrix(second), 1e-9), "{plain}");
+    }
+}
+
+#[test]
+fn determinants_that_underflow_or_hold_a_nan_have_the_derivatives_of_others() {
     let tape = Tape::<f64>::new();
-    let a = tape.leaf(array![[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [0.0, 1.0, 1.0]]); // singular
-    let second = a.det().grad_wrt(a).sum().grad_wrt(a);
-    assert!(second.value().iter().all(|x| x.is_finite()));
-    assert!(second.sum().grad_wrt(a).value().iter().all(|x| x.is_nan()));
+    let a = tape.leaf(Array2::eye(3) * 1e-120);
+    assert!(close(&(matrix(a.det().grad_wrt(a)) * 1e240), &Array2::eye(3), 1e-14));
+    let a = tape.leaf(Array2::eye(4) * array![1e200, 1e200, 1e-200, 1e-200]);
+    let expected = Array2::from_diag(&array![1e-200, 1e-200, 1e200, 1e200]);
+    let first = matrix(a.det().grad_wrt(a));
+    assert!(first.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-14 * b), "{first}");
+    let a = tape.leaf(array![[0.0, 1.0], [NAN, 2.0]]);
+    assert!(a.det().item().is_nan() && a.logdet().item().is_nan());
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! Unlike other kernels these allocate: a factorization costs much more.
 
-use nalgebra::{DMatrix, RealField, SVD};
+use nalgebra::{DMatrix, Dyn, FullPivLU, RealField};
+use smallvec::SmallVec;
 
 /// What a factorization that does not exist gives.
 fn nan<T: RealField>() -> T {
@@ -27,14 +28,22 @@ pub(crate) fn inverse<T: RealField + Copy>(a: &[T], n: usize, y: &mut [T]) {
     write(matrix(a, n).lu().try_inverse(), y);
 }
 
+/// Returns whether an element is NaN. The search for pivots would pass over it.
+fn has_nan<T: RealField + Copy>(a: &[T]) -> bool {
+    a.iter().any(|x| x != x)
+}
+
 /// Returns the determinant.
 pub(crate) fn det<T: RealField + Copy>(a: &[T], n: usize) -> T {
-    matrix(a, n).lu().determinant()
+    if has_nan(a) { nan() } else { matrix(a, n).lu().determinant() }
 }
 
 /// Returns the logarithm of the determinant, without the determinant, which may overflow: minus infinity for a singular
 /// matrix, NaN where the determinant is negative.
 pub(crate) fn log_det<T: RealField + Copy>(a: &[T], n: usize) -> T {
+    if has_nan(a) {
+        return nan();
+    }
     let lu = matrix(a, n).lu();
     let diagonal = lu.u().diagonal();
     let swaps: T = lu.p().determinant();
@@ -69,51 +78,94 @@ pub(crate) fn cholesky<T: RealField + Copy>(a: &[T], n: usize, y: &mut [T]) {
     write(symmetric.cholesky().map(|factor| factor.l()), y);
 }
 
-/// The cofactors of `a`, the derivative of the determinant: `det(a) a⁻ᵀ` where that exists, and right where it does not. In
+/// The derivative of the determinant, of the order after that of the directions `h`: `y` with
+/// `<y, z> = d/dt₁ … d/dt_k d/ds det(a + t₁ h₁ + … + t_k h_k + s z)` at 0. Of no direction it is the matrix of cofactors. In
 /// double precision.
+///
+/// The determinant is a polynomial: its derivatives exist at any matrix, singular or not. They are symmetric in the
+/// directions.
+pub(crate) fn det_derivative<T: Copy + Into<f64>>(
+    a: &[T],
+    h: &[&[T]],
+    n: usize,
+    y: &mut [T],
+    narrow: impl Fn(f64) -> T,
+) {
+    let wide = |x: &[T]| DMatrix::from_row_iterator(n, n, x.iter().map(|&x| x.into()));
+    let a = wide(a);
+    let by_inverse = if h.is_empty() { cofactors(&a) } else { None };
+    let result = by_inverse.or_else(|| {
+        let factors = Factors::new(a)?;
+        let h: Vec<DMatrix<f64>> = h.iter().map(|h| factors.between(wide(h))).collect();
+        let h: Vec<&DMatrix<f64>> = h.iter().collect();
+        let mut result = DMatrix::zeros(n, n);
+        // At a diagonal matrix it is a sum over all sets of rows, one for each derivative, of the product of the other
+        // values and of what the directions have in these rows and columns.
+        for_each_subset(n, h.len() + 1, &mut |rows| {
+            let others = factors.product_without(rows);
+            for (i, &row) in rows.iter().enumerate() {
+                for (j, &column) in rows.iter().enumerate() {
+                    let sign = if (i + j) % 2 == 0 { others } else { -others };
+                    result[(row, column)] += sign * mixed(&h, &without(rows, row), &without(rows, column));
+                }
+            }
+        });
+        Some(factors.outside(result))
+    });
+    write_narrow(result, y, narrow);
+}
+
+/// Returns the cofactors of matrices that are small or have an inverse.
 ///
 /// Determinant and inverse come from the same factors, so that the small pivots of a nearly singular matrix, which are mostly
 /// rounding errors, cancel in their product.
-pub(crate) fn cofactors<T: Copy + Into<f64>>(a: &[T], n: usize, y: &mut [T], narrow: impl Fn(f64) -> T) {
-    let a = DMatrix::from_row_iterator(n, n, a.iter().map(|&x| x.into()));
-    let result = match (n, a.as_slice()) {
+fn cofactors(a: &DMatrix<f64>) -> Option<DMatrix<f64>> {
+    match (a.nrows(), a.as_slice()) {
         (1, _) => Some(DMatrix::identity(1, 1)),
         // The matrix lies by columns.
         (2, &[a, c, b, d]) => Some(DMatrix::from_row_slice(2, 2, &[d, -c, -b, a])),
         _ => {
             let lu = a.clone().lu();
-            let product = lu.try_inverse().map(|inverse| inverse.transpose() * lu.determinant());
-            product.filter(|product| product.iter().all(|x| x.is_finite())).or_else(|| {
-                let svd = Decomposition::new(a)?;
-                Some(svd.back(DMatrix::from_diagonal(&svd.cofactors())))
-            })
+            let det = lu.determinant();
+            let product = det.is_normal().then(|| lu.try_inverse()).flatten()?.transpose() * det;
+            product.iter().all(|x| x.is_finite()).then_some(product)
         }
-    };
-    write_narrow(result, y, narrow);
+    }
 }
 
-/// The derivative of `Σ cofactors(a) h` by `a`: the second derivative of the determinant, applied to `h`. It is symmetric.
-pub(crate) fn det_hessian<T: Copy + Into<f64>>(a: &[T], h: &[T], n: usize, y: &mut [T], narrow: impl Fn(f64) -> T) {
-    let wide = |x: &[T]| DMatrix::from_row_iterator(n, n, x.iter().map(|&x| x.into()));
-    let result = Decomposition::new(wide(a)).map(|svd| {
-        // At a diagonal matrix s it is Σ_{i≠j} p_ij (h_ii dx_jj - h_ij dx_ji), p_ij the product of all s but s_i and s_j.
-        let h = svd.u.tr_mul(&wide(h)) * svd.v_transposed.transpose();
-        let mut result = DMatrix::zeros(n, n);
-        for i in 0..n {
-            let before = svd.product(0..i);
-            let mut between = 1.0;
-            for j in i + 1..n {
-                let product = before * between * svd.product(j + 1..n);
-                result[(i, i)] += product * h[(j, j)];
-                result[(j, j)] += product * h[(i, i)];
-                result[(j, i)] -= product * h[(i, j)];
-                result[(i, j)] -= product * h[(j, i)];
-                between *= svd.values[j];
-            }
+/// A few row or column numbers.
+type Few = SmallVec<[usize; 4]>;
+
+/// Returns the numbers but for one.
+fn without(numbers: &[usize], one: usize) -> Few {
+    numbers.iter().copied().filter(|&number| number != one).collect()
+}
+
+/// Calls `f` with all sets of `size` of the numbers below `n`, in order.
+fn for_each_subset(n: usize, size: usize, f: &mut impl FnMut(&[usize])) {
+    let mut chosen: Few = (0..size).collect();
+    while size <= n {
+        f(&chosen);
+        let Some(place) = (0..size).rev().find(|&place| chosen[place] < n - size + place) else { return };
+        chosen[place] += 1;
+        for later in place + 1..size {
+            chosen[later] = chosen[later - 1] + 1;
         }
-        svd.back(result)
-    });
-    write_narrow(result, y, narrow);
+    }
+}
+
+/// Returns the sum of the determinants of these rows and columns, over all ways to take each row from another matrix.
+fn mixed(matrices: &[&DMatrix<f64>], rows: &[usize], columns: &[usize]) -> f64 {
+    let Some((&row, rest)) = rows.split_first() else { return 1.0 };
+    let mut sum = 0.0;
+    for (k, matrix) in matrices.iter().enumerate() {
+        let others: SmallVec<[&DMatrix<f64>; 4]> = [&matrices[..k], &matrices[k + 1..]].concat().into();
+        for (j, &column) in columns.iter().enumerate() {
+            let minor = matrix[(row, column)] * mixed(&others, rest, &without(columns, column));
+            sum += if j % 2 == 0 { minor } else { -minor };
+        }
+    }
+    sum
 }
 
 /// Writes a matrix row by row, NaN if there is none.
@@ -124,39 +176,72 @@ fn write_narrow<T>(result: Option<DMatrix<f64>>, y: &mut [T], narrow: impl Fn(f6
     }
 }
 
-/// `a = u s vᵀ`: at any matrix, the determinant and its derivatives are those at the diagonal matrix `s`, turned.
-struct Decomposition {
+/// `p a q = l d u`: at any matrix, the determinant and its derivatives are those at the diagonal matrix `d`, with the
+/// directions brought between the other factors, whose determinants are 1 or -1.
+///
+/// Both permutations bring the largest element that is left to the diagonal, so that `l` and `u` have no element above 1
+/// and their inverses are tame. (A singular value decomposition would do as well; `nalgebra`'s is wrong at times, its
+/// issue 1172.)
+struct Factors {
+    lu: FullPivLU<f64, Dyn, Dyn>,
+    /// With ones on the diagonal.
+    l: DMatrix<f64>,
+    /// With ones on the diagonal.
     u: DMatrix<f64>,
+    /// The diagonal of `d`, by descending size up to rounding.
     values: Vec<f64>,
-    v_transposed: DMatrix<f64>,
-    /// `det(u) det(v)`: 1 or -1.
+    /// `det(p) det(q)`: 1 or -1.
     sign: f64,
 }
 
-impl Decomposition {
+impl Factors {
     /// Returns `None` for a matrix with a NaN or an infinity.
     fn new(a: DMatrix<f64>) -> Option<Self> {
         if !a.iter().all(|x| x.is_finite()) {
             return None;
         }
-        let SVD { u, v_t, singular_values } = a.svd(true, true);
-        let (u, v_transposed) = (u?, v_t?);
-        let sign = (u.determinant() * v_transposed.determinant()).signum();
-        Some(Self { u, values: singular_values.iter().copied().collect(), v_transposed, sign })
+        let lu = a.full_piv_lu();
+        let (l, mut u) = (lu.l(), lu.u());
+        let values: Vec<f64> = u.diagonal().iter().copied().collect();
+        for (mut row, &value) in u.row_iter_mut().zip(&values) {
+            // A row without a value is one of zeros.
+            if value != 0.0 {
+                row /= value;
+            }
+        }
+        u.fill_diagonal(1.0);
+        let sign = lu.p().determinant::<f64>() * lu.q().determinant::<f64>();
+        Some(Self { lu, l, u, values, sign })
     }
 
-    fn product(&self, range: std::ops::Range<usize>) -> f64 {
-        self.values[range].iter().product()
+    /// Returns the product of all values but these. Large and small ones take turns: it overflows only if the result does.
+    fn product_without(&self, rows: &[usize]) -> f64 {
+        let mut others = (0..self.values.len()).filter(|row| !rows.contains(row)).map(|row| self.values[row]);
+        let mut product = 1.0_f64;
+        while let Some(value) = if product.abs() < 1.0 { others.next() } else { others.next_back() } {
+            product *= value;
+        }
+        product
     }
 
-    /// Returns the cofactors of the diagonal matrix: each the product of all other values.
-    fn cofactors(&self) -> nalgebra::DVector<f64> {
-        let n = self.values.len();
-        nalgebra::DVector::from_fn(n, |i, _| self.product(0..i) * self.product(i + 1..n))
+    /// Returns `l⁻¹ p h q u⁻¹`.
+    fn between(&self, mut h: DMatrix<f64>) -> DMatrix<f64> {
+        self.lu.p().permute_rows(&mut h);
+        self.lu.q().permute_columns(&mut h);
+        self.l.solve_lower_triangular_unchecked_mut(&mut h);
+        let mut transposed = h.transpose();
+        self.u.tr_solve_upper_triangular_unchecked_mut(&mut transposed);
+        transposed.transpose()
     }
 
-    /// Returns the matrix turned back to the bases of `a`.
-    fn back(&self, matrix: DMatrix<f64>) -> DMatrix<f64> {
-        &self.u * matrix * &self.v_transposed * self.sign
+    /// The reverse of [`between`](Self::between) for a cotangent: `± pᵀ l⁻ᵀ g u⁻ᵀ qᵀ`.
+    fn outside(&self, mut g: DMatrix<f64>) -> DMatrix<f64> {
+        self.l.tr_solve_lower_triangular_unchecked_mut(&mut g);
+        let mut transposed = g.transpose();
+        self.u.solve_upper_triangular_unchecked_mut(&mut transposed);
+        let mut g = transposed.transpose() * self.sign;
+        self.lu.p().inv_permute_rows(&mut g);
+        self.lu.q().inv_permute_columns(&mut g);
+        g
     }
 }

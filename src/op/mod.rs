@@ -255,10 +255,8 @@ ops! {
     Inverse = "inv";
     /// The determinant of each matrix.
     Det = "det";
-    /// The derivative of the determinant: the matrix of cofactors.
-    Cofactors = "cofactors";
-    /// The second derivative of the determinant of the first operand, applied to the second.
-    DetHessian = "det_hessian";
+    /// The derivative of the determinant of that order, applied to one matrix less than the order: of order 1, the cofactors.
+    DetDerivative { order: u8 } = "det_derivative";
     /// The logarithm of the determinant of each matrix.
     LogDet = "logdet";
     /// The `x` with `a x = b`, or `aᵀ x = b`.
@@ -335,7 +333,8 @@ impl<T: Scalar> fmt::Display for Op<T> {
             Self::Leaf | Self::Constant | Self::Param | Self::Unary(_) | Self::Binary(_) => Ok(()),
             Self::Custom(_) | Self::Checkpoint(_) => Ok(()),
             Self::Diagonal | Self::Select => Ok(()),
-            Self::Inverse | Self::Det | Self::Cofactors | Self::DetHessian | Self::LogDet | Self::Cholesky => Ok(()),
+            Self::Inverse | Self::Det | Self::LogDet | Self::Cholesky => Ok(()),
+            Self::DetDerivative { order } => write!(f, "[order {order}]"),
             Self::Solve { left: Transposed::No } => Ok(()),
             Self::Solve { left: Transposed::Yes } => f.write_str("[left transposed]"),
             Self::Matmul { left, right } => match (left, right) {

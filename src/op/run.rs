@@ -1,6 +1,8 @@
 //! How an operation runs on arrays: the arm that hands each to its kernel.
 
 use super::{Binary, End, IndexList, Op, Transposed, Unary};
+use smallvec::SmallVec;
+
 use crate::kernel::index::{self, Around};
 use crate::kernel::matmul::{Matrix, Store, matmul};
 use crate::kernel::view::{self, View};
@@ -81,10 +83,8 @@ pub trait Kernels: Sized {
     fn det(a: &[Self], n: usize) -> Self;
     /// The logarithm of the determinant.
     fn log_det(a: &[Self], n: usize) -> Self;
-    /// The matrix of cofactors.
-    fn cofactors(a: &[Self], n: usize, y: &mut [Self]);
-    /// The second derivative of the determinant, applied to `h`.
-    fn det_hessian(a: &[Self], h: &[Self], n: usize, y: &mut [Self]);
+    /// The derivative of the determinant, of the order after that of the directions `h`.
+    fn det_derivative(a: &[Self], h: &[&[Self]], n: usize, y: &mut [Self]);
     /// The `x` with `a x = b`, or `aᵀ x = b`.
     fn solve(a: &[Self], n: usize, transposed: bool, b: &[Self], columns: usize, x: &mut [Self]);
     /// The Cholesky factor.
@@ -183,12 +183,8 @@ macro_rules! kernels {
                 linalg::log_det(a, n)
             }
 
-            fn cofactors(a: &[$T], n: usize, y: &mut [$T]) {
-                linalg::cofactors(a, n, y, <$T>::from_f64);
-            }
-
-            fn det_hessian(a: &[$T], h: &[$T], n: usize, y: &mut [$T]) {
-                linalg::det_hessian(a, h, n, y, <$T>::from_f64);
+            fn det_derivative(a: &[$T], h: &[&[$T]], n: usize, y: &mut [$T]) {
+                linalg::det_derivative(a, h, n, y, <$T>::from_f64);
             }
 
             fn solve(a: &[$T], n: usize, transposed: bool, b: &[$T], columns: usize, x: &mut [$T]) {
@@ -299,13 +295,14 @@ impl<T: Scalar> Op<T> {
                 T::normalize(&row_major(x, pool), x.shape, axes, eps, &mut scratch, &mut y, out);
             }
             (Self::Inverse, &[x]) => each_matrix(&row_major(x, pool), x.shape, out, T::inverse),
-            (Self::Cofactors, &[x]) => each_matrix(&row_major(x, pool), x.shape, out, T::cofactors),
             (Self::Cholesky, &[x]) => each_matrix(&row_major(x, pool), x.shape, out, T::cholesky),
-            (Self::DetHessian, &[x, h]) => {
-                let h = row_major(h, pool);
-                let mut directions = h.chunks_exact((last_two(x.shape)[0] * last_two(x.shape)[1]).max(1));
+            (Self::DetDerivative { .. }, &[x, ref directions @ ..]) => {
+                let directions: SmallVec<[_; 4]> = directions.iter().map(|&h| row_major(h, pool)).collect();
+                let mut start = 0;
                 each_matrix(&row_major(x, pool), x.shape, out, |x, n, y| {
-                    T::det_hessian(x, directions.next().unwrap_or_default(), n, y);
+                    let h: SmallVec<[&[T]; 4]> = directions.iter().map(|h| &h[start..start + x.len()]).collect();
+                    T::det_derivative(x, &h, n, y);
+                    start += x.len();
                 });
             }
             (Self::Det, &[x]) => each_number(&row_major(x, pool), x.shape, out, T::ONE, T::det),

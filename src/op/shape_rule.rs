@@ -153,7 +153,7 @@ impl<T: Scalar> Op<T> {
             }
             (Self::Normalize { .. }, &[x]) | (Self::Denormalize { .. }, &[x, _]) => Ok(Shape::from(x)),
             (Self::InverseStd { axes, .. }, &[x]) => Ok(Shape::from(x).reduced(*axes, KeepDims::Yes)),
-            (Self::Inverse | Self::Cofactors | Self::Cholesky, &[x]) | (Self::DetHessian, &[x, _]) => match *x {
+            (Self::Inverse | Self::Cholesky, &[x]) | (Self::DetDerivative { .. }, &[x, ..]) => match *x {
                 [.., rows, columns] if rows == columns => Ok(Shape::from(x)),
                 _ => Err(error(not_square(x))),
             },

@@ -1524,13 +1524,21 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
         // Giles 2008, 2.2.4: g det(a) a⁻ᵀ, which is g times the cofactors at singular matrices too
         Op::Det => {
             let g = matrix_of_one(i, g);
-            Term::Two(Op::Binary(Binary::Mul), i.apply(Op::Cofactors, [i.x(0)]), g)
+            Term::Two(Op::Binary(Binary::Mul), i.apply(Op::DetDerivative { order: 1 }, [i.x(0)]), g)
         }
-        Op::Cofactors => Term::Two(Op::DetHessian, i.x(0), g),
-        Op::DetHessian => match k {
-            0 => Term::Done(third_of_det(i, g)),
-            _ => Term::Two(Op::DetHessian, i.x(0), g),
-        },
+        // Symmetric in all directions, of which the cotangent is the last: of the matrix, the next derivative along one more;
+        // of a direction, the same derivative along the cotangent instead.
+        Op::DetDerivative { order } => {
+            let (order, place) = if k == 0 { (order + 1, usize::from(order)) } else { (order, k) };
+            let op = Op::DetDerivative { order };
+            Term::Done(match order {
+                2 => i.apply(op, replaced::<_, _, 2>(i, place, g)),
+                3 => i.apply(op, replaced::<_, _, 3>(i, place, g)),
+                4 => i.apply(op, replaced::<_, _, 4>(i, place, g)),
+                5 => i.apply(op, replaced::<_, _, 5>(i, place, g)),
+                _ => panic!("det: there are derivatives up to order 5"),
+            })
+        }
         // g a⁻ᵀ
         Op::LogDet => {
             let g = matrix_of_one(i, g);
@@ -1586,33 +1594,10 @@ fn transpose<T: Scalar, I: Interpreter<T>>(i: &I, matrices: I::Value) -> I::Valu
     i.apply(Op::Permute(Permutation::swapped(rank, rank - 2, rank - 1)), [matrices])
 }
 
-/// Returns the derivative of `<g, second derivative of det, applied to h>` by the matrix `a`.
-///
-/// With `y = a⁻ᵀ` that number is `det (<h, y> <g, y> - <g, y hᵀ y>)`, and `dy = -y daᵀ y`:
-/// `det ((<h, y> <g, y> - <g, u>) y - <g, y> u - <h, y> w + w hᵀ y + u gᵀ y)` with `u = y hᵀ y` and `w = y gᵀ y`. It asks
-/// for an inverse: at a singular matrix it is NaN.
-fn third_of_det<T: Scalar, I: Interpreter<T>>(i: &I, g: I::Value) -> I::Value {
-    let rank = i.x_shape(0).len();
-    let axes = AxisSet::default().with(rank - 2).with(rank - 1);
-    let mul = |a: I::Value, b: I::Value| i.apply(Op::Binary(Binary::Mul), [a, b]);
-    let add = |a: I::Value, b: I::Value| i.apply(Op::Binary(Binary::Add), [a, b]);
-    let sub = |a: I::Value, b: I::Value| i.apply(Op::Binary(Binary::Sub), [a, b]);
-    let dot = |a: I::Value, b: I::Value| i.apply(Op::Sum { axes, keep: KeepDims::Yes }, [mul(a, b)]);
-    let times =
-        |left: Transposed, a: I::Value, b: I::Value| i.apply(Op::Matmul { left, right: Transposed::Yes }, [a, b]);
-    let again = |value: &I::Value| i.again(value);
-    let (h, z) = (i.x(1), i.apply(Op::Inverse, [i.x(0)]));
-    let (y, det) = (transpose(i, again(&z)), matrix_of_one(i, i.apply(Op::Det, [i.x(0)])));
-    // Products read z transposed: it is y.
-    let u = times(Transposed::No, times(Transposed::Yes, again(&z), again(&h)), again(&z));
-    let w = times(Transposed::No, times(Transposed::Yes, again(&z), again(&g)), again(&z));
-    let (h_y, g_y) = (dot(again(&h), again(&y)), dot(again(&g), again(&y)));
-    let number = sub(mul(again(&h_y), again(&g_y)), dot(again(&g), again(&u)));
-    let straight = mul(number, y);
-    let once = add(mul(g_y, again(&u)), mul(h_y, again(&w)));
-    let w_h_y = times(Transposed::No, times(Transposed::No, w, h), again(&z));
-    let u_g_y = times(Transposed::No, times(Transposed::No, u, g), z);
-    mul(det, add(sub(straight, once), add(w_h_y, u_g_y)))
+/// Returns the operands with another value in one place.
+fn replaced<T: Scalar, I: Interpreter<T>, const N: usize>(i: &I, place: usize, value: I::Value) -> [I::Value; N] {
+    let mut value = Some(value);
+    std::array::from_fn(|k| if k == place { value.take().expect("a place comes once") } else { i.x(k) })
 }
 
 /// Returns the derivative of `<g, denormalize(x, h)>` by `x`.

@@ -54,12 +54,12 @@ impl<T: Scalar> Var<'_, T> {
     ///
     /// # Derivative
     ///
-    /// `g` times the matrix of cofactors, which is `g det(a) a⁻ᵀ` where there is an inverse (Giles 2008, 2.2.4). First and second
-    /// derivatives are right at singular matrices too; those of order three and up ask for an inverse and are NaN there.
+    /// `g` times the matrix of cofactors, which is `g det(a) a⁻ᵀ` where there is an inverse (Giles 2008, 2.2.4). The determinant is
+    /// a polynomial: its derivatives to order 5 are right at singular matrices, too. There are none of a higher order.
     ///
     /// # Panics
     ///
-    /// If the matrices are not square.
+    /// If the matrices are not square; a derivative of it if its order is above 5.
     ///
     /// # Example
     ///

@@ -48,7 +48,7 @@
 //! | [`op`] | what an operation is; the rows of the table of derivatives as data |
 //! | [`CustomOp`] | operations of one's own |
 //! | [`nn`] | the hand-derived path: [`Module`](nn::Module), layers, [`Sequential`](nn::Sequential), losses |
-//! | [`optim`] | optimizers, for both paths |
+//! | [`optim`] | optimizers and schedules of learning rates, for both paths |
 //! | [`train`] | batch, stochastic and mini-batch descent, for both paths |
 //! | [`data`] | digits from files, batches, splits, accuracy, confusion |
 //! | [`shape`] | broadcasting, and the error that says what does not fit |
@@ -94,6 +94,7 @@
 //! | `requires_grad`, `.backward()`, `.grad`, `.grad.zero_()` | [`Param`] or [`Tape::leaf`], [`Var::backward`], [`Param::grad`], [`Param::zero_grad`] |
 //! | `torch.optim.SGD`, `step`, `zero_grad` | [`optim::Sgd`], [`step`](optim::Optimizer::step), [`zero_grad`](optim::Optimizer::zero_grad) |
 //! | `torch.optim.Adam`, `AdamW`, `RMSprop`, `Adagrad` | [`optim::Adam`], [`optim::AdamW`], [`optim::RmsProp`], [`optim::Adagrad`] |
+//! | `torch.optim.lr_scheduler` | [`optim::Schedule`] |
 //! | `class Mlp(nn.Module)` | [`nn::Model`] |
 //! | one-hot, argmax, accuracy, confusion matrix, precision | [`data::one_hot`], [`data::predictions`], [`data::accuracy`], [`data::ConfusionMatrix`] |
 //! | `train_test_split`, shuffle, pixels to 0..1 | [`data::Samples::train_test_split`], [`data::Samples::shuffled`], [`data::Samples::scaled`] |

@@ -11,6 +11,8 @@
 //! | [`RmsProp`] | the gradient over the root of its square's average |
 //! | [`Adagrad`] | the gradient over the root of the sum of its squares |
 //!
+//! A [`Schedule`] changes the learning rate from step to step.
+//!
 //! All of them pass over a parameter without a gradient: its value, what is kept for it and its count of steps stay as they
 //! are. A gradient of 0 is not none: the averages move on, and a velocity carries the parameter further.
 
@@ -18,6 +20,7 @@ mod adagrad;
 mod adam;
 mod parameters;
 mod rms_prop;
+mod schedule;
 mod sgd;
 
 use std::fmt::Debug;
@@ -25,6 +28,7 @@ use std::fmt::Debug;
 pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamRule, AdamW};
 pub use rms_prop::RmsProp;
+pub use schedule::Schedule;
 pub use sgd::Sgd;
 
 /// A rule by which parameters follow their gradients.

@@ -31,7 +31,7 @@ use crate::scalar::Scalar;
 /// }
 /// assert_eq!(w.value()[[0]], 8.0 - (1.0 + 1.0 + 0.5 + 0.5));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Schedule {
     learning_rate: f64,
     rule: Rule,
@@ -48,7 +48,7 @@ enum Rule {
     Function(Arc<dyn Fn(usize) -> f64 + Send + Sync>),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct WarmUp {
     steps: usize,
     start: f64,
@@ -277,15 +277,21 @@ fn check_steps(setting: &str, steps: usize) {
     assert!(steps > 0, "Schedule: {setting} of 0 steps is none; expected at least 1");
 }
 
-impl fmt::Debug for Rule {
+/// Prints the settings.
+impl fmt::Debug for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Step { size, gamma } => write!(f, "times {gamma} every {size} steps"),
-            Self::MultiStep { milestones, gamma } => write!(f, "times {gamma} at the steps {milestones:?}"),
-            Self::Exponential { gamma } => write!(f, "times {gamma} every step"),
-            Self::Cosine { steps, minimum } => write!(f, "cosine to {minimum} in {steps} steps"),
-            Self::Linear { start, end, steps } => write!(f, "times {start} to {end} in {steps} steps"),
-            Self::Function(_) => write!(f, "times a function of the step"),
+        write!(f, "Schedule of learning rate {}, ", self.learning_rate)?;
+        match &self.rule {
+            Rule::Step { size, gamma } => write!(f, "times {gamma} every {size} steps"),
+            Rule::MultiStep { milestones, gamma } => write!(f, "times {gamma} at the steps {milestones:?}"),
+            Rule::Exponential { gamma } => write!(f, "times {gamma} at every step"),
+            Rule::Cosine { steps, minimum } => write!(f, "by a cosine to {minimum} in {steps} steps"),
+            Rule::Linear { start, end, steps } => write!(f, "times {start} to {end} in {steps} steps"),
+            Rule::Function(_) => write!(f, "times a function of the step"),
+        }?;
+        match self.warm_up {
+            Some(WarmUp { steps, start }) => write!(f, ", after {steps} steps of warm-up from {start}"),
+            None => Ok(()),
         }
     }
 }

@@ -1,6 +1,7 @@
 """Writes files/optim.json: what torch.optim makes of two small parameters, and its schedules, in float64.
 
-The loss is (w0² + 3 w1² + 0.1 w2²) / 2 + sin(w0), and u² at every second step only, so that u has no gradient at the others.
+The loss is (w0² + 3 w1² + 0.1 w2²) / 2 + sin(w0), and u² at every second step only, so that u has no gradient at the
+others.
 """
 
 import json

@@ -181,8 +181,8 @@ impl Options<'_> {
     }
 }
 
-/// Returns the optimizer of these options: of the kind its name begins with, else of that which alone has such an option;
-/// `None` if there is none such here.
+/// Returns the optimizer of these options: of the kind its name begins with, else of that which alone has such an
+/// option; `None` if there is none such here.
 fn optimizer(options: &Options<'_>, w: &[Param<f64>]) -> Outcome<Option<Box<dyn Optimizer<f64>>>> {
     let named = options.name.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
     let has = |key: &str| options.values.get(key).is_some();

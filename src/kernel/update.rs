@@ -63,7 +63,10 @@ macro_rules! update_loop {
             }
         }
     };
-    (@function $name:ident($w:ident $(, $from:ident)?) reads $old:ident, $count:literal: $($state:ident $index:literal),+) => {
+    (
+        @function $name:ident($w:ident $(, $from:ident)?) reads $old:ident,
+        $count:literal: $($state:ident $index:literal),+
+    ) => {
         #[inline(always)]
         fn $name<T: Scalar>(
             $w: &mut [T],

@@ -18,8 +18,8 @@ use crate::scalar::Scalar;
 /// w -= lr / (1 + (t - 1) η) · d / (√s + ε)
 /// ```
 ///
-/// with the gradient `g` (`-g` to maximize), the learning rate `lr`, `ε = 1e-10`, and, all 0 unless given, its decay `η`, the
-/// weight decay `λ` and the accumulator's initial value `s₀`.
+/// with the gradient `g` (`-g` to maximize), the learning rate `lr`, `ε = 1e-10`, and, all 0 unless given, its decay
+/// `η`, the weight decay `λ` and the accumulator's initial value `s₀`.
 ///
 /// A parameter without a gradient is passed over: its `s` and its own count `t` stay as they are.
 ///
@@ -75,7 +75,8 @@ impl<T: Scalar> Adagrad<T> {
     /// use tapegrad::optim::{Adagrad, Optimizer};
     ///
     /// let w = Param::new(array![0.0]);
-    /// let mut adagrad = Adagrad::new([&w], 1.0).with_learning_rate_decay(1.0).with_initial_accumulator(7.0).with_eps(0.0);
+    /// let adagrad = Adagrad::new([&w], 1.0).with_learning_rate_decay(1.0);
+    /// let mut adagrad = adagrad.with_initial_accumulator(7.0).with_eps(0.0);
     /// w.accumulate_grad(&array![3.0].into_dyn());
     /// adagrad.step(); // s = 7 + 9: -3 / 4
     /// assert_eq!(w.value()[[0]], -0.75);

@@ -8,7 +8,8 @@ use super::parameters::{Objective, Parameters};
 use crate::param::Param;
 use crate::scalar::Scalar;
 
-/// Adam, with the weight decay in the gradient (coupled): `torch.optim.Adam`. See [`AdamRule`] for formulas and settings.
+/// Adam, with the weight decay in the gradient (coupled): `torch.optim.Adam`. See [`AdamRule`] for formulas and
+/// settings.
 ///
 /// # Example
 ///
@@ -26,8 +27,8 @@ use crate::scalar::Scalar;
 /// ```
 pub type Adam<T> = AdamRule<T, false>;
 
-/// Adam with the weight decay beside the gradient (decoupled), 0.01 unless given: `torch.optim.AdamW`. See [`AdamRule`] for
-/// formulas and settings.
+/// Adam with the weight decay beside the gradient (decoupled), 0.01 unless given: `torch.optim.AdamW`. See [`AdamRule`]
+/// for formulas and settings.
 ///
 /// # Example
 ///
@@ -57,13 +58,13 @@ pub type AdamW<T> = AdamRule<T, true>;
 /// w -= lr m̂ / (√v̂ + ε)
 /// ```
 ///
-/// with the learning rate `lr`, `β₁ = 0.9`, `β₂ = 0.999`, `ε = 1e-8`, and the weight decay `λ`, 0 for Adam and 0.01 for AdamW
-/// unless given. Sources: Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2, for the decoupled decay;
-/// Reddi et al. 2018 for amsgrad, which here, as in PyTorch, corrects the maximum and does not take the maximum of what was
-/// corrected.
+/// with the learning rate `lr`, `β₁ = 0.9`, `β₂ = 0.999`, `ε = 1e-8`, and the weight decay `λ`, 0 for Adam and 0.01 for
+/// AdamW unless given. Sources: Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2, for the
+/// decoupled decay; Reddi et al. 2018 for amsgrad, which here, as in PyTorch, corrects the maximum and does not take
+/// the maximum of what was corrected.
 ///
-/// A parameter without a gradient is passed over: `w`, `m`, `v` and its own count `t` stay as they are, and AdamW does not
-/// shrink it.
+/// A parameter without a gradient is passed over: `w`, `m`, `v` and its own count `t` stay as they are, and AdamW does
+/// not shrink it.
 pub struct AdamRule<T, const DECOUPLED: bool> {
     parameters: Parameters<T, 3>,
     betas: [f64; 2],

@@ -1,8 +1,7 @@
 //! Optimizers: what turns gradients into steps.
 //!
-//! An optimizer holds handles to the parameters. It does not matter which half computed the gradients, the
-//! hand-derived layers or the tape. Formulas and settings are those of `torch.optim`, and so are the settings that are not
-//! given.
+//! An optimizer holds handles to the parameters. It does not matter which half computed the gradients, the hand-derived
+//! layers or the tape. Formulas and settings are those of `torch.optim`, and so are the settings that are not given.
 //!
 //! | optimizer | follows |
 //! |---|---|
@@ -13,8 +12,8 @@
 //!
 //! A [`Schedule`] changes the learning rate from step to step.
 //!
-//! All of them pass over a parameter without a gradient: its value, what is kept for it and its count of steps stay as they
-//! are. A gradient of 0 is not none: the averages move on, and a velocity carries the parameter further.
+//! All of them pass over a parameter without a gradient: its value, what is kept for it and its count of steps stay as
+//! they are. A gradient of 0 is not none: the averages move on, and a velocity carries the parameter further.
 
 mod adagrad;
 mod adam;

@@ -18,8 +18,9 @@ use crate::scalar::Scalar;
 /// w -= lr b
 /// ```
 ///
-/// with the gradient `g` (`-g` to maximize), the learning rate `lr`, `α = 0.99`, `ε = 1e-8`, and, 0 unless given, the momentum
-/// `μ` and the weight decay `λ`. `v - a²` is a variance; where rounding makes it negative, it is 0 (PyTorch gives NaN there).
+/// with the gradient `g` (`-g` to maximize), the learning rate `lr`, `α = 0.99`, `ε = 1e-8`, and, 0 unless given, the
+/// momentum `μ` and the weight decay `λ`. `v - a²` is a variance; where rounding makes it negative, it is 0 (PyTorch
+/// gives NaN there).
 ///
 /// A parameter without a gradient is passed over; what is kept for it stays as it is.
 ///

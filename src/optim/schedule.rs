@@ -10,8 +10,8 @@ use crate::scalar::Scalar;
 
 /// A function from the step, counted from 0, to the learning rate of this step.
 ///
-/// It keeps no state: [`at`](Self::at) computes any step in closed form, [`apply`](Self::apply) hands the learning rate to an
-/// optimizer. What a step is, an update or an epoch, is up to the caller. The formulas are those of
+/// It keeps no state: [`at`](Self::at) computes any step in closed form, [`apply`](Self::apply) hands the learning rate
+/// to an optimizer. What a step is, an update or an epoch, is up to the caller. The formulas are those of
 /// `torch.optim.lr_scheduler`.
 ///
 /// # Example
@@ -77,8 +77,8 @@ impl Schedule {
         Self::new(learning_rate, Rule::Step { size, gamma })
     }
 
-    /// Returns `lr γ^k` at step `t`, where `k` milestones are at or before `t`: torch's `MultiStepLR`. A milestone that is
-    /// given twice counts twice.
+    /// Returns `lr γ^k` at step `t`, where `k` milestones are at or before `t`: torch's `MultiStepLR`. A milestone that
+    /// is given twice counts twice.
     ///
     /// # Panics
     ///
@@ -120,8 +120,8 @@ impl Schedule {
     }
 
     /// Returns `min + (lr - min) (1 + cos(π t / steps)) / 2` at step `t`: torch's `CosineAnnealingLR`, whose `T_max` is
-    /// `steps` and whose `eta_min` is `minimum` (Loshchilov and Hutter 2017, equation 5, without restarts). Beyond `steps` it
-    /// rises again, back to `lr` at `2 steps`.
+    /// `steps` and whose `eta_min` is `minimum` (Loshchilov and Hutter 2017, equation 5, without restarts). Beyond
+    /// `steps` it rises again, back to `lr` at `2 steps`.
     ///
     /// # Panics
     ///
@@ -145,8 +145,8 @@ impl Schedule {
         Self::new(learning_rate, Rule::Cosine { steps, minimum })
     }
 
-    /// Returns `lr` times a factor that goes in a straight line from `start` at step 0 to `end` at step `steps` and stays
-    /// there: torch's `LinearLR`.
+    /// Returns `lr` times a factor that goes in a straight line from `start` at step 0 to `end` at step `steps` and
+    /// stays there: torch's `LinearLR`.
     ///
     /// # Panics
     ///
@@ -189,9 +189,9 @@ impl Schedule {
         Self::new(learning_rate, Rule::Function(Arc::new(factor)))
     }
 
-    /// Returns the schedule after a warm-up: for `steps` steps the learning rate rises in a straight line from `start` times
-    /// to once the schedule's first one, and the schedule begins after that, at its step 0. In torch: `SequentialLR` of a
-    /// `LinearLR` and the schedule.
+    /// Returns the schedule after a warm-up: for `steps` steps the learning rate rises in a straight line from `start`
+    /// times to once the schedule's first one, and the schedule begins after that, at its step 0. In torch:
+    /// `SequentialLR` of a `LinearLR` and the schedule.
     ///
     /// # Panics
     ///

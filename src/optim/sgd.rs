@@ -17,8 +17,8 @@ use crate::scalar::Scalar;
 /// ```
 ///
 /// with the gradient `g` (`-g` to maximize), the learning rate `lr`, and, all 0 unless given, the momentum `m`, the
-/// dampening `τ` and the weight decay `λ`. Without momentum `v = d`. The formula is that of `torch.optim.SGD` (there after
-/// Sutskever et al. 2013, with the learning rate outside the velocity).
+/// dampening `τ` and the weight decay `λ`. Without momentum `v = d`. The formula is that of `torch.optim.SGD` (there
+/// after Sutskever et al. 2013, with the learning rate outside the velocity).
 ///
 /// A parameter without a gradient is passed over, and its velocity `v` stays as it is.
 ///
@@ -83,8 +83,8 @@ impl<T: Scalar> Sgd<T> {
         self.checked()
     }
 
-    /// Returns the optimizer with this dampening `τ`, by which the gradient enters the velocity with less weight. The first
-    /// gradient is the first velocity, undampened, as in PyTorch.
+    /// Returns the optimizer with this dampening `τ`, by which the gradient enters the velocity with less weight. The
+    /// first gradient is the first velocity, undampened, as in PyTorch.
     ///
     /// # Panics
     ///

@@ -52,7 +52,7 @@
 //! | [`check`] | gradients against differences, hand-derived networks against the tape |
 //! | [`blame`] | which line made the first NaN, and why a gradient is missing |
 //! | [`nn`] | the hand-derived path: [`Module`](nn::Module), layers, [`Sequential`](nn::Sequential), losses |
-//! | [`optim`] | optimizers, for both paths |
+//! | [`optim`] | optimizers and schedules of learning rates, for both paths |
 //! | [`train`] | batch, stochastic and mini-batch descent, for both paths |
 //! | [`data`] | digits from files, batches, splits, accuracy, confusion |
 //! | [`shape`] | broadcasting, and the error that says what does not fit |
@@ -98,6 +98,8 @@
 //! | batch, stochastic, mini-batch descent | [`train::batch_descent`], [`train::stochastic_descent`], [`train::mini_batch_descent`] |
 //! | `requires_grad`, `.backward()`, `.grad`, `.grad.zero_()` | [`Param`] or [`Tape::leaf`], [`Var::backward`], [`Param::grad`], [`Param::zero_grad`] |
 //! | `torch.optim.SGD`, `step`, `zero_grad` | [`optim::Sgd`], [`step`](optim::Optimizer::step), [`zero_grad`](optim::Optimizer::zero_grad) |
+//! | `torch.optim.Adam`, `AdamW`, `RMSprop`, `Adagrad` | [`optim::Adam`], [`optim::AdamW`], [`optim::RmsProp`], [`optim::Adagrad`] |
+//! | `torch.optim.lr_scheduler` | [`optim::Schedule`] |
 //! | `class Mlp(nn.Module)` | [`nn::Model`] |
 //! | one-hot, argmax, accuracy, confusion matrix, precision | [`data::one_hot`], [`data::predictions`], [`data::accuracy`], [`data::ConfusionMatrix`] |
 //! | `train_test_split`, shuffle, pixels to 0..1 | [`data::Samples::train_test_split`], [`data::Samples::shuffled`], [`data::Samples::scaled`] |
@@ -178,7 +180,7 @@ pub mod prelude {
         CrossEntropy, Linear, LogSoftmax, Loss, Module, Mse, ReLU, Sequential, Sigmoid, Softmax, SoftmaxCrossEntropy,
         Tanh,
     };
-    pub use crate::optim::{Optimizer, Sgd};
+    pub use crate::optim::{Adam, AdamW, Optimizer, Sgd};
     pub use crate::{KeepDims, Param, Reduction, Scalar, Tape, Var};
 }
 

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
 
-use crate::kernel::elementwise::{add_assign, zip_in_place, zip_slices};
+use crate::kernel::elementwise::add_assign;
+use crate::kernel::update::Weights;
 use crate::scalar::Scalar;
 use crate::shape::Shape;
 
@@ -262,22 +263,6 @@ fn zeros<T: Scalar>(shape: &Shape) -> Arc<ArrayD<T>> {
 /// Returns the array in standard layout.
 fn standard<T: Scalar>(array: ArrayD<T>) -> ArrayD<T> {
     if array.is_standard_layout() { array } else { array.as_standard_layout().into_owned() }
-}
-
-/// The weights that an optimizer updates: in place, or from the old memory to the new.
-pub(crate) enum Weights<'a, T> {
-    InPlace(&'a mut [T]),
-    Moved { from: &'a [T], to: &'a mut [T] },
-}
-
-impl<T: Scalar> Weights<'_, T> {
-    /// `w = f(w, g)`.
-    pub(crate) fn map(self, grad: &[T], f: impl Fn(T, T) -> T) {
-        match self {
-            Self::InPlace(weights) => zip_in_place(weights, grad, f),
-            Self::Moved { from, to } => zip_slices(to, from, grad, f),
-        }
-    }
 }
 
 impl<T> fmt::Debug for Param<T> {

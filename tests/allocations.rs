@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use tapegrad::KeepDims::No;
 use tapegrad::Reduction::{Mean, Sum};
 use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh};
-use tapegrad::optim::{Optimizer, Sgd};
+use tapegrad::optim::{Adagrad, Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd};
 use tapegrad::{Param, Scalar, Tape, Var};
 
 /// Counts what this thread asks for; other tests run on other threads.
@@ -103,6 +103,41 @@ fn a_training_step_by_hand_allocates_nothing() {
         sgd.step();
         sgd.zero_grad();
     });
+}
+
+#[test]
+fn a_step_of_any_optimizer_allocates_nothing_after_its_first() {
+    let w = Param::new(Array2::<f32>::ones((20, 4)));
+    w.accumulate_grad(&Array2::ones((20, 4)).into_dyn());
+    let optimizers: [Box<dyn Optimizer<f32>>; 6] = [
+        Box::new(Sgd::new([&w], 0.1).with_momentum(0.9).with_nesterov().with_weight_decay(0.1)),
+        Box::new(Adam::new([&w], 0.1)),
+        Box::new(AdamW::new([&w], 0.1).with_amsgrad()),
+        Box::new(RmsProp::new([&w], 0.1)),
+        Box::new(RmsProp::new([&w], 0.1).with_centered().with_momentum(0.9)),
+        Box::new(Adagrad::new([&w], 0.1)),
+    ];
+    let schedules = [Schedule::multi_step(0.1, [1, 2], 0.5), Schedule::cosine(0.1, 7, 0.0).with_warm_up(2, 0.5)];
+    for mut optimizer in optimizers {
+        let mut step = |hold: bool| {
+            // As on a tape that holds the old value: the step writes elsewhere.
+            let held = w.value();
+            if !hold {
+                drop(held);
+            }
+            optimizer.step();
+        };
+        step(true);
+        let allocations = ALLOCATIONS.get();
+        for count in 0..10 {
+            step(count % 2 == 0);
+        }
+        assert_eq!(ALLOCATIONS.get() - allocations, 0, "allocations in 10 steps");
+        for (count, schedule) in (0..10).zip(schedules.iter().cycle()) {
+            schedule.apply(count, &mut *optimizer);
+        }
+        assert_eq!(ALLOCATIONS.get() - allocations, 0, "allocations by schedules");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use ndarray::{Array2, array};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tapegrad::nn::{CrossEntropy, Linear, Loss, Module, Mse, Sequential, Sigmoid, Softmax, SoftmaxCrossEntropy, Tanh};
-use tapegrad::optim::{Optimizer, Sgd};
+use tapegrad::optim::{Adagrad, Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd};
 use tapegrad::{Param, Tape};
 
 thread_local! {
@@ -237,4 +237,63 @@ fn settings_of_sgd_that_are_no_rates_are_refused() {
         let message = format!("Sgd: a momentum of {shown} is not a finite number of at least 0");
         assert_panics(&message, || Sgd::new([&w], 0.1).with_momentum(value));
     }
+}
+
+#[test]
+fn settings_of_optimizers_that_make_no_sense_are_refused() {
+    let w = Param::new(array![1.0]);
+    let message = |what: &str| format!("{what} of -1 is not a finite number of at least 0");
+    assert_panics(&message("Sgd: a weight decay"), || Sgd::new([&w], 0.1).with_weight_decay(-1.0));
+    assert_panics("Sgd: a dampening of NaN is not a finite number", || Sgd::new([&w], 0.1).with_dampening(f64::NAN));
+    let nesterov = |momentum, dampening| {
+        format!(
+            "Sgd: Nesterov's rule needs a momentum greater than 0, given before it, and no dampening; \
+             found momentum {momentum}, dampening {dampening}"
+        )
+    };
+    assert_panics(&nesterov(0.0, 0.0), || Sgd::new([&w], 0.1).with_nesterov());
+    let sgd = || Sgd::new([&w], 0.1).with_momentum(0.5);
+    assert_panics(&nesterov(0.5, 0.25), || sgd().with_dampening(0.25).with_nesterov());
+    assert_panics(&nesterov(0.5, 0.25), || sgd().with_nesterov().with_dampening(0.25));
+    assert_panics(&nesterov(0.0, 0.0), || sgd().with_nesterov().with_momentum(0.0));
+
+    assert_panics(&message("Adam: a learning rate"), || Adam::new([&w], -1.0));
+    assert_panics(&message("AdamW: a learning rate"), || AdamW::new([&w], 0.1).set_learning_rate(-1.0));
+    assert_panics(&message("Adam: an eps"), || Adam::new([&w], 0.1).with_eps(-1.0));
+    assert_panics(&message("AdamW: a weight decay"), || AdamW::new([&w], 0.1).with_weight_decay(-1.0));
+    assert_panics("Adam: a beta1 of 1 is not from 0 to below 1", || Adam::new([&w], 0.1).with_betas(1.0, 0.9));
+    assert_panics("Adam: a beta2 of -1 is not from 0 to below 1", || Adam::new([&w], 0.1).with_betas(0.9, -1.0));
+
+    assert_panics(&message("RmsProp: a momentum"), || RmsProp::new([&w], 0.1).with_momentum(-1.0));
+    assert_panics(&message("RmsProp: an eps"), || RmsProp::new([&w], 0.1).with_eps(-1.0));
+    assert_panics("RmsProp: an alpha of NaN is not from 0 to below 1", || RmsProp::new([&w], 0.1).with_alpha(f64::NAN));
+    assert_panics(&message("Adagrad: an eps"), || Adagrad::new([&w], 0.1).with_eps(-1.0));
+    assert_panics(&message("Adagrad: a learning rate decay"), || {
+        Adagrad::new([&w], 0.1).with_learning_rate_decay(-1.0)
+    });
+    assert_panics(&message("Adagrad: an initial accumulator"), || {
+        Adagrad::new([&w], 0.1).with_initial_accumulator(-1.0)
+    });
+}
+
+#[test]
+fn settings_of_schedules_that_make_no_sense_are_refused() {
+    let message = |what: &str| format!("Schedule: {what} of -1 is not a finite number of at least 0");
+    assert_panics(&message("a learning rate"), || Schedule::exponential(-1.0, 0.5));
+    assert_panics(&message("a gamma"), || Schedule::exponential(0.1, -1.0));
+    assert_panics(&message("a gamma"), || Schedule::step(0.1, 2, -1.0));
+    assert_panics(&message("a gamma"), || Schedule::multi_step(0.1, [2], -1.0));
+    assert_panics(&message("a minimum"), || Schedule::cosine(0.1, 2, -1.0));
+    assert_panics(&message("a start factor"), || Schedule::linear(0.1, -1.0, 1.0, 2));
+    assert_panics(&message("an end factor"), || Schedule::linear(0.1, 1.0, -1.0, 2));
+    assert_panics(&message("a start factor"), || Schedule::exponential(0.1, 0.5).with_warm_up(2, -1.0));
+    let message = |what: &str| format!("Schedule: {what} of 0 steps is none; expected at least 1");
+    assert_panics(&message("a step size"), || Schedule::step(0.1, 0, 0.5));
+    assert_panics(&message("a half period"), || Schedule::cosine(0.1, 0, 0.0));
+    assert_panics(&message("a length"), || Schedule::linear(0.1, 0.5, 1.0, 0));
+    assert_panics(&message("a warm-up"), || Schedule::exponential(0.1, 0.5).with_warm_up(0, 0.5));
+    let w = Param::new(array![1.0]);
+    assert_panics("Sgd: a learning rate of -1 is not a finite number of at least 0", || {
+        Schedule::function(0.5, |_| -2.0).apply(0, &mut Sgd::new([&w], 0.1));
+    });
 }

@@ -14,5 +14,6 @@ pub(crate) mod normalize;
 pub(crate) mod reduce;
 pub(crate) mod scan;
 pub(crate) mod softmax;
+pub(crate) mod update;
 pub(crate) mod view;
 pub mod window;

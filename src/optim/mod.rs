@@ -1,12 +1,33 @@
 //! Optimizers: what turns gradients into steps.
 //!
-//! An optimizer holds handles to the parameters. It does not matter which half computed the gradients, the
-//! hand-derived layers or the tape.
+//! An optimizer holds handles to the parameters. It does not matter which half computed the gradients, the hand-derived
+//! layers or the tape. Formulas and settings are those of `torch.optim`, and so are the settings that are not given.
+//!
+//! | optimizer | follows |
+//! |---|---|
+//! | [`Sgd`] | the gradient, or its velocity (momentum, Nesterov) |
+//! | [`Adam`], [`AdamW`] | the gradient's average over the root of its square's average |
+//! | [`RmsProp`] | the gradient over the root of its square's average |
+//! | [`Adagrad`] | the gradient over the root of the sum of its squares |
+//!
+//! A [`Schedule`] changes the learning rate from step to step.
+//!
+//! All of them pass over a parameter without a gradient: its value, what is kept for it and its count of steps stay as
+//! they are. A gradient of 0 is not none: the averages move on, and a velocity carries the parameter further.
 
+mod adagrad;
+mod adam;
+mod parameters;
+mod rms_prop;
+mod schedule;
 mod sgd;
 
 use std::fmt::Debug;
 
+pub use adagrad::Adagrad;
+pub use adam::{Adam, AdamRule, AdamW};
+pub use rms_prop::RmsProp;
+pub use schedule::Schedule;
 pub use sgd::Sgd;
 
 /// A rule by which parameters follow their gradients.

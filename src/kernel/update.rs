@@ -1,0 +1,92 @@
+//! [`Weights`]: the loops of optimizers, one pass over weights, gradient and what the optimizer keeps.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::kernel::elementwise::{zip_in_place, zip_slices};
+use crate::scalar::Scalar;
+
+/// The weights that an optimizer updates: in place, or from the old memory to the new.
+pub(crate) enum Weights<'a, T> {
+    InPlace(&'a mut [T]),
+    Moved { from: &'a [T], to: &'a mut [T] },
+}
+
+impl<T: Scalar> Weights<'_, T> {
+    /// `w = f(w, g)`.
+    pub(crate) fn map(self, grad: &[T], f: impl Fn(T, T) -> T) {
+        match self {
+            Self::InPlace(weights) => zip_in_place(weights, grad, f),
+            Self::Moved { from, to } => zip_slices(to, from, grad, f),
+        }
+    }
+}
+
+/// Defines `(w, s) = f(w, g, s)` for a number of arrays `s`.
+///
+/// Its loops are functions with one argument for each slice: that slices do not overlap is told to the compiler by
+/// arguments only. With more than four of them it would not check at run time, but give up vectors. As everywhere, the
+/// closures that come here are always inlined (`#[inline(always)] move |…| …`).
+macro_rules! update_loop {
+    ($name:ident, $count:literal: $($state:ident $index:literal),+) => {
+        impl<T: Scalar> Weights<'_, T> {
+            /// `(w, s) = f(w, g, s)`, with the arrays `s` that the optimizer keeps.
+            pub(crate) fn $name(
+                self,
+                grad: &[T],
+                states: [&mut [T]; $count],
+                f: impl Fn(T, T, [T; $count]) -> (T, [T; $count]),
+            ) {
+                struct Loop<'a, T, F> {
+                    weights: Weights<'a, T>,
+                    grad: &'a [T],
+                    states: [&'a mut [T]; $count],
+                    f: F,
+                }
+
+                impl<T: Scalar, F: Fn(T, T, [T; $count]) -> (T, [T; $count])> WithSimd for Loop<'_, T, F> {
+                    type Output = ();
+
+                    #[inline(always)]
+                    fn with_simd<S: Simd>(self, _: S) {
+                        let Self { weights, grad, states: [$($state),+], f } = self;
+                        match weights {
+                            Weights::InPlace(w) => in_place(w, grad, $($state,)+ f),
+                            Weights::Moved { from, to } => moved(to, from, grad, $($state,)+ f),
+                        }
+                    }
+                }
+
+                update_loop!(@function in_place(w) reads w, $count: $($state $index),+);
+                update_loop!(@function moved(w, from) reads from, $count: $($state $index),+);
+
+                Arch::new().dispatch(Loop { weights: self, grad, states, f });
+            }
+        }
+    };
+    (
+        @function $name:ident($w:ident $(, $from:ident)?) reads $old:ident,
+        $count:literal: $($state:ident $index:literal),+
+    ) => {
+        #[inline(always)]
+        fn $name<T: Scalar>(
+            $w: &mut [T],
+            $($from: &[T],)?
+            g: &[T],
+            $($state: &mut [T],)+
+            f: impl Fn(T, T, [T; $count]) -> (T, [T; $count]),
+        ) {
+            let g = &g[..$w.len()];
+            $( let $from = &$from[..$w.len()]; )?
+            $( let $state = &mut $state[..$w.len()]; )+
+            for index in 0..$w.len() {
+                let (new, states) = f($old[index], g[index], [$($state[index]),+]);
+                $w[index] = new;
+                $( $state[index] = states[$index]; )+
+            }
+        }
+    };
+}
+
+update_loop!(update_1, 1: a 0);
+update_loop!(update_2, 2: a 0, b 1);
+update_loop!(update_3, 3: a 0, b 1, c 2);

@@ -3,7 +3,8 @@
     python tests/edge_cases.py           rewrites the page
     python tests/edge_cases.py --check   fails if the page is not what this script writes
 
-The page is the source: code and point of a row are read from it, and the functions below say what PyTorch calls the code.
+The page is the source: code and point of a row are read from it, and the functions below say what PyTorch calls the
+code.
 In float64 on the processor, or in float32 for the rows of single precision.
 """
 
@@ -136,13 +137,16 @@ EXPRESSIONS = {
     "x.huber_loss(t, 1.0, Sum)": lambda x, t: F.huber_loss(x, t, reduction="sum"),
     "x.hinge_loss(t, Sum)": lambda x, t: F.relu(1 - t * x).sum(),
     "x.perceptron_loss(t, Sum)": lambda x, t: F.relu(-t * x).sum(),
+    "x.cross_entropy_labels(&[0], Sum)": lambda x: F.cross_entropy(x, labels(0), reduction="sum"),
     "x.cross_entropy_labels(&[1], Sum)": lambda x: F.cross_entropy(x, labels(1), reduction="sum"),
     "x.cross_entropy_labels(&[2], Sum)": lambda x: F.cross_entropy(x, labels(2), reduction="sum"),
     "x.cross_entropy_labels(&[], Mean)": lambda x: F.cross_entropy(x, labels()),
     "x.cross_entropy(t, Sum)": lambda x, t: F.cross_entropy(x, t, reduction="sum"),
     "x.nll_loss(&[1], Sum)": lambda x: F.nll_loss(x, labels(1), reduction="sum"),
     "x.binary_cross_entropy(t, Sum)": lambda x, t: F.binary_cross_entropy(x, t, reduction="sum"),
-    "x.binary_cross_entropy_with_logits(t, Sum)": lambda x, t: F.binary_cross_entropy_with_logits(x, t, reduction="sum"),
+    "x.binary_cross_entropy_with_logits(t, Sum)": lambda x, t: F.binary_cross_entropy_with_logits(
+        x, t, reduction="sum"
+    ),
     "x.kl_div(t, Sum)": lambda x, t: F.kl_div(x, t, reduction="sum"),
     "x.kl_div(b, Sum)": lambda x, b: F.kl_div(x, b, reduction="sum"),
     "x.course_cross_entropy(t, Sum)": course_cross_entropy,
@@ -246,6 +250,12 @@ def backward_of_gradient(x):
     return x.grad
 
 
+def penalty(x):
+    slope = torch.autograd.grad(torch.linalg.vector_norm(x), x, create_graph=True)[0]
+    slope.square().sum().backward()
+    return x.grad
+
+
 def linear_twice(x):
     first = torch.autograd.grad(x * 2, x, create_graph=True)[0]
     return torch.autograd.grad(first, x, allow_unused=True)[0] is None
@@ -284,6 +294,8 @@ PROGRAMS = {
     "x.square().backward_with(array![1.0, 10.0]); x.grad()": square_with([1.0, 10.0]),
     "x.square().backward_with(1.0)": square_with(1.0),
     "x.square().backward_with(array![0.0, NAN]); x.grad()": square_with([0.0, math.nan]),
+    "x.relu().backward_with(array![INF, 1.0]); x.grad()": lambda x: seeded(x.relu(), x, [math.inf, 1.0]),
+    "let slope = x.norm().grad_wrt(x); slope.square().sum().backward(); x.grad()": penalty,
     "x.sqrt().backward_with(array![0.0]); x.grad()": lambda x: seeded(x.sqrt(), x, [0.0]),
     "tape.constant(3.0).square().backward()": lambda: torch.tensor(3.0).square().backward(),
     "let c = tape.constant(3.0); (c * x).backward(); c.grad()": constant_grad,

@@ -16,6 +16,7 @@ use tapegrad::{Param, Scalar, Tape, Var};
 
 const PAGE: &str = include_str!("../src/edge_cases.md");
 const NAN: f64 = f64::NAN;
+const INF: f64 = f64::INFINITY;
 
 /// The operands of a row, by the names that the page gives them.
 struct Operands<'t, T>(Vec<(String, Var<'t, T>)>);
@@ -147,6 +148,7 @@ macro_rules! expressions {
                 x t: x.huber_loss(t, 1.0, Sum);
                 x t: x.hinge_loss(t, Sum);
                 x t: x.perceptron_loss(t, Sum);
+                x: x.cross_entropy_labels(&[0], Sum);
                 x: x.cross_entropy_labels(&[1], Sum);
                 x: x.cross_entropy_labels(&[2], Sum);
                 x: x.cross_entropy_labels(&[], Mean);
@@ -224,6 +226,8 @@ programs! {
     tape x: { x.square().sum().backward(); x.grad() };
     tape x: { x.square().backward_with(array![1.0, 10.0]); x.grad() };
     tape x: { x.square().backward_with(1.0) };
+    tape x: { x.relu().backward_with(array![INF, 1.0]); x.grad() };
+    tape x: { let slope = x.norm().grad_wrt(x); slope.square().sum().backward(); x.grad() };
     tape x: { x.square().backward_with(array![0.0, NAN]); x.grad() };
     tape x: { x.sqrt().backward_with(array![0.0]); x.grad() };
     tape: { tape.constant(3.0).square().backward() };
@@ -237,7 +241,13 @@ programs! {
     tape x: { let first = (x * 2.0).grad_wrt(x); first.grads_or_none(&[x])[0].is_none() };
     tape x: { x.item() };
     tape x: { let other = Tape::new(); (x + other.leaf(2.0)).item() };
-    tape: { let w = Param::new(array![3.0]); let y = tape.param(&w).square(); w.set_value(array![5.0]); y.sum().backward(); w.grad() };
+    tape: {
+        let w = Param::new(array![3.0]);
+        let y = tape.param(&w).square();
+        w.set_value(array![5.0]);
+        y.sum().backward();
+        w.grad()
+    };
 }
 
 /// What a program comes to, as the page prints it.

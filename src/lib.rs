@@ -56,6 +56,7 @@
 //! | [`train`] | batch, stochastic and mini-batch descent, for both paths |
 //! | [`data`] | digits from files, batches, splits, accuracy, confusion |
 //! | [`shape`] | broadcasting, and the error that says what does not fit |
+//! | [`edge_cases`] | the contract at kinks, infinities and of nothing |
 //!
 //! # Words
 //!
@@ -109,26 +110,20 @@
 //!
 //! # Promises at the edges
 //!
+//! [`edge_cases`] says what comes out at kinks, at infinities, of zeros and of nothing, beside what PyTorch gives; tests
+//! run all of it. What programs rely on most:
+//!
 //! | case | gradient |
 //! |---|---|
-//! | `relu`, `abs`, `sign` at 0; the hinges at their kink | 0 |
-//! | `norm`, `hypot`, `std` where they are 0 | 0, at any order |
-//! | ties in `max`, `min` | shared evenly; `maximum(a, a)`: half each |
-//! | ties in `max_pool2d` | the first in row-major order, as in PyTorch |
-//! | `prod` with zeros | exact: `[6, 0, 0]` for `[0, 2, 3]`; no division |
-//! | `logsumexp` of infinities | 0 for minus infinity; infinities share evenly |
-//! | `clamp` at its bounds | 1 (PyTorch 2.15 gives 0) |
-//! | `x^0` at 0 | 0, with a recorded exponent too |
-//! | `leaky_relu`, `elu` at 0 | that of the left side |
-//! | losses: a term of weight 0 | 0, even beside an infinity |
-//! | `relu`, `clamp`, `maximum`, `pick`, `select`, `tril`, `triu` | selected, not multiplied: an infinity not taken leaves no trace |
-//! | `ln`, `sqrt`, division, `binary_cross_entropy` | IEEE: no silent limit |
-//! | `det` of a singular matrix | the cofactors (PyTorch 2.15 gives 0), and their derivatives to order 5 |
-//! | `inv`, `solve` of a singular matrix, `cholesky` of one that is not positive definite | NaN, the result as well |
-//! | a value used twice, the same leaf twice | accumulates |
-//! | `backward` twice | accumulates twice; `zero_grad` clears |
+//! | `relu`, `abs` at 0 | 0 |
+//! | `norm`, `std` where they are 0 | 0, at any order |
+//! | ties in `max`, `min`, `maximum` | shared evenly |
+//! | `prod` with zeros | exact: `[6, 0, 0]` for `[0, 2, 3]` |
+//! | what a mask, a maximum or `select` did not take | 0, even of an infinite cotangent |
+//! | `ln`, `sqrt`, division | IEEE: no silent limit |
+//! | a value used twice, `backward` twice | accumulates; `zero_grad` clears |
 //! | a leaf that is not reached | `None`, never a made-up zero |
-//! | a tape read after its parameters were updated | the recorded values |
+//! | a tape read after its parameters were updated | that of the recorded values |
 //!
 //! # Limits
 //!
@@ -144,6 +139,8 @@ pub mod blame;
 pub mod check;
 mod custom;
 pub mod data;
+#[doc = include_str!("edge_cases.md")]
+pub mod edge_cases {}
 mod error;
 mod input;
 mod kernel;

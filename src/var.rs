@@ -1088,7 +1088,10 @@ impl<'t, T: Scalar> Var<'t, T> {
     fn deviation(self, axes: AxisSet, ddof: usize, keep: KeepDims) -> Self {
         // A norm, for its derivative where it is 0.
         let (centered, freedom) = self.centered(axes, ddof);
-        centered.apply(Op::Norm { axes, keep }).divide_by(freedom.sqrt())
+        let divisor = freedom.sqrt();
+        // Without degrees of freedom the result is 0 / 0, which a norm of 0 with its derivative 0 would hide from the sweep.
+        let centered = if freedom == T::ZERO { centered.divide_by(divisor) } else { centered };
+        centered.apply(Op::Norm { axes, keep }).divide_by(divisor)
     }
 
     /// Returns running sums along an axis: element `i` is the sum of the elements 0 to `i`.

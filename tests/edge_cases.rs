@@ -1,470 +1,618 @@
-//! The promises at the edges, one test for each.
+//! The page of edge cases, `src/edge_cases.md`, is what the library does: every row of its tables is run.
+//!
+//! A row is a piece of code and the point where it runs. The code on the page is the code below, in `expressions` or
+//! `programs`, compared token by token; the point is read from the page. What the page says of PyTorch is written by
+//! `edge_cases.py`.
 
-use ndarray::{ArrayD, ArrayViewD, array};
-use tapegrad::op::Unary;
-use tapegrad::{Tape, Var};
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
+use ndarray::{ArrayD, ArrayViewD, IxDyn, array};
+use tapegrad::KeepDims::No;
+use tapegrad::Reduction::{Mean, Sum};
+use tapegrad::{Param, Scalar, Tape, Var};
+
+const PAGE: &str = include_str!("../src/edge_cases.md");
 const NAN: f64 = f64::NAN;
 const INF: f64 = f64::INFINITY;
 
-/// Returns value and gradient of the sum of `f` at `x`.
-fn at(x: &[f64], f: impl for<'t> Fn(Var<'t, f64>) -> Var<'t, f64>) -> (Vec<f64>, Vec<f64>) {
-    let tape = Tape::new();
-    let x = tape.leaf(ArrayD::from(ndarray::Array1::from(x.to_vec()).into_dyn()));
-    let y = f(x);
-    y.sum().backward();
-    (y.value().iter().copied().collect(), x.grad().expect("reached").iter().copied().collect())
+/// The operands of a row, by the names that the page gives them.
+struct Operands<'t, T>(Vec<(String, Var<'t, T>)>);
+
+impl<'t, T: Scalar> Operands<'t, T> {
+    /// Puts the operands on a tape: leaves, but for targets `t`, which are constants.
+    fn new(tape: &'t Tape<T>, point: &[(String, ArrayD<f64>)]) -> Self {
+        let put = |(name, array): &(String, ArrayD<f64>)| {
+            let array = array.mapv(T::from_f64);
+            (name.clone(), if name == "t" { tape.constant(array) } else { tape.leaf(array) })
+        };
+        Self(point.iter().map(put).collect())
+    }
+
+    fn named(&self, name: &str) -> Var<'t, T> {
+        let operand = self.0.iter().find(|operand| operand.0 == name);
+        operand.unwrap_or_else(|| panic!("the row gives no operand {name}")).1
+    }
+
+    fn leaves(&self) -> impl Iterator<Item = &(String, Var<'t, T>)> {
+        self.0.iter().filter(|operand| operand.0 != "t")
+    }
 }
 
-fn numbers(array: ArrayViewD<'_, f64>) -> Vec<f64> {
-    array.iter().copied().collect()
-}
+type Expression<T> = for<'t> fn(&Operands<'t, T>) -> Var<'t, T>;
+type Program = for<'t> fn(&'t Tape<f64>, &Operands<'t, f64>) -> String;
 
-/// Equal, with NaN equal to NaN.
-fn same(a: &[f64], b: &[f64]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || a.is_nan() && b.is_nan())
-}
-
-macro_rules! assert_same {
-    ($found:expr, $expected:expr) => {
-        let (found, expected) = (&$found, &$expected);
-        assert!(same(found, expected), "{found:?}, expected {expected:?}");
+/// The expressions of the page, as their code and a function, for one type of numbers.
+macro_rules! expressions {
+    ($table:ident, $T:ty) => {
+        fn $table() -> &'static [(&'static str, Expression<$T>)] {
+            entries! { Expression<$T>:
+                x: x.relu();
+                x: x.abs();
+                x: x.abs().sqrt();
+                x: x.sign();
+                x: x.clamp(-1.0, 1.0);
+                x: x.leaky_relu(0.25);
+                x: x.elu(0.5);
+                x: x.huber(1.0);
+                a b: a.maximum(b);
+                a b: a.minimum(b);
+                x: x.maximum(x);
+                a b: a.maximum(b).sqrt();
+                x: x.powf(0.0);
+                x: x.powf(1.0);
+                x: x.powf(2.0);
+                x: x.powf(3.0);
+                x: x.powf(0.5);
+                x: x.powf(1.5);
+                x: x.powf(-1.0);
+                a b: a.pow(b);
+                x: x.square();
+                x: x.sqrt();
+                x: x.square().sqrt();
+                x: x.rsqrt();
+                x: x.recip();
+                a b: a / b;
+                a b: a * b;
+                x: x / 0.0;
+                x: 1.0 / x;
+                x: x - x;
+                x: x * 0.0;
+                x: x.ln();
+                x: x.log2();
+                x: x.log10();
+                x: x.ln_1p();
+                x: x * x.ln();
+                x: x.exp();
+                x: x.exp_m1();
+                x: x.sigmoid();
+                x: x.tanh();
+                x: x.softplus();
+                x: x.log_sigmoid();
+                x: x.gelu();
+                x: x.gelu_tanh();
+                x: x.silu();
+                x: x.erf();
+                x: x.erfc();
+                x: x.sin();
+                x: x.asin();
+                x: x.acos();
+                x: x.atan();
+                x: x.acosh();
+                x: x.atanh();
+                a b: a.atan2(b);
+                a b: a.hypot(b);
+                a b: a.hypot(b).sqrt();
+                x: x.max();
+                x: x.max_axes([1], No);
+                x: x.max().sqrt();
+                x: x.min();
+                x: x.sum();
+                x: x.mean();
+                x: x.prod();
+                x: x.norm();
+                x: x.norm().sqrt();
+                x: x.logsumexp();
+                x: x.var(1);
+                x: x.var(0);
+                x: x.var(3);
+                x: x.std(1);
+                x: x.std(0);
+                x: x.cumsum(0);
+                x: x.softmax(0).slice(0, 0..1);
+                x: x.log_softmax(0).slice(0, 0..1);
+                x: x.softmax(0).ln().slice(0, 0..1);
+                x: x.softmax(1);
+                a b: Var::select(&array![true, false], a, b);
+                a b: Var::select(&array![true], a, b).sqrt();
+                a b: Var::select(&array![true], a, b.ln());
+                x: x.index_select(0, &[0, 0, 2]);
+                x: x.gather(0, &array![0, 0, 2]);
+                a b: a.scatter_add(0, &array![1, 1], b);
+                x: x.pick(&[1, 1]);
+                x: x.index_select(0, &[]);
+                x: x.index_select(0, &[2]);
+                x: x.slice(0, 1..1);
+                x: x.tril(0);
+                x: x.triu(0);
+                x: x.pad([(1, 0)], 0.0);
+                x: x.tile([3]);
+                a b: Var::concat(&[a, b], 0);
+                x: x.reshape([0]);
+                x t: x.mse_loss(t, Sum);
+                x t: x.mse_loss(t, Mean);
+                x t: x.l1_loss(t, Sum);
+                x t: x.l1_loss(t, Sum).sqrt();
+                x t: x.huber_loss(t, 1.0, Sum);
+                x t: x.hinge_loss(t, Sum);
+                x t: x.perceptron_loss(t, Sum);
+                x: x.cross_entropy_labels(&[0], Sum);
+                x: x.cross_entropy_labels(&[1], Sum);
+                x: x.cross_entropy_labels(&[2], Sum);
+                x: x.cross_entropy_labels(&[], Mean);
+                x t: x.cross_entropy(t, Sum);
+                x: x.nll_loss(&[1], Sum);
+                x t: x.binary_cross_entropy(t, Sum);
+                x t: x.binary_cross_entropy_with_logits(t, Sum);
+                x t: x.kl_div(t, Sum);
+                x b: x.kl_div(b, Sum);
+                x t: x.course_cross_entropy(t, Sum);
+                x: x.max_pool2d(2, 1);
+                x: x.avg_pool2d(2, 1);
+                x: x.avg_pool2d(3, 1);
+                x w: x.conv2d(w, None, 1, 0);
+                x w b: x.layer_norm(w, b, 1e-5);
+                x w b: x.layer_norm(w, b, 0.0);
+                x w b: x.batch_norm(w, b, 1e-5);
+                a b: a.matmul(b);
+                x: x.det();
+                x: x.inv();
+                a b: a.solve(b);
+                x: x.logdet();
+                x: x.cholesky();
+                x: x.trace();
+                a b: a + b;
+                x: x.sum_axes([], No);
+                x: x.sum_axes([0], No);
+                x: x.sum_axes([0, 0], No);
+                x: x.broadcast_to([2, 0]);
+            }
+        }
     };
 }
 
-#[test]
-fn relu_abs_and_sign_have_derivative_0_at_0() {
-    assert_same!(at(&[-1.0, 0.0, -0.0, 2.0], |x| x.relu()).1, [0.0, 0.0, 0.0, 1.0]);
-    assert_same!(at(&[-1.0, 0.0, -0.0, 2.0], |x| x.abs()).1, [-1.0, 0.0, 0.0, 1.0]);
-    assert_same!(at(&[-1.0, 0.0, 2.0], |x| x.sign()).1, [0.0, 0.0, 0.0]);
+macro_rules! entries {
+    ($Entry:ty: $($($operand:ident)+: $code:expr;)*) => {{
+        const TABLE: &[(&str, $Entry)] = &[$((stringify!($code), |operands| {
+            $(let $operand = operands.named(stringify!($operand));)+
+            $code
+        })),*];
+        TABLE
+    }};
 }
 
-#[test]
-fn an_infinite_cotangent_reaches_only_what_is_selected() {
-    assert_same!(at(&[0.0, -0.0, 4.0], |x| x.abs().sqrt()).1, [0.0, 0.0, 0.25]);
-    assert_same!(at(&[NAN], |x| x.abs()).1, [NAN]);
-    assert_same!(at(&[0.0, -1.0], |x| x.max().sqrt()).1, [INF, 0.0]);
-    assert_same!(at(&[0.0, NAN], |x| x.max()).1, [NAN, NAN]);
-    for through_abs in [true, false] {
+expressions!(double, f64);
+expressions!(single, f32);
+
+macro_rules! programs {
+    ($($tape:ident $($operand:ident)*: $code:block;)*) => {
+        /// The programs of the page, as their code and a function that says what came out.
+        #[allow(unused_variables)]
+        fn programs() -> &'static [(&'static str, Program)] {
+            const TABLE: &[(&str, Program)] = &[$((stringify!($code), |$tape, operands| {
+                $(let $operand = operands.named(stringify!($operand));)*
+                $code.show()
+            })),*];
+            TABLE
+        }
+    };
+}
+
+programs! {
+    tape x: { (x * x).backward(); x.grad() };
+    tape x: { let y = x.square(); (y + y).backward(); x.grad() };
+    tape x: { let y = x.square(); y.backward(); y.backward(); x.grad() };
+    tape x: { x.square().backward(); tape.zero_grad(); x.grad() };
+    tape x: { x.square().backward(); tape.zero_grad(); x.square().backward(); x.grad() };
+    tape x a: { x.square().backward(); a.grad() };
+    tape x a: { (x + a * 0.0).backward(); a.grad() };
+    tape x a: { let y = Var::select(&array![true], x, a); y.sum().backward(); a.grad() };
+    tape x a: { x.square().grads_or_none(&[x, a])[1].is_none() };
+    tape x a: { x.square().grad_wrt(a).item() };
+    tape x: { x.square().backward() };
+    tape x: { x.square().backward(); x.grad() };
+    tape x: { x.square().sum().backward(); x.grad() };
+    tape x: { x.square().backward_with(array![1.0, 10.0]); x.grad() };
+    tape x: { x.square().backward_with(1.0) };
+    tape x: { x.relu().backward_with(array![INF, 1.0]); x.grad() };
+    tape x: { let slope = x.norm().grad_wrt(x); slope.square().sum().backward(); x.grad() };
+    tape x: { x.square().backward_with(array![0.0, NAN]); x.grad() };
+    tape x: { x.sqrt().backward_with(array![0.0]); x.grad() };
+    tape: { tape.constant(3.0).square().backward() };
+    tape x: { let c = tape.constant(3.0); (c * x).backward(); c.grad() };
+    tape x t: { (x * t).backward(); (x.grad(), t.grad()) };
+    tape x: { x.backward(); x.grad() };
+    tape x: { let y = x.square(); y.backward(); y.grad() };
+    tape x: { let y = x.square(); (y * 2.0).grad_wrt(y).item() };
+    tape x: { let _ = x.square().grad_wrt(x); x.grad() };
+    tape x: { let first = x.square().grad_wrt(x); first.backward(); x.grad() };
+    tape x: { let first = (x * 2.0).grad_wrt(x); first.grads_or_none(&[x])[0].is_none() };
+    tape x: { x.item() };
+    tape x: { let other = Tape::new(); (x + other.leaf(2.0)).item() };
+    tape: {
+        let w = Param::new(array![3.0]);
+        let y = tape.param(&w).square();
+        w.set_value(array![5.0]);
+        y.sum().backward();
+        w.grad()
+    };
+}
+
+/// What a program comes to, as the page prints it.
+trait Show {
+    fn show(&self) -> String;
+}
+
+impl Show for f64 {
+    fn show(&self) -> String {
+        number(*self, 13)
+    }
+}
+
+impl Show for () {
+    fn show(&self) -> String {
+        "()".into()
+    }
+}
+
+impl Show for Option<Arc<ArrayD<f64>>> {
+    fn show(&self) -> String {
+        self.as_ref().map_or_else(|| "None".into(), |array| array.view().show())
+    }
+}
+
+impl Show for bool {
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Show for usize {
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Show for Option<ArrayViewD<'_, f64>> {
+    fn show(&self) -> String {
+        self.as_ref().map_or_else(|| "None".into(), Show::show)
+    }
+}
+
+impl Show for ArrayViewD<'_, f64> {
+    fn show(&self) -> String {
+        text(self, 13)
+    }
+}
+
+impl<A: Show, B: Show> Show for (A, B) {
+    fn show(&self) -> String {
+        format!("({}, {})", self.0.show(), self.1.show())
+    }
+}
+
+/// Returns a number with as many digits, or fewer if it has fewer.
+fn number(x: f64, digits: usize) -> String {
+    let rounded: f64 = format!("{x:.*e}", digits - 1).parse().expect("a number");
+    match rounded.abs() {
+        0.0 => "0".into(),
+        1e-4..1e6 => rounded.to_string(),
+        size if size.is_finite() => format!("{rounded:e}"),
+        _ => rounded.to_string(),
+    }
+}
+
+/// Returns an array as nested lists.
+fn text(array: &ArrayViewD<'_, f64>, digits: usize) -> String {
+    match array.shape() {
+        [] => number(array.sum(), digits),
+        // Nested lists would not say how long the other axes are.
+        [_, _, ..] if array.is_empty() => {
+            let lengths: Vec<String> = array.shape().iter().map(usize::to_string).collect();
+            format!("zeros({})", lengths.join(", "))
+        }
+        _ => {
+            let parts: Vec<String> = array.outer_iter().map(|part| text(&part, digits)).collect();
+            format!("[{}]", parts.join(", "))
+        }
+    }
+}
+
+/// Splits at the commas that lie in no brackets.
+fn split(list: &str) -> Vec<&str> {
+    let (mut parts, mut start, mut depth) = (vec![], 0, 0);
+    for (i, c) in list.char_indices() {
+        match c {
+            '[' | '(' => depth += 1,
+            ']' | ')' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(list[start..i].trim());
+                start = i + 1;
+            }
+            _ => {}
+        }
+    }
+    let last = list[start..].trim();
+    parts.extend((!last.is_empty()).then_some(last));
+    parts
+}
+
+/// Reads a number, nested lists, or `zeros(2, 0)`.
+fn parse(text: &str) -> Option<ArrayD<f64>> {
+    fn read(text: &str, numbers: &mut Vec<f64>) -> Option<Vec<usize>> {
+        let Some(list) = text.strip_prefix('[') else {
+            numbers.push(text.parse().ok()?);
+            return Some(vec![]);
+        };
+        let parts = split(list.strip_suffix(']')?);
+        let mut shape = vec![parts.len()];
+        for (i, part) in parts.into_iter().enumerate() {
+            let inner = read(part, numbers)?;
+            if i == 0 {
+                shape.extend(inner);
+            } else if inner != shape[1..] {
+                return None;
+            }
+        }
+        Some(shape)
+    }
+    if let Some(shape) = text.strip_prefix("zeros(") {
+        let shape: Option<Vec<usize>> = split(shape.strip_suffix(')')?).iter().map(|n| n.parse().ok()).collect();
+        return Some(ArrayD::zeros(shape?));
+    }
+    let mut numbers = vec![];
+    let shape = read(text, &mut numbers)?;
+    ArrayD::from_shape_vec(IxDyn(&shape), numbers).ok()
+}
+
+/// A row of a table of the page.
+struct Row {
+    line: String,
+    code: String,
+    point: Vec<(String, ArrayD<f64>)>,
+    /// In which types of numbers it holds.
+    single: bool,
+    double: bool,
+    /// Value, gradient and second derivative, or what a program comes to.
+    results: Vec<String>,
+    pytorch: String,
+    why: String,
+}
+
+fn rows() -> Vec<Row> {
+    let unquoted = |cell: &&str| cell.trim().trim_matches('`').to_owned();
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').collect();
+        let [code, point, results @ .., pytorch, why] = &*cells else { panic!("too few cells: {line}") };
+        let (single, double) = (point.contains("f32"), point.contains("f64"));
+        let point = point.replace("f32", "").replace("f64", "");
+        let operands = unquoted(&&*point);
+        let operand = |part: &str| {
+            let (name, array) = part.split_once(" = ").unwrap_or_else(|| panic!("{part} in {line}"));
+            (name.trim().to_owned(), parse(array.trim()).unwrap_or_else(|| panic!("{part} in {line}")))
+        };
+        Row {
+            line: line.to_owned(),
+            code: unquoted(code),
+            point: operands.split(';').filter(|part| !part.trim().is_empty()).map(operand).collect(),
+            single: single || !double,
+            double: double || !single,
+            results: results.iter().map(unquoted).collect(),
+            pytorch: pytorch.trim().to_owned(),
+            why: why.trim().to_owned(),
+        }
+    };
+    PAGE.lines().filter(|line| line.starts_with("| `")).map(row).collect()
+}
+
+/// Returns code without what formatting changes.
+fn tokens(code: &str) -> String {
+    let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
+    code.trim_matches(['{', '}']).replace(",)", ")").replace(",]", "]")
+}
+
+/// Finds the entry of a row.
+fn entry<E: Copy>(table: &[(&'static str, E)], row: &Row) -> Option<E> {
+    table.iter().find(|entry| tokens(entry.0) == tokens(&row.code)).map(|entry| entry.1)
+}
+
+/// One array for each leaf, `None` where there is no gradient.
+type Gradients = Vec<(String, Option<ArrayD<f64>>)>;
+
+/// Value, gradients and second derivatives, each as text for the page beside what it is made from.
+struct Outcome {
+    value: ArrayD<f64>,
+    first: Gradients,
+    second: Gradients,
+}
+
+fn wide<T: Scalar>(array: ArrayViewD<'_, T>) -> ArrayD<f64>
+where
+    f64: From<T>,
+{
+    array.mapv(f64::from)
+}
+
+fn equal(a: f64, b: f64, tolerance: f64) -> bool {
+    a == b || a.is_nan() && b.is_nan() || b != 0.0 && b.is_finite() && (a / b - 1.0).abs() <= tolerance
+}
+
+fn all_equal(a: &ArrayD<f64>, b: &ArrayD<f64>, tolerance: f64) -> bool {
+    a.shape() == b.shape() && a.iter().zip(b).all(|(&a, &b)| equal(a, b, tolerance))
+}
+
+/// Runs an expression; a panic is its message.
+fn evaluate<T: Scalar>(run: Expression<T>, row: &Row) -> Result<Outcome, String>
+where
+    f64: From<T>,
+{
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
         let tape = Tape::new();
-        let x = tape.leaf(array![0.0, -1.0]);
-        let y = if through_abs { x.abs().sqrt().sum() } else { x.max().sqrt() };
-        y.backward();
-        assert_eq!(y.grad_wrt(x).value(), x.grad().expect("reached"));
-    }
-}
-
-#[test]
-fn ties_in_max_share_evenly() {
-    assert_same!(at(&[3.0, 1.0, 3.0, 3.0], |x| x.max() * 3.0).1, [1.0, 0.0, 1.0, 1.0]);
-    let tape = Tape::new();
-    let x = tape.leaf(array![[1.0, 1.0], [0.0, 2.0]]);
-    x.max_axes([1], tapegrad::KeepDims::No).sum().backward();
-    assert_eq!(x.grad().unwrap(), array![[0.5, 0.5], [0.0, 1.0]].into_dyn());
-}
-
-#[test]
-fn maximum_of_equal_operands_gives_half_to_each() {
-    let tape = Tape::new();
-    let (a, b) = (tape.leaf(array![1.0, 5.0]), tape.leaf(array![1.0, 4.0]));
-    a.maximum(b).sum().backward();
-    assert_eq!(a.grad().unwrap(), array![0.5, 1.0].into_dyn());
-    assert_eq!(b.grad().unwrap(), array![0.5, 0.0].into_dyn());
-}
-
-#[test]
-fn clamp_passes_the_gradient_at_its_bounds() {
-    assert_same!(at(&[-1.5, -1.0, 0.0, 1.0, 1.5], |x| x.clamp(-1.0, 1.0)).1, [0.0, 1.0, 1.0, 1.0, 0.0]);
-}
-
-#[test]
-fn the_power_0_has_gradient_0_everywhere() {
-    assert_same!(at(&[0.0, -2.0, INF], |x| x.powf(0.0)).0, [1.0, 1.0, 1.0]);
-    assert_same!(at(&[0.0, -2.0, INF], |x| x.powf(0.0)).1, [0.0, 0.0, 0.0]);
-    assert_same!(at(&[0.0], |x| x.powf(1.0)).1, [1.0]);
-    assert_same!(at(&[0.0], |x| x.powf(2.0)).1, [0.0]);
-    let tape = Tape::new();
-    let x = tape.leaf(0.0);
-    assert_eq!(x.powf(2.0).grad_wrt(x).grad_wrt(x).item(), 2.0);
-    assert_eq!(x.powf(2.0).grad_wrt(x).grad_wrt(x).grad_wrt(x).item(), 0.0);
-}
-
-#[test]
-fn what_is_not_selected_leaves_no_trace() {
-    let tape = Tape::new();
-    let x = tape.leaf(array![-1.0, 2.0]);
-    x.relu().backward_with(array![INF, 1.0]);
-    assert_eq!(x.grad().unwrap(), array![0.0, 1.0].into_dyn());
-    let y = tape.leaf(array![[0.0, -INF, 0.0]]);
-    let loss = -y.log_softmax(-1).pick(&[0]).sum();
-    loss.backward();
-    assert_eq!(loss.item(), 2.0_f64.ln());
-    assert_eq!(y.grad().unwrap(), array![[-0.5, 0.0, 0.5]].into_dyn());
-    let (a, b) = (tape.leaf(array![1.0]), tape.leaf(array![2.0]));
-    a.maximum(b).backward_with(array![INF]);
-    assert_eq!((a.grad().unwrap()[[0]], b.grad().unwrap()[[0]]), (0.0, INF));
-}
-
-#[test]
-fn logarithm_root_and_division_are_those_of_ieee() {
-    assert_same!(at(&[0.0, -1.0, INF], |x| x.ln()).0, [-INF, NAN, INF]);
-    assert_same!(at(&[0.0, 4.0], |x| x.ln()).1, [INF, 0.25]);
-    assert_same!(at(&[0.0, -1.0, 4.0], |x| x.sqrt()).0, [0.0, NAN, 2.0]);
-    assert_same!(at(&[0.0, -1.0, 4.0], |x| x.sqrt()).1, [INF, NAN, 0.25]);
-    assert_same!(at(&[0.0, -0.0], |x| 1.0 / x).0, [INF, -INF]);
-    assert_same!(at(&[0.0, 2.0], |x| x / 0.0).0, [NAN, INF]);
-    assert_same!(at(&[0.0, 2.0], |x| 1.0 / x).1, [-INF, -0.25]);
-}
-
-#[test]
-fn nan_is_never_swallowed() {
-    assert_same!(at(&[NAN, -1.0], |x| x.relu()).0, [NAN, 0.0]);
-    assert_same!(at(&[NAN, -1.0], |x| x.relu()).1, [1.0, 0.0]);
-    assert_same!(at(&[NAN], |x| x.clamp(-1.0, 1.0)).0, [NAN]);
-    assert_same!(at(&[1.0, NAN, 3.0], |x| x.max()).0, [NAN]);
-    assert_same!(at(&[1.0, NAN, 3.0], |x| x.max()).1, [NAN, NAN, NAN]);
-    assert_same!(at(&[NAN, 1.0, 3.0], |x| x.softmax(0)).0, [NAN, NAN, NAN]);
-    assert_same!(at(&[NAN], |x| x.sign()).0, [NAN]);
-    for (unary, _) in tapegrad::op::Unary::samples() {
-        if unary.reads() != tapegrad::op::Reads::Flat {
-            assert_same!(at(&[NAN], |x| x.unary(unary)).0, [NAN]);
-        }
-    }
-    let tape = Tape::new();
-    let (a, b) = (tape.leaf(array![NAN, 1.0]), tape.leaf(array![1.0, NAN]));
-    let y = a.maximum(b);
-    y.sum().backward();
-    assert!(y.value().iter().all(|y| y.is_nan()));
-    assert_eq!(
-        (a.grad().unwrap().to_owned(), b.grad().unwrap().to_owned()),
-        (array![1.0, 1.0].into_dyn(), array![1.0, 1.0].into_dyn())
-    );
-}
-
-#[test]
-fn softmax_neither_overflows_nor_loses_small_probabilities() {
-    assert_same!(at(&[1e300, 1e300], |x| x.softmax(0)).0, [0.5, 0.5]);
-    assert_same!(at(&[0.0, -1e4], |x| x.log_softmax(0)).0, [0.0, -1e4]);
-    assert_same!(at(&[0.0, -INF], |x| x.softmax(0)).0, [1.0, 0.0]);
-    assert_same!(at(&[0.0, -INF], |x| x.log_softmax(0)).0, [0.0, -INF]);
-    assert_same!(at(&[-745.0, 0.0], |x| x.sigmoid()).0, [5e-324, 0.5]);
-}
-
-#[test]
-fn sums_of_nothing_are_0_and_of_much_are_accurate() {
-    assert_same!(at(&[], |x| x.sum()).0, [0.0]);
-    // A running sum of single precision would stop growing at 2^24.
-    let tape = Tape::<f32>::new();
-    let x = tape.leaf(ndarray::Array1::<f32>::ones(20_000_000));
-    assert_eq!(x.sum().item(), 20_000_000.0);
-    let tenths = tape.leaf(ndarray::Array2::<f32>::from_elem((1_000_000, 2), 0.1));
-    for sum in tenths.sum_axes([0], tapegrad::KeepDims::No).value() {
-        assert!((sum - 100_000.0).abs() < 1.0, "{sum}");
-    }
-}
-
-#[test]
-fn a_power_with_a_recorded_exponent_is_selected_where_the_formula_is_0_times_infinity() {
-    let tape = Tape::new();
-    let a = tape.leaf(array![0.0, 0.0, 0.0, 2.0, -2.0, 0.0]);
-    let b = tape.leaf(array![0.0, 1.0, 2.0, 0.0, 3.0, -1.0]);
-    let y = a.pow(b);
-    y.sum().backward();
-    assert_same!(numbers(y.value()), [1.0, 0.0, 0.0, 1.0, -8.0, INF]);
-    assert_same!(numbers(a.grad().unwrap()), [0.0, 1.0, 0.0, 0.0, 12.0, -INF]);
-    assert_same!(numbers(b.grad().unwrap()), [0.0, 0.0, 0.0, 2.0_f64.ln(), NAN, -INF]);
-    // ∂²/∂a∂b a^b = a^(b-1) (1 + b ln a): 1/a at b = 0, where the first derivative by a is 0.
-    let (a, b) = (tape.leaf(2.0), tape.leaf(0.0));
-    assert_eq!(a.pow(b).grad_wrt(a).grad_wrt(b).item(), 0.5);
-    let (a, b) = (tape.leaf(0.0), tape.constant(2.0));
-    assert_eq!(a.pow(b).grad_wrt(a).grad_wrt(a).item(), 2.0);
-}
-
-#[test]
-fn minimum_of_equal_operands_gives_half_to_each_and_keeps_nan() {
-    let tape = Tape::new();
-    let (a, b) = (tape.leaf(array![1.0, 5.0, NAN]), tape.leaf(array![1.0, 4.0, 1.0]));
-    let y = a.minimum(b);
-    y.sum().backward();
-    assert_same!(numbers(y.value()), [1.0, 4.0, NAN]);
-    assert_same!(numbers(a.grad().unwrap()), [0.5, 0.0, 1.0]);
-    assert_same!(numbers(b.grad().unwrap()), [0.5, 1.0, 1.0]);
-}
-
-#[test]
-fn hypot_is_smooth_but_at_the_origin_and_neither_overflows_nor_vanishes() {
-    let tape = Tape::new();
-    let (a, b) = (tape.leaf(array![0.0, 3e200, 3e-200, INF, NAN]), tape.leaf(array![0.0, 4e200, 4e-200, NAN, 1.0]));
-    let y = a.hypot(b);
-    y.sum().backward();
-    let relative = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-15;
-    assert!(relative(y.value()[[1]], 5e200) && relative(y.value()[[2]], 5e-200));
-    assert_same!([y.value()[[0]], y.value()[[3]], y.value()[[4]]], [0.0, INF, NAN]);
-    let (ga, gb) = (a.grad().unwrap(), b.grad().unwrap());
-    assert_eq!((ga[[0]], gb[[0]]), (0.0, 0.0));
-    assert!(relative(ga[[1]], 0.6) && relative(gb[[1]], 0.8) && relative(ga[[2]], 0.6) && relative(gb[[2]], 0.8));
-    let (a, b) = (tape.leaf(0.0), tape.leaf(0.0));
-    assert_eq!(a.hypot(b).grad_wrt(a).grad_wrt(a).item(), 0.0);
-}
-
-#[test]
-fn atan2_knows_all_quadrants_and_the_axes() {
-    let tape = Tape::new();
-    let a = tape.leaf(array![0.0, 0.0, -0.0, 1e-300, 1.0]);
-    let b = tape.leaf(array![1.0, -1.0, -1.0, 1e-300, INF]);
-    let y = a.atan2(b);
-    y.sum().backward();
-    let pi = std::f64::consts::PI;
-    assert_same!(numbers(y.value()), [0.0, pi, -pi, pi / 4.0, 0.0]);
-    assert_eq!((a.grad().unwrap()[[0]], a.grad().unwrap()[[1]]), (1.0, -1.0));
-    assert!((a.grad().unwrap()[[3]] / 5e299 - 1.0).abs() < 1e-15); // 1 / 2e-300
-    let (a, b) = (tape.leaf(0.0), tape.leaf(0.0));
-    a.atan2(b).backward();
-    assert!(a.grad().unwrap().sum().is_nan() && b.grad().unwrap().sum().is_nan());
-}
-
-#[test]
-fn sine_and_its_kin_take_arguments_of_any_size() {
-    let mut x: Vec<f64> = (0..1000).map(|i| f64::from(i) * 0.37).collect();
-    let near: Vec<f64> = x.clone();
-    for (i, large) in [(300, 1e300), (301, -3e7), (302, 1e22)] {
-        x[i] = large;
-    }
-    for (f, df, exact) in [
-        (Unary::Sin, 1.0, f64::sin as fn(f64) -> f64),
-        (Unary::Cos, -1.0, f64::cos as fn(f64) -> f64),
-        (Unary::Tan, 0.0, f64::tan as fn(f64) -> f64),
-    ] {
-        let (y, g) = at(&x, |x| x.unary(f));
-        for (i, &x) in x.iter().enumerate() {
-            assert!((y[i] - exact(x)).abs() < 1e-15 * (1.0 + exact(x).abs()), "{f:?} of {x}: {}", y[i]);
-            let slope = match f {
-                Unary::Sin => x.cos() * df,
-                Unary::Cos => x.sin() * df,
-                _ => 1.0 + x.tan() * x.tan(),
+        let operands = Operands::new(&tape, &row.point);
+        let y = run(&operands);
+        let leaves: Vec<Var<'_, T>> = operands.leaves().map(|leaf| leaf.1).collect();
+        let names = || operands.leaves().map(|leaf| leaf.0.clone());
+        y.sum().backward();
+        let swept: Gradients = names().zip(leaves.iter().map(|leaf| leaf.grad().map(wide))).collect();
+        let gradients = y.sum().grads_or_none(&leaves);
+        let recorded: Gradients = names().zip(gradients.iter().map(|g| g.map(|g| wide(g.value())))).collect();
+        for (a, b) in swept.iter().zip(&recorded) {
+            let agree = match (&a.1, &b.1) {
+                (Some(a), Some(b)) => all_equal(a, b, 0.0),
+                (a, b) => a.is_none() && b.is_none(),
             };
-            assert!((g[i] - slope).abs() < 3e-15 * (1.0 + slope.abs()), "slope of {f:?} at {x}: {}", g[i]);
+            assert!(agree, "backward gives {a:?}, grads {b:?}");
         }
-        // Whether a neighbour is large must not show.
-        let (near_y, near_g) = at(&near, |x| x.unary(f));
-        for i in (0..1000).filter(|i| !(300..303).contains(i)) {
-            assert_eq!((y[i].to_bits(), g[i].to_bits()), (near_y[i].to_bits(), near_g[i].to_bits()));
+        let total = gradients.iter().flatten().map(|g| g.sum()).reduce(|a, b| a + b);
+        let total = total.expect("the value depends on a leaf");
+        let second = total.grads_or_none(&leaves).into_iter().map(|g| g.map(|g| wide(g.value())));
+        let second = names().zip(second).collect();
+        Outcome { value: wide(y.value()), first: swept, second }
+    }));
+    outcome.map_err(message)
+}
+
+fn message(panic: Box<dyn std::any::Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(message) => *message,
+        Err(panic) => panic.downcast::<&str>().map_or_else(|_| "?".into(), |message| (*message).into()),
+    }
+}
+
+/// Returns what the page should say instead of the cells, if it should.
+fn correction<T: Scalar>(run: Expression<T>, row: &Row, digits: usize, tolerance: f64) -> Option<Vec<String>>
+where
+    f64: From<T>,
+{
+    let [value, first, second] = &*row.results else { panic!("not three results: {}", row.line) };
+    let outcome = match evaluate(run, row) {
+        Ok(outcome) => outcome,
+        Err(message) => {
+            let line = message.lines().next().unwrap_or("");
+            let says = value.strip_prefix("panics: ").is_some_and(|text| line.contains(text));
+            return (!says).then(|| vec![format!("panics: {line}")]);
+        }
+    };
+    let of_one = |cell: &str, found: &Option<ArrayD<f64>>| match found {
+        None => cell == "None",
+        Some(found) => parse(cell).is_some_and(|cell| all_equal(found, &cell, tolerance)),
+    };
+    let of_all = |cell: &str, found: &Gradients| match &**found {
+        [(_, found)] => of_one(cell, found),
+        _ => {
+            let parts = split(cell);
+            let named = |part: &str, name: &str| part.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned);
+            parts.len() == found.len()
+                && parts
+                    .iter()
+                    .zip(found)
+                    .all(|(part, (name, found))| named(part, name).is_some_and(|cell| of_one(&cell, found)))
+        }
+    };
+    let right = of_one(value, &Some(outcome.value.clone()))
+        && of_all(first, &outcome.first)
+        && (second.is_empty() || of_all(second, &outcome.second));
+    let one = |array: &Option<ArrayD<f64>>| match array {
+        None => "None".into(),
+        Some(array) => text(&array.view(), digits),
+    };
+    let all = |gradients: &Gradients| match &**gradients {
+        [(_, array)] => one(array),
+        _ => {
+            let parts: Vec<String> = gradients.iter().map(|(name, array)| format!("{name}: {}", one(array))).collect();
+            parts.join(", ")
+        }
+    };
+    (!right).then(|| {
+        let second = if second.is_empty() { String::new() } else { all(&outcome.second) };
+        vec![text(&outcome.value.view(), digits), all(&outcome.first), second]
+    })
+}
+
+/// Fails with all rows that are wrong, and what they should say.
+fn report(wrong: &[(String, impl Display)]) {
+    let lines: String = wrong.iter().map(|(line, found)| format!("{line}\n  found: {found}\n")).collect();
+    assert!(wrong.is_empty(), "{} rows are wrong:\n{lines}", wrong.len());
+}
+
+fn is_program(row: &Row) -> bool {
+    row.results.len() == 1
+}
+
+#[test]
+fn every_row_of_the_page_says_what_its_expression_gives_in_both_precisions() {
+    let (double, single) = (double(), single());
+    let mut wrong = vec![];
+    for row in rows().iter().filter(|row| !is_program(row)) {
+        let (Some(run), Some(run_single)) = (entry(double, row), entry(single, row)) else {
+            wrong.push((row.line.clone(), "no such expression".into()));
+            continue;
+        };
+        let in_double = row.double.then(|| correction(run, row, 13, 1e-12)).flatten().map(|cells| (cells, "f64"));
+        let in_single =
+            || row.single.then(|| correction(run_single, row, 7, 2e-6)).flatten().map(|cells| (cells, "f32"));
+        if let Some((cells, precision)) = in_double.or_else(in_single) {
+            wrong.push((row.line.clone(), format!("{} in {precision}", cells.join(" | "))));
         }
     }
-    assert_same!(at(&[INF, NAN], |x| x.sin()).0, [NAN, NAN]);
-    assert_same!(at(&[INF, NAN], |x| x.cos()).1, [NAN, NAN]);
+    report(&wrong);
 }
 
 #[test]
-fn leaky_relu_and_elu_have_their_left_derivative_at_0() {
-    assert_same!(at(&[-1.0, 0.0, 2.0], |x| x.leaky_relu(0.25)).1, [0.25, 0.25, 1.0]);
-    assert_same!(at(&[0.0, 2.0, -INF, INF, 1000.0], |x| x.elu(0.5)).0, [0.0, 2.0, -0.5, INF, 1000.0]);
-    assert_same!(at(&[0.0, 2.0, -INF, INF, 1000.0], |x| x.elu(0.5)).1, [0.5, 1.0, 0.0, 1.0, 1.0]);
-    let tape = Tape::new();
-    let x = tape.leaf(array![-(2.0_f64.ln()), 0.0, 1000.0]);
-    let second = x.elu(2.0).sum().grad_wrt(x).sum().grad_wrt(x);
-    assert_same!(numbers(second.value()), [1.0, 0.0, 0.0]); // alpha e^x, 0 at the kink and beyond
-}
-
-#[test]
-fn far_arguments_neither_overflow_nor_lose_what_is_small() {
-    let (ln2, tiny) = (2.0_f64.ln(), (-700.0_f64).exp());
-    assert_same!(at(&[0.0, 1e4, -1e4, INF, -INF], |x| x.softplus()).0, [ln2, 1e4, 0.0, INF, 0.0]);
-    assert_same!(at(&[0.0, 1e4, -1e4, INF, -INF], |x| x.softplus()).1, [0.5, 1.0, 0.0, 1.0, 0.0]);
-    assert_same!(at(&[0.0, 1e4, -1e4, INF, -INF], |x| x.log_sigmoid()).0, [-ln2, 0.0, -1e4, 0.0, -INF]);
-    assert_same!(at(&[0.0, 1e4, -1e4, INF, -INF], |x| x.log_sigmoid()).1, [0.5, 0.0, 1.0, 0.0, 1.0]);
-    for (found, expected) in [
-        (at(&[-700.0], |x| x.softplus()).0[0], tiny),
-        (at(&[700.0], |x| x.log_sigmoid()).0[0], -tiny),
-        (at(&[10.0], |x| x.erfc()).0[0], 2.088_487_583_762_545e-45),
-        (at(&[1e-20], |x| x.ln_1p()).0[0], 1e-20),
-        (at(&[1e-20], |x| x.exp_m1()).0[0], 1e-20),
-        (at(&[-10.0], |x| x.gelu()).0[0], -7.619_853_024_160_527e-23),
-    ] {
-        assert!((found / expected - 1.0).abs() < 1e-13, "{found}, expected {expected}");
-    }
-    for f in [Unary::Gelu, Unary::GeluTanh, Unary::Silu] {
-        assert_same!(at(&[1e3, -1e3, 0.0], |x| x.unary(f)).0, [1e3, 0.0, 0.0]);
-        assert_same!(at(&[1e3, -1e3, 0.0], |x| x.unary(f)).1, [1.0, 0.0, 0.5]);
-    }
-}
-
-#[test]
-fn inverse_functions_are_those_of_ieee_at_the_ends_of_their_domain() {
-    let half = std::f64::consts::FRAC_PI_2;
-    assert_same!(at(&[1.0, -1.0, 1.5], |x| x.asin()).0, [half, -half, NAN]);
-    assert_same!(at(&[1.0, -1.0, 1.5], |x| x.asin()).1, [INF, INF, NAN]);
-    assert_same!(at(&[1.0, -1.0, 1.5], |x| x.acos()).1, [-INF, -INF, NAN]);
-    assert_same!(at(&[INF, -INF], |x| x.atan()).0, [half, -half]);
-    assert_same!(at(&[INF, -INF], |x| x.atan()).1, [0.0, 0.0]);
-    assert_same!(at(&[1.0, 0.5], |x| x.acosh()).0, [0.0, NAN]);
-    assert_same!(at(&[1.0, 0.5], |x| x.acosh()).1, [INF, NAN]);
-    assert_same!(at(&[1.0, -1.0], |x| x.atanh()).0, [INF, -INF]);
-    assert_same!(at(&[1.0, -1.0], |x| x.atanh()).1, [INF, INF]);
-    assert_same!(at(&[0.0, -1.0], |x| x.log2()).0, [-INF, NAN]);
-    assert_same!(at(&[-1.0, -2.0], |x| x.ln_1p()).0, [-INF, NAN]);
-    assert_same!(at(&[0.0, 4.0], |x| x.rsqrt()).0, [INF, 0.5]);
-    assert_same!(at(&[0.0, 4.0], |x| x.rsqrt()).1, [-INF, -0.0625]);
-    assert_same!(at(&[0.0, -0.0], |x| x.recip()).0, [INF, -INF]);
-    assert_same!(at(&[0.0, 2.0], |x| x.recip()).1, [-INF, -0.25]);
-}
-
-#[test]
-fn a_product_is_exact_beside_zeros_at_any_order() {
-    assert_same!(at(&[0.0, 2.0, 3.0], |x| x.prod()).1, [6.0, 0.0, 0.0]);
-    assert_same!(at(&[0.0, 2.0, 0.0, 5.0], |x| x.prod()).1, [0.0, 0.0, 0.0, 0.0]);
-    assert_same!(at(&[0.0, INF, 3.0], |x| x.prod()).1, [INF, 0.0, NAN]); // 3 ∞, 0 · 3, 0 · ∞
-    assert_same!(at(&[7.0], |x| x.prod()).1, [1.0]);
-    assert_same!(at(&[], |x| x.prod()).0, [1.0]);
-    assert_same!(at(&[], |x| x.prod()).1, []);
-    // ∂²/∂xᵢ∂xⱼ is the product of the others, ∂³ that of what is left.
-    let tape = Tape::new();
-    let x = tape.leaf(array![0.0, 0.0, 3.0, 5.0]);
-    let first = x.prod().grad_wrt(x);
-    let second = first.slice(0, 0..1).sum().grad_wrt(x);
-    assert_same!(numbers(first.value()), [0.0, 0.0, 0.0, 0.0]);
-    assert_same!(numbers(second.value()), [0.0, 15.0, 0.0, 0.0]);
-    let third = second.slice(0, 1..2).sum().grad_wrt(x);
-    assert_same!(numbers(third.value()), [0.0, 0.0, 5.0, 3.0]);
-    // Every length: each odd level has an element that waits.
-    for n in 1..20_usize {
-        let x: Vec<f64> = (0..n).map(|i| if i == n / 2 { 0.0 } else { 1.0 + i as f64 }).collect();
-        let others = |i| x.iter().enumerate().filter(|&(j, _)| j != i).map(|(_, x)| x).product::<f64>();
-        let (value, grad) = at(&x, |x| x.prod());
-        assert_eq!(value, [0.0]);
-        assert!(grad.iter().enumerate().all(|(i, &g)| (g - others(i)).abs() <= 1e-14 * others(i)), "{n}: {grad:?}");
-    }
-}
-
-#[test]
-fn a_norm_has_derivative_0_at_0_and_neither_overflows_nor_vanishes() {
-    assert_same!(at(&[0.0, 0.0], |x| x.norm()).0, [0.0]);
-    assert_same!(at(&[0.0, 0.0], |x| x.norm()).1, [0.0, 0.0]);
-    assert_same!(at(&[], |x| x.norm()).0, [0.0]);
-    assert_same!(at(&[3.0, NAN], |x| x.norm()).0, [NAN]);
-    assert_same!(at(&[3.0, -INF], |x| x.norm()).0, [INF]);
-    for scale in [1e-300, 1e-20, 1.0, 1e200] {
-        let (y, g) = at(&[3.0 * scale, -4.0 * scale], |x| x.norm());
-        assert!((y[0] / (5.0 * scale) - 1.0).abs() < 1e-15, "{scale}: {y:?}");
-        assert!((g[0] - 0.6).abs() < 1e-15 && (g[1] + 0.8).abs() < 1e-15, "{scale}: {g:?}");
-    }
-    let tape = Tape::<f32>::new();
-    let rows = tape.leaf(array![[3e-20_f32, 4e-20], [0.0, 0.0], [3.0, 4.0], [3e30, 4e30]]);
-    let norms = rows.norm_axes([1], tapegrad::KeepDims::No);
-    for (y, expected) in norms.value().iter().zip([5e-20_f32, 0.0, 5.0, 5e30]) {
-        assert!((y - expected).abs() <= 1e-6 * expected, "{y}, expected {expected}");
-    }
-    // A penalty on the gradient of a norm, at 0 too: no order is NaN.
-    let tape = Tape::new();
-    let x = tape.leaf(array![0.0, 0.0]);
-    assert_same!(numbers(x.norm().grad_wrt(x).square().sum().grad_wrt(x).value()), [0.0, 0.0]);
-}
-
-#[test]
-fn logsumexp_takes_infinities() {
-    assert_same!(at(&[-INF, 0.0, -INF], |x| x.logsumexp()).0, [0.0]);
-    assert_same!(at(&[-INF, 0.0, -INF], |x| x.logsumexp()).1, [0.0, 1.0, 0.0]);
-    assert_same!(at(&[-INF, -INF], |x| x.logsumexp()).0, [-INF]);
-    assert_same!(at(&[-INF, -INF], |x| x.logsumexp()).1, [0.0, 0.0]);
-    assert_same!(at(&[INF, 0.0, INF], |x| x.logsumexp()).0, [INF]);
-    assert_same!(at(&[INF, 0.0, INF], |x| x.logsumexp()).1, [0.5, 0.0, 0.5]);
-    assert_same!(at(&[], |x| x.logsumexp()).0, [-INF]);
-    assert_same!(at(&[0.0, NAN], |x| x.logsumexp()).0, [NAN]);
-    // At 1e10 the result is rounded to 2e-6: weights taken from it would be off by as much.
-    let (y, g) = at(&[1e10, 1e10, 0.0], |x| x.logsumexp());
-    assert_eq!((y[0], g), (1e10 + 2.0_f64.ln(), vec![0.5, 0.5, 0.0]));
-    let tape = Tape::new();
-    let x = tape.leaf(array![-INF, 0.0, 0.0]);
-    let second = x.logsumexp().grad_wrt(x).slice(0, 1..2).sum().grad_wrt(x);
-    assert_same!(numbers(second.value()), [0.0, 0.25, -0.25]);
-}
-
-#[test]
-fn ties_in_min_share_evenly_and_nan_stays() {
-    assert_same!(at(&[3.0, 1.0, 1.0], |x| x.min()).1, [0.0, 0.5, 0.5]);
-    assert_same!(at(&[3.0, NAN, 1.0], |x| x.min()).0, [NAN]);
-    assert_same!(at(&[INF, INF], |x| x.min()).0, [INF]);
-}
-
-#[test]
-fn variance_of_equal_elements_and_without_degrees_of_freedom() {
-    assert_same!(at(&[2.0, 2.0], |x| x.var(1)).1, [0.0, 0.0]);
-    assert_same!(at(&[2.0, 2.0], |x| x.std(1)).0, [0.0]);
-    assert_same!(at(&[2.0, 2.0], |x| x.std(1)).1, [0.0, 0.0]);
-    assert_same!(at(&[2.0], |x| x.var(1)).0, [NAN]); // 0 / 0, as in NumPy
-    assert_same!(at(&[2.0], |x| x.std(1)).0, [NAN]);
-    assert_same!(at(&[1e200, -1e200], |x| x.std(0)).0, [1e200]);
-    // Far from 0: the mean is subtracted before anything is squared.
-    assert_same!(at(&[1e9, 1e9 + 1.0, 1e9 + 2.0], |x| x.var(1)).0, [1.0]);
-}
-
-#[test]
-fn reductions_take_scalars_empty_axes_and_axes_of_1() {
-    use tapegrad::KeepDims::{No, Yes};
-    let tape = Tape::new();
-    let x = tape.leaf(3.0);
-    for y in [x.min(), x.prod(), x.norm(), x.logsumexp(), x.prod_axes([], No), x.min_axes([], Yes)] {
-        tape.zero_grad();
-        y.backward();
-        assert_eq!((y.item(), x.grad().unwrap().sum()), (3.0, 1.0));
-    }
-    let empty = tape.leaf(ndarray::Array2::<f64>::zeros((0, 3)));
-    let over_nothing = [empty.prod_axes([0], No), empty.norm_axes([0], No), empty.logsumexp_axes([0], No)];
-    for (y, expected) in over_nothing.into_iter().zip([1.0, 0.0, -INF]) {
-        assert_same!(numbers(y.value()), [expected; 3]);
-        y.sum().backward();
-    }
-    for y in [empty.prod_axes([1], Yes), empty.min_axes([1], Yes), empty.std_axes([1], 0, Yes), empty.cumsum(1)] {
-        assert_eq!(y.shape()[0], 0);
-        y.sum().backward();
-    }
-    assert_eq!(empty.cumsum(0).shape().to_string(), "(0, 3)");
-    let one = tape.leaf(array![[2.0], [3.0]]);
-    let y = one.prod_axes([1], No)
-        * one.norm_axes([-1], No)
-        * one.logsumexp_axes([1], No)
-        * one.cumsum(1).sum_axes([1], No);
-    assert_same!(numbers(y.value()), [16.0, 81.0]);
-}
-
-#[test]
-#[should_panic(expected = "min: (0,): the minimum over no elements does not exist")]
-fn the_minimum_of_nothing_panics() {
-    let tape = Tape::new();
-    let _ = tape.leaf(ndarray::Array1::<f64>::zeros(0)).min();
-}
-
-#[test]
-fn running_sums_run_along_any_axis() {
-    let tape = Tape::new();
-    let x = tape.leaf(array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
-    assert_eq!(x.cumsum(0).value(), array![[1.0, 2.0, 3.0], [5.0, 7.0, 9.0]].into_dyn());
-    assert_eq!(x.cumsum(-1).value(), array![[1.0, 3.0, 6.0], [4.0, 9.0, 15.0]].into_dyn());
-    assert_eq!(x.transpose().cumsum(0).value(), array![[1.0, 4.0], [3.0, 9.0], [6.0, 15.0]].into_dyn());
-}
-
-#[test]
-fn reductions_in_single_precision_and_of_repeated_axes_are_those_of_an_index_loop() {
-    use tapegrad::KeepDims::No;
-    let x = ndarray::Array2::from_shape_fn((1, 37), |(_, j)| (j as f64 * 0.7).sin() + 1.5);
-    let tape = Tape::<f32>::new();
-    let single = tape.leaf(x.mapv(|x| x as f32)).broadcast_to([3, 37]);
-    let row: Vec<f64> = x.iter().map(|&x| f64::from(x as f32)).collect();
-    let mean = row.iter().sum::<f64>() / 37.0;
-    let squares: f64 = row.iter().map(|x| (x - mean).powi(2)).sum();
-    for (y, expected) in [
-        (single.min_axes([1], No), row.iter().copied().fold(INF, f64::min)),
-        (single.prod_axes([-1], No), row.iter().product()),
-        (single.norm_axes([1], No), row.iter().map(|x| x * x).sum::<f64>().sqrt()),
-        (single.logsumexp_axes([1], No), row.iter().map(|x| x.exp()).sum::<f64>().ln()),
-        (single.var_axes([1], 1, No), squares / 36.0),
-        (single.std_axes([1], 0, No), (squares / 37.0).sqrt()),
-        (single.cumsum(1).slice(1, 36..).reshape([3]), row.iter().sum()),
-    ] {
-        assert_eq!(*y.shape(), [3]);
-        for &y in y.value() {
-            assert!((f64::from(y) / expected - 1.0).abs() < 1e-5, "{y}, expected {expected}");
+fn every_program_of_the_page_comes_to_what_it_says() {
+    let programs = programs();
+    let mut wrong = vec![];
+    for row in rows().iter().filter(|row| is_program(row)) {
+        let Some(run) = entry(programs, row) else {
+            wrong.push((row.line.clone(), "no such program".into()));
+            continue;
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let tape = Tape::new();
+            run(&tape, &Operands::new(&tape, &row.point))
+        }));
+        let (found, right) = match result.map_err(message) {
+            Ok(found) => (found.clone(), found == row.results[0]),
+            Err(message) => {
+                let line = message.lines().next().unwrap_or("");
+                let says = row.results[0].strip_prefix("panics: ").is_some_and(|text| line.contains(text));
+                (format!("panics: {line}"), says)
+            }
+        };
+        if !right {
+            wrong.push((row.line.clone(), found));
         }
-        tape.zero_grad();
+    }
+    report(&wrong);
+}
+
+#[test]
+fn every_expression_and_program_has_a_row() {
+    let rows: BTreeSet<String> = rows().iter().map(|row| tokens(&row.code)).collect();
+    let expressions = double().iter().map(|entry| entry.0);
+    for code in expressions.chain(programs().iter().map(|entry| entry.0)) {
+        assert!(rows.contains(&tokens(code)), "no row runs {code}");
+    }
+}
+
+#[test]
+fn every_row_says_what_pytorch_does_and_why_we_differ() {
+    let rows = rows();
+    assert!(rows.len() > 150, "the page was not read: {} rows", rows.len());
+    for row in rows {
+        assert!(!row.pytorch.is_empty(), "not a word on PyTorch: {}", row.line);
+        assert!(row.pytorch == "same" || !row.why.is_empty(), "differs without a reason: {}", row.line);
     }
 }

@@ -1235,7 +1235,7 @@ binary! {
     ///
     /// # Derivative
     ///
-    /// `a / y` and `b / y`, and 0 at the origin.
+    /// `a / y` and `b / y`, and 0 at the origin, where the cotangent is not even multiplied.
     ///
     /// # Panics
     ///
@@ -1253,7 +1253,7 @@ binary! {
     /// assert_eq!((a.grad().unwrap().sum(), b.grad().unwrap().sum()), (0.6, 0.8));
     /// ```
     pub Hypot as hypot: |a, b| a.hypot(b);
-        |g, a, _, y| g * a.div_or_zero(y); |g, _, b, y| g * b.div_or_zero(y); reads All All
+        |g, a, _, y| g.gate(y) * a.div_or_zero(y); |g, _, b, y| g.gate(y) * b.div_or_zero(y); reads All All
 
     /// Returns `e^(a - b)`, 1 where both are infinity, 0 where `a` is minus infinity.
     pub(crate) ExpDifference as exp_difference: |a, b| a.exp_difference(b);
@@ -1292,9 +1292,9 @@ binary! {
     ///
     /// # Derivative
     ///
-    /// The sign of `a - b` by `a`, 0 where they are equal; minus that by `b`.
+    /// The sign of `a - b` by `a`, minus that by `b`; 0 where they are equal, where the cotangent is not even multiplied.
     pub(crate) AbsDifference as abs_difference: |a, b| (a - b).abs();
-        |g, a, b, _| g * (a - b).sign(); |g, a, b, _| g * (b - a).sign(); reads Operands Operands
+        |g, a, b, y| (g * (a - b).sign()).gate(y); |g, a, b, y| (g * (b - a).sign()).gate(y); reads All All
 
     /// Returns `-(b ln a + (1 - b) ln(1 - a))`, a term of [`Var::binary_cross_entropy`]; 0 for the part without weight.
     ///
@@ -1413,10 +1413,10 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
                 _ => Term::Two(Op::Binary(Binary::Mul), products_of_others(i, axes), kept),
             }
         }
-        // g x / y
+        // g x / y, and 0 even of an infinite cotangent where the norm is 0
         Op::Norm { axes, .. } => {
             let y = keep_dims(i, i.y(), axes);
-            let g = keep_dims(i, g, axes);
+            let g = i.apply(Op::Binary(Binary::Gate), [keep_dims(i, g, axes), i.again(&y)]);
             let direction = i.apply(Op::Binary(Binary::DivOrZero), [i.x(0), y]);
             Term::Two(Op::Binary(Binary::Mul), direction, g)
         }

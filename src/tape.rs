@@ -2,6 +2,8 @@
 
 mod checkpoint;
 
+pub(crate) use checkpoint::Reach;
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;

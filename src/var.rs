@@ -399,7 +399,11 @@ impl<'t, T: Scalar> Var<'t, T> {
     pub fn hvp(self, targets: &[Self], vectors: &[Self]) -> Vec<Self> {
         self.assert_tangents("hvp", targets, vectors);
         let _naming = self.tape.name_origin(Location::caller());
-        let grads = self.grads(targets);
+        let grads = {
+            // They are to be differentiated once more, also where the product is not.
+            let _attaching = self.tape.detach_all(false);
+            self.grads(targets)
+        };
         let pushed = sweep::jvp(self.tape, &grads, targets, vectors, Location::caller());
         let along = |(pushed, grad): (Option<Self>, &Self)| pushed.unwrap_or_else(|| self.tape.zeros(grad.shape()));
         pushed.into_iter().zip(&grads).map(along).collect()

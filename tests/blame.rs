@@ -375,6 +375,74 @@ fn what_is_detached_is_named_as_the_cut() {
     assert_eq!(location.line(), line);
 }
 
+#[test]
+fn parameters_of_segments_are_unreached_for_reasons_of_their_own() {
+    let tape = Tape::<f64>::new();
+    let [used, cut, inner] = ["used", "cut", "inner"].map(|name| Param::named(name, array![2.0]));
+    let x = tape.leaf(array![3.0]);
+    let y = {
+        let (used, cut, inner) = (used.clone(), cut.clone(), inner.clone());
+        tape.checkpoint(&[x], move |tape, x| {
+            let inner = inner.clone();
+            let nested = tape.checkpoint(&[x[0].detach()], move |tape, x| x[0] * tape.param(&inner));
+            x[0].detach() * tape.param(&used) * tape.param(&cut).detach() + nested
+        })
+    };
+    let line = line!() - 2;
+    let all = [&used, &cut, &inner];
+    assert!(tape.unreached(all).iter().all(|unreached| matches!(unreached.reason, Reason::NoBackward { .. })));
+    y.sum().backward();
+    assert_eq!((used.grad().expect("reached").sum(), inner.grad().expect("reached").sum()), (6.0, 3.0));
+    let unreached = tape.unreached(all);
+    let [of_cut] = &unreached[..] else { panic!("{unreached:?}") };
+    let Reason::CutOff { location, ref by, .. } = of_cut.reason else { panic!("{of_cut}") };
+    assert_eq!((of_cut.name.as_str(), location.file()), ("cut", "tests/blame.rs"));
+    assert!(by.contains("checkpoint") && location.line() < line, "{of_cut}");
+    // An input that is detached within.
+    assert!(matches!(x.unreached(), Some(Reason::CutOff { .. })), "{:?}", x.unreached());
+    // And after a zero_grad.
+    used.zero_grad();
+    assert!(matches!(tape.unreached([&used])[0].reason, Reason::Cleared { .. }));
+}
+
+#[test]
+fn a_matrix_read_through_its_transpose_is_looked_at() {
+    for left in [true, false] {
+        for checked in [true, false] {
+            let tape = Tape::<f64>::new();
+            tape.set_checked(checked);
+            let (a, b) = (tape.leaf(array![[1e-200]]), tape.leaf(array![[1e200]]));
+            let turned = a.transpose();
+            let product = if left { turned.matmul(b) } else { b.matmul(turned) };
+            let loss = (product * tape.constant(array![[1e200]])).sum();
+            // The gradient of a is 1e200 · 1e200.
+            let expected = "the rule of matmul made the first infinity of the sweep: inf at [0, 0]";
+            let message = if checked {
+                caught(|| loss.backward())
+            } else {
+                loss.backward();
+                first(&tape).to_string()
+            };
+            assert!(message.starts_with(expected), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_checked_sweep_forward_panics_at_once() {
+    let tape = Tape::<f64>::new().checked();
+    let x = tape.leaf(array![4.0, 0.0]);
+    let y = x.sqrt();
+    let v = tape.constant(array![1.0, 1.0]);
+    let line = line!() + 1;
+    let message = caught(|| y.jvp(&[x], &[v]));
+    assert!(
+        message.contains("made the first infinity") && message.contains(&format!("tests/blame.rs:{line}:")),
+        "{message}"
+    );
+    assert_eq!(x.square().jvp(&[x], &[v]).value(), array![8.0, 0.0].into_dyn());
+}
+
 /// Doubles; its rule divides by 0.
 #[derive(Debug)]
 struct Broken;

@@ -333,6 +333,31 @@ fn gradients_can_be_taken_within_a_section_and_are_constants() {
 }
 
 #[test]
+fn a_product_with_the_hessian_within_a_section_is_a_constant_but_right() {
+    let tape = Tape::new();
+    let (x, v) = (tape.leaf(array![1.0, 2.0]), tape.constant(array![1.0, 10.0]));
+    let y = (x * x * x).sum();
+    let product = tape.no_grad(|| y.hvp(&[x], &[v])[0]);
+    assert_eq!(product.value(), array![6.0, 120.0].into_dyn()); // 6 x v
+    assert!(product.sum().grads_or_none(&[x])[0].is_none());
+}
+
+#[test]
+fn functions_that_return_what_is_detached_have_derivatives_of_zero() {
+    let x = array![1.0, 2.0];
+    fn cut(x: Var<'_, f64>) -> Var<'_, f64> {
+        (x * x).sum().detach()
+    }
+    assert_eq!(transform::value_and_grad(cut, &x), (5.0, array![0.0, 0.0]));
+    assert_eq!(transform::vjp(|x| (x * x).detach(), &x, array![1.0, 1.0]).1, array![0.0, 0.0]);
+    assert_eq!(transform::jvp(|x| (x * x).detach(), &x, &x).1, array![0.0, 0.0].into_dyn());
+    assert!(transform::jacobian(|x| (x * x).detach(), &x).iter().all(|&j| j == 0.0));
+    assert!(transform::hessian(cut, &x).iter().all(|&h| h == 0.0));
+    assert_eq!(transform::hvp(cut, &x, &x), array![0.0, 0.0]);
+    assert_eq!(transform::value_and_grad(|x| x.tape().no_grad(|| x.sum()), &x).1, array![0.0, 0.0]);
+}
+
+#[test]
 fn a_section_ends_when_it_panics() {
     let tape = Tape::new();
     let x = tape.leaf(2.0);

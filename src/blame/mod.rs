@@ -9,5 +9,5 @@ mod non_finite;
 mod unreached;
 
 pub use non_finite::{NonFinite, Operand, Phase, ValueRange};
-pub(crate) use non_finite::{all_finite, in_rule, in_seed, survey};
+pub(crate) use non_finite::{all_finite, check_recorded, in_rule, in_seed, survey};
 pub use unreached::{Reason, Unreached};

@@ -266,6 +266,20 @@ impl<T: Scalar> Tape<T> {
     }
 }
 
+/// Panics with the first operation from `first` on that made a number that is not finite, if the result, which was
+/// recorded last, holds one. What is recorded on the way to a result may hold one: a selection may drop it again.
+#[track_caller]
+pub(crate) fn check_recorded<T: Scalar>(tape: &Tape<T>, first: u32, result: u32) {
+    let found = {
+        let nodes = tape.nodes();
+        let finite = is_finite(tape.view(&nodes, result));
+        if finite { None } else { (first..=result).find_map(|id| in_value(tape, &nodes, id)) }
+    };
+    if let Some(found) = found {
+        panic!("{found}");
+    }
+}
+
 /// Returns which numbers an array holds.
 pub(crate) fn survey<T: Scalar>(view: View<'_, T>) -> ValueRange {
     match view.as_slice() {

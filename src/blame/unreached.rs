@@ -10,7 +10,7 @@ use crate::op::Op;
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::shape::Shape;
-use crate::tape::{Nodes, Tape};
+use crate::tape::{Nodes, Reach, Tape};
 use crate::var::Var;
 
 /// A parameter without a gradient, and why: what [`Tape::unreached`] returns.
@@ -138,11 +138,19 @@ impl<T: Scalar> Tape<T> {
     #[must_use]
     pub fn unreached<'p>(&self, params: impl IntoIterator<Item = &'p Param<T>>) -> Vec<Unreached> {
         let nodes = self.nodes();
-        let missing = params.into_iter().enumerate().filter(|(_, param)| param.grad().is_none());
+        let missing: Vec<_> = params.into_iter().enumerate().filter(|(_, param)| param.grad().is_none()).collect();
+        if missing.is_empty() {
+            return Vec::new();
+        }
+        let segments = Segments::new(self, &nodes);
         missing
+            .into_iter()
             .map(|(position, param)| {
-                let ids: Vec<u32> = nodes.params().iter().filter(|(_, p)| p.is(param)).map(|&(id, _)| id).collect();
-                let reason = reason(self, &nodes, &ids);
+                let recorded = nodes.params().iter().filter(|(_, p)| p.is(param)).map(|&(id, _)| id);
+                let ids: Vec<u32> = recorded.chain(segments.using(param)).collect();
+                let starts: Vec<u32> =
+                    ids.iter().copied().filter(|&id| !segments.contains(id) || segments.reached(id, param)).collect();
+                let reason = reason(self, &nodes, &segments, &ids, &starts);
                 Unreached { position, name: param.name().into(), shape: param.shape().clone(), reason }
             })
             .collect()
@@ -173,23 +181,65 @@ impl<T: Scalar> Var<'_, T> {
         if !nodes.operands(self.id()).is_empty() {
             return Some(Reason::NotKept { recorded: nodes.node(self.id()).location });
         }
-        Some(reason(self.tape(), &nodes, &[self.id()]))
+        let (segments, ids) = (Segments::new(self.tape(), &nodes), [self.id()]);
+        Some(reason(self.tape(), &nodes, &segments, &ids, &ids))
     }
 }
 
-/// Returns why what is recorded as these nodes has no gradient.
-fn reason<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, ids: &[u32]) -> Reason {
+/// What segments hide: which of their inputs and parameters their results depend on.
+struct Segments<T> {
+    /// By node, in order.
+    list: Vec<(u32, Reach<T>)>,
+}
+
+impl<T: Scalar> Segments<T> {
+    /// Runs all segments of a tape once more.
+    fn new(tape: &Tape<T>, nodes: &Nodes<T>) -> Self {
+        let checkpoints = (0..nodes.len() as u32).filter(|&id| matches!(nodes.node(id).op, Op::Checkpoint(_)));
+        Self { list: checkpoints.map(|id| (id, tape.segment_reach(nodes, id))).collect() }
+    }
+
+    fn of(&self, id: u32) -> Option<&Reach<T>> {
+        let place = self.list.binary_search_by_key(&id, |&(segment, _)| segment).ok()?;
+        Some(&self.list[place].1)
+    }
+
+    fn contains(&self, id: u32) -> bool {
+        self.of(id).is_some()
+    }
+
+    /// Returns the segments that use a parameter.
+    fn using(&self, param: &Param<T>) -> impl Iterator<Item = u32> {
+        self.list.iter().filter(|(_, reach)| reach.params.iter().any(|(p, _)| p.is(param))).map(|&(id, _)| id)
+    }
+
+    /// Returns whether a segment's result depends on a parameter.
+    fn reached(&self, id: u32, param: &Param<T>) -> bool {
+        self.of(id).is_some_and(|reach| reach.params.iter().any(|(p, reached)| *reached && p.is(param)))
+    }
+
+    /// Returns whether a cotangent passes from a node to operand `k`.
+    fn passes(&self, nodes: &Nodes<T>, id: u32, k: usize) -> bool {
+        match self.of(id) {
+            Some(reach) => reach.inputs.contains(&nodes.operands(id)[k]),
+            None => nodes.node(id).op.passes(k),
+        }
+    }
+}
+
+/// Returns why what is recorded as these nodes has no gradient. A cotangent that comes to one of `starts` has reached it.
+fn reason<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, segments: &Segments<T>, ids: &[u32], starts: &[u32]) -> Reason {
     let Some(&first) = ids.first() else { return Reason::NotRecorded };
     let recorded = nodes.node(first).location;
     let sweeps = tape.sweeps();
     let Some(last) = sweeps.last() else { return Reason::NoBackward { recorded } };
     // Which values a cotangent comes back from.
     let mut differentiable = vec![false; nodes.len()];
-    ids.iter().for_each(|&id| differentiable[id as usize] = nodes.node(id).needs_grad);
+    starts.iter().for_each(|&id| differentiable[id as usize] = nodes.node(id).needs_grad);
     for id in 0..nodes.len() as u32 {
         let mut operands = nodes.operands(id).iter().enumerate();
         differentiable[id as usize] |= nodes.node(id).needs_grad
-            && operands.any(|(k, &x)| differentiable[x as usize] && nodes.node(id).op.passes(k));
+            && operands.any(|(k, &x)| differentiable[x as usize] && segments.passes(nodes, id, k));
     }
     if sweeps.iter().any(|sweep| differentiable[sweep.from as usize]) {
         return Reason::Cleared { recorded };

@@ -91,8 +91,11 @@ pub(crate) fn leaf_grads<T: Scalar>(
     leaves: &[Var<'_, T>],
 ) -> Vec<Option<Vec<T>>> {
     let tape = from.tape();
-    let mut workspace = run_or_panic(from, seed);
     let mut grads = vec![None; leaves.len()];
+    if !tape.nodes().node(from.id()).needs_grad {
+        return grads;
+    }
+    let mut workspace = run_or_panic(from, seed);
     for (complete, g) in workspace.complete.drain(..) {
         let position = match complete {
             Complete::Source(id) => leaves.iter().position(|leaf| leaf.id() == id),
@@ -223,6 +226,7 @@ impl<T: Scalar> Watch<'_, T> {
     fn after(&mut self, id: u32, given: ValueRange, below: &[Option<Vec<T>>]) -> Result<(), Box<NonFinite>> {
         let node = self.nodes.node(id);
         for (k, &x) in self.nodes.operands(id).iter().enumerate().rev().filter(|&(k, _)| node.op.passes(k)) {
+            let x = untransposed(self.nodes, &node.op, k, x).map_or(x, |(_, matrix)| matrix);
             let Some(cotangent) = &below[x as usize] else { continue };
             if self.handed_on.contains(&x) || blame::all_finite(cotangent) {
                 continue;

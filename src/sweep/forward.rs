@@ -10,6 +10,7 @@ use std::panic::Location;
 use smallvec::SmallVec;
 
 use super::{Dependence, record};
+use crate::blame;
 use crate::op::{Op, Transposed};
 use crate::scalar::Scalar;
 use crate::tape::Tape;
@@ -19,6 +20,7 @@ use crate::var::Var;
 /// that depends on none of them.
 ///
 /// `location` is the line of the user's that asked for it: all nodes of the forward pass name it.
+#[track_caller]
 pub(crate) fn jvp<'t, T: Scalar>(
     tape: &'t Tape<T>,
     from: &[Var<'t, T>],
@@ -33,6 +35,7 @@ pub(crate) fn jvp<'t, T: Scalar>(
 }
 
 /// Returns the tangents of `from` for those of the nodes that move.
+#[track_caller]
 fn push<'t, T: Scalar>(tape: &'t Tape<T>, from: &[Var<'t, T>], moves: &[(u32, Var<'t, T>)]) -> Vec<Option<Var<'t, T>>> {
     let Some(last) = from.iter().map(|from| from.id()).max() else { return Vec::new() };
     let dependence = Dependence::new(tape, last, moves.iter().map(|&(target, _)| target));
@@ -63,7 +66,13 @@ fn push<'t, T: Scalar>(tape: &'t Tape<T>, from: &[Var<'t, T>], moves: &[(u32, Va
     };
     for id in dependence.lowest..=last {
         let tangent = if visited[slot(id)] {
+            let first = tape.len() as u32;
             let pushed = push_node(tape, id, |x| of(&tangents, x));
+            if let Some(pushed) = pushed
+                && tape.is_checked()
+            {
+                blame::check_recorded(tape, first, pushed.id());
+            }
             match (pushed, own[slot(id)]) {
                 (Some(pushed), Some(own)) => Some(pushed + own),
                 (pushed, own) => pushed.or(own),

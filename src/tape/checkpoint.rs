@@ -19,6 +19,7 @@ use crate::op::{Op, SegmentId};
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::shape::{Shape, elements};
+use crate::sweep::Dependence;
 use crate::var::Var;
 
 type Function<T> = dyn for<'s> Fn(&'s Tape<T>, &[Var<'s, T>]) -> Var<'s, T> + Send;
@@ -117,6 +118,14 @@ type Inputs<V> = SmallVec<[(u32, V); 4]>;
 pub(crate) struct Ran<V> {
     pub(crate) inputs: Inputs<V>,
     pub(crate) y: V,
+}
+
+/// What the result of a segment depends on.
+pub(crate) struct Reach<T> {
+    /// The nodes of the inputs, where the segment was recorded.
+    pub(crate) inputs: Vec<u32>,
+    /// The parameters that it uses, and whether its result depends on each.
+    pub(crate) params: Vec<(Param<T>, bool)>,
 }
 
 impl<T: Scalar> Tape<T> {
@@ -242,6 +251,30 @@ impl<T: Scalar> Tape<T> {
         let ran = aside.run_function(function, self, nodes, nodes.operands(id));
         self.assert_repeats(nodes, id, aside, &aside.nodes(), ran.y);
         ran
+    }
+
+    /// Runs the segment of a node again and returns what its result depends on.
+    pub(crate) fn segment_reach(&self, nodes: &Nodes<T>, id: u32) -> Reach<T> {
+        let aside = self.aside();
+        aside.set_checked(false);
+        let Ran { inputs, y } = self.run_segment(nodes, id, &aside);
+        let own = aside.nodes();
+        let depends = |on: u32| own.node(y).needs_grad && Dependence::new(&aside, y, std::iter::once(on)).has(y);
+        let inputs = inputs.iter().filter(|&&(_, input)| depends(input)).map(|&(operand, _)| operand).collect();
+        let mut params: Vec<(Param<T>, bool)> = Vec::new();
+        for &(param_id, ref param) in own.params() {
+            match params.iter_mut().find(|(known, _)| known.is(param)) {
+                Some((_, reached)) => *reached |= depends(param_id),
+                None => params.push((param.clone(), depends(param_id))),
+            }
+        }
+        // Within a segment of this one: it is used, and reached as far as this says.
+        for (param, _) in &self.segment(nodes, id).pins {
+            if !params.iter().any(|(known, _)| known.is(param)) {
+                params.push((param.clone(), true));
+            }
+        }
+        Reach { inputs, params }
     }
 
     /// Records the segment of a node on this tape itself, on values that are the inputs but nodes of their own: what

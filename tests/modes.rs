@@ -141,8 +141,14 @@ fn every_elementwise_row_runs_forward() {
             None => assert!(difference.value().iter().all(|&d| d == 0.0), "{}", unary.name()),
         }
     }
-    for &binary in Binary::ALL {
-        let (a, b) = (tape.leaf(random(&mut rng, &[3, 1])), tape.leaf(random(&mut rng, &[4]) + 1.1));
+    for (binary, range) in Binary::samples() {
+        // Apart, so that there are no ties.
+        let part = (range.end - range.start) / 8.0;
+        let mut within = |shape: &[usize], range: std::ops::Range<f64>| {
+            ArrayD::from_shape_simple_fn(IxDyn(shape), || rng.random_range(range.clone()))
+        };
+        let a = tape.leaf(within(&[3, 1], range.start + part..range.start + 4.0 * part));
+        let b = tape.leaf(within(&[4], range.end - 3.0 * part..range.end - part));
         let (ta, tb) = (tape.constant(random(&mut rng, &[3, 1])), tape.constant(random(&mut rng, &[4])));
         let (y, h) = (a.binary(binary, b), 1e-6);
         let moved = |h: f64| (a + ta * h).binary(binary, b + tb * h);

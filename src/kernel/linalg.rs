@@ -30,7 +30,7 @@ pub(crate) fn inverse<T: RealField + Copy>(a: &[T], n: usize, y: &mut [T]) {
 
 /// Returns whether an element is NaN. The search for pivots would pass over it.
 fn has_nan<T: RealField + Copy>(a: &[T]) -> bool {
-    a.iter().any(|x| x != x)
+    a.iter().any(|x| x.partial_cmp(x).is_none())
 }
 
 /// Returns the determinant.
@@ -143,8 +143,11 @@ fn without(numbers: &[usize], one: usize) -> Few {
 
 /// Calls `f` with all sets of `size` of the numbers below `n`, in order.
 fn for_each_subset(n: usize, size: usize, f: &mut impl FnMut(&[usize])) {
+    if size > n {
+        return;
+    }
     let mut chosen: Few = (0..size).collect();
-    while size <= n {
+    loop {
         f(&chosen);
         let Some(place) = (0..size).rev().find(|&place| chosen[place] < n - size + place) else { return };
         chosen[place] += 1;

@@ -443,6 +443,22 @@ fn a_checked_sweep_forward_panics_at_once() {
     assert_eq!(x.square().jvp(&[x], &[v]).value(), array![8.0, 0.0].into_dyn());
 }
 
+#[test]
+fn a_sum_of_cotangents_that_overflows_is_seen_on_both_paths() {
+    let tape = Tape::<f64>::new().checked();
+    let x = tape.leaf(1e-10);
+    let y = x * 1.5e308 + x * 1.5e308;
+    assert!(caught(|| y.grad_wrt(x)).starts_with("add made the first infinity"));
+    assert!(caught(|| y.backward()).starts_with("the rule of scale[1.5e308] made the first infinity"));
+    assert!(x.grad().is_none());
+    // The result of a segment without inputs keeps none.
+    let tape = Tape::<f64>::new();
+    let w = Param::new(array![1.0]);
+    let y = tape.checkpoint(&[], move |tape, _| tape.param(&w).sum());
+    y.backward();
+    assert!(matches!(y.unreached(), Some(Reason::NotKept { .. })));
+}
+
 /// Doubles; its rule divides by 0.
 #[derive(Debug)]
 struct Broken;

@@ -178,7 +178,7 @@ impl<T: Scalar> Var<'_, T> {
             return None;
         }
         let nodes = self.tape().nodes();
-        if !nodes.operands(self.id()).is_empty() {
+        if !matches!(nodes.node(self.id()).op, Op::Leaf | Op::Constant | Op::Param) {
             return Some(Reason::NotKept { recorded: nodes.node(self.id()).location });
         }
         let (segments, ids) = (Segments::new(self.tape(), &nodes), [self.id()]);

@@ -321,6 +321,13 @@ impl<T: Scalar> Op<T> {
     }
 }
 
+/// Returns a number as it is printed; very large and small ones without all their zeros.
+fn number<T: Scalar>(x: &T) -> String {
+    let size = x.to_f64().abs();
+    let plain = size == 0.0 || !size.is_finite() || (1e-7..1e16).contains(&size);
+    if plain { x.to_string() } else { format!("{x:e}") }
+}
+
 /// Prints the operation as a call: the name, then its parameters.
 impl<T: Scalar> fmt::Display for Op<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -328,7 +335,7 @@ impl<T: Scalar> fmt::Display for Op<T> {
         let keep_text = |keep: &KeepDims| if *keep == KeepDims::Yes { ", keepdims" } else { "" };
         match self {
             Self::Unary(unary) if !unary.parameters().is_empty() => {
-                write!(f, "[{}]", unary.parameters().iter().map(T::to_string).collect::<Vec<_>>().join(", "))
+                write!(f, "[{}]", unary.parameters().iter().map(number).collect::<Vec<_>>().join(", "))
             }
             Self::Leaf | Self::Constant | Self::Param | Self::Unary(_) | Self::Binary(_) => Ok(()),
             Self::Custom(_) | Self::Checkpoint(_) => Ok(()),

@@ -174,7 +174,7 @@ fn visit<T: Scalar>(
     look: Look,
 ) -> Result<(), Box<NonFinite>> {
     let Workspace { cotangents, complete, scratch } = workspace;
-    let mut watch = (look == Look::Yes).then(|| Watch { tape, nodes, handed_on: Vec::new() });
+    let mut watch = (look == Look::Yes).then(|| Watch { tape, nodes, handed_on: vec![false; last as usize] });
     for id in (0..=last).rev() {
         let (below, rest) = cotangents.split_at_mut(id as usize);
         let Some(g) = rest[0].take() else { continue };
@@ -217,7 +217,7 @@ struct Watch<'a, T> {
     tape: &'a Tape<T>,
     nodes: &'a Nodes<T>,
     /// Nodes whose cotangent is not finite though no rule made it so: an operand was not.
-    handed_on: Vec<u32>,
+    handed_on: Vec<bool>,
 }
 
 impl<T: Scalar> Watch<'_, T> {
@@ -228,7 +228,7 @@ impl<T: Scalar> Watch<'_, T> {
         for (k, &x) in self.nodes.operands(id).iter().enumerate().rev().filter(|&(k, _)| node.op.passes(k)) {
             let x = untransposed(self.nodes, &node.op, k, x).map_or(x, |(_, matrix)| matrix);
             let Some(cotangent) = &below[x as usize] else { continue };
-            if self.handed_on.contains(&x) || blame::all_finite(cotangent) {
+            if self.handed_on[x as usize] || blame::all_finite(cotangent) {
                 continue;
             }
             let cotangent = View::contiguous(cotangent, self.nodes.shape(x));
@@ -238,7 +238,7 @@ impl<T: Scalar> Watch<'_, T> {
             {
                 return Err(Box::new(found));
             }
-            self.handed_on.push(x);
+            self.handed_on[x as usize] = true;
         }
         Ok(())
     }

@@ -33,6 +33,17 @@ pub(crate) fn grad<'t, T: Scalar>(
 /// A target, and a cotangent to which the sweep adds its own.
 type Target<'t, T> = (Var<'t, T>, Option<Var<'t, T>>);
 
+/// The first cotangent moves into its place, a later one is added to it.
+#[track_caller]
+fn add<'t, T: Scalar>(slot: &mut Option<Var<'t, T>>, contribution: Var<'t, T>) {
+    let Some(earlier) = *slot else { return *slot = Some(contribution) };
+    let sum = earlier + contribution;
+    if sum.tape().is_checked() {
+        blame::check_recorded(sum.tape(), sum.id(), sum.id());
+    }
+    *slot = Some(sum);
+}
+
 #[track_caller]
 fn grad_onto<'t, T: Scalar>(
     from: Var<'t, T>,
@@ -41,9 +52,6 @@ fn grad_onto<'t, T: Scalar>(
 ) -> Vec<Option<Var<'t, T>>> {
     let tape = from.tape();
     let dependence = Dependence::new(tape, from.id(), targets.iter().map(|(target, _)| target.id()));
-    let add = |slot: &mut Option<Var<'t, T>>, contribution| {
-        *slot = Some(slot.map_or(contribution, |sum| sum + contribution));
-    };
     // By the distance from the first target.
     let slot = |id: u32| (id - dependence.lowest) as usize;
     let mut cotangents: Vec<Option<Var<'t, T>>> = vec![None; slot(from.id() + 1)];

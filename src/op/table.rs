@@ -1459,8 +1459,7 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
         Op::Pick { columns } => Term::One(Op::Unpick { columns, width: i.x_shape(0)[1] }, g),
         Op::Unpick { columns, .. } => Term::One(Op::Pick { columns }, g),
         Op::Concat { axis } => {
-            let start = (0..k).map(|before| i.x_shape(before)[axis]).sum();
-            Term::One(Op::Slice { axis, start, step: 1, length: i.x_shape(k)[axis] }, g)
+            Term::One(Op::Slice { axis, start: i.x_start(k, axis), step: 1, length: i.x_shape(k)[axis] }, g)
         }
         Op::Flip(axes) => Term::One(Op::Flip(axes), g),
         Op::Pad { axis, before, .. } => {

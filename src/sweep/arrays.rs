@@ -12,7 +12,7 @@ use crate::kernel::elementwise::{add_assign, add_assign_view};
 use crate::kernel::view::{self, View};
 use crate::memory::Lent;
 use crate::op::table;
-use crate::op::{Interpreter, Op, Reads, Term};
+use crate::op::{Interpreter, Op, Reads, Starts, Term};
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::shape::{Shape, elements};
@@ -198,7 +198,7 @@ fn visit<T: Scalar>(
             }
             (Op::Checkpoint(_), _) => pull_segment(tape, nodes, id, g, below, complete, look)?,
             _ => {
-                let at = AtArrays { tape, nodes, id, scratch };
+                let at = AtArrays { tape, nodes, id, starts: Starts::default(), scratch };
                 pull(&at, tape.pool.hold(g), below);
             }
         }
@@ -465,11 +465,11 @@ fn shape_of<T: Scalar>(op: &Op<T>, operands: &[Tensor<'_, T>]) -> Shape {
 }
 
 /// One node in a sweep on arrays.
-#[derive(Clone, Copy)]
 struct AtArrays<'a, T: Scalar> {
     tape: &'a Tape<T>,
     nodes: &'a Nodes<T>,
     id: u32,
+    starts: Starts,
     scratch: &'a RefCell<Option<Box<Tape<T>>>>,
 }
 
@@ -504,6 +504,10 @@ impl<'a, T: Scalar> Interpreter<T> for AtArrays<'a, T> {
 
     fn x_shape(&self, k: usize) -> Shape {
         Shape::from(self.nodes.shape(self.nodes.operands(self.id)[k]))
+    }
+
+    fn x_start(&self, k: usize, axis: usize) -> usize {
+        self.starts.of(k, self.nodes.operands(self.id).iter().map(|&x| self.nodes.shape(x)[axis]))
     }
 
     fn y(&self) -> Tensor<'a, T> {

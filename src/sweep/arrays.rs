@@ -317,9 +317,25 @@ fn pull_operand<'a, T: Scalar>(
     below: &mut [Option<Vec<T>>],
 ) {
     let operand = at.nodes.operands(at.id)[k];
+    let target = at.nodes.shape(operand);
     match untransposed(at.nodes, op, k, operand) {
-        Some((op, matrix)) => accumulate(at, table::vjp(&op, k, at, g), matrix, below),
-        None => accumulate(at, table::vjp(op, k, at, g), operand, below),
+        Some((op, matrix)) => accumulate(at, table::vjp(&op, k, at, g), at.nodes.shape(matrix), matrix, below),
+        None => accumulate(at, table::vjp(op, k, at, g), target, unflattened(at, op, operand, below), below),
+    }
+}
+
+/// Returns the array of which `operand` is recorded as the row of all elements, in order to choose some of them (as
+/// [`Var::gather`] does), else `operand` itself.
+///
+/// The cotangents of both are the same numbers in the same order: what is chosen goes straight there, and a few elements of
+/// a large array do not make a cotangent of its size that has to be added up. Nothing lies between the two nodes, and
+/// nothing else uses the row: the contributions keep their order.
+fn unflattened<T: Scalar>(at: &AtArrays<'_, T>, op: &Op<T>, operand: u32, below: &[Option<Vec<T>>]) -> u32 {
+    match (op, &at.nodes.node(operand).op) {
+        (Op::IndexSelect { .. }, Op::Reshape(_)) if operand + 1 == at.id && below[operand as usize].is_none() => {
+            at.nodes.operands(operand)[0]
+        }
+        _ => operand,
     }
 }
 
@@ -339,15 +355,15 @@ fn untransposed<T: Scalar>(nodes: &Nodes<T>, op: &Op<T>, k: usize, operand: u32)
     Some((Op::Matmul { left, right }, nodes.operands(operand)[0]))
 }
 
-/// Adds a rule's result to the cotangent of `operand`, applying the rule's last operation on the way.
+/// Adds a rule's result, of shape `target`, to the cotangent of `operand`, applying the rule's last operation on the way.
 fn accumulate<T: Scalar>(
     at: &AtArrays<'_, T>,
     term: Term<T, Tensor<'_, T>>,
+    target: &[usize],
     operand: u32,
     below: &mut [Option<Vec<T>>],
 ) {
-    let AtArrays { tape, nodes, .. } = *at;
-    let (slot, target) = (&mut below[operand as usize], nodes.shape(operand));
+    let (tape, slot) = (at.tape, &mut below[operand as usize]);
     let (op, x) = match term {
         Term::Done(tensor) => return add_broadcast(tape, tensor, target, slot),
         Term::One(op, x) => (op, Operands::One([x])),

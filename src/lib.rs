@@ -111,12 +111,12 @@
 //! |---|---|
 //! | `relu`, `abs`, `sign` at 0; the hinges at their kink | 0 |
 //! | `norm`, `hypot`, `std` where they are 0 | 0, at any order |
-//! | ties in `max`, `min` | shared evenly; `maximum(a, a)`: half each |
+//! | ties in `max`, `min` | shared evenly; `maximum(a, a)`, and beside a NaN: half each |
 //! | ties in `max_pool2d` | the first in row-major order, as in PyTorch |
 //! | `prod` with zeros | exact: `[6, 0, 0]` for `[0, 2, 3]`; no division |
 //! | `logsumexp` of infinities | 0 for minus infinity; infinities share evenly |
 //! | `clamp` at its bounds | 1 (PyTorch 2.15 gives 0) |
-//! | `x^0` at 0 | 0, with a recorded exponent too |
+//! | `x^0` at 0 | 0 at any order, with a recorded exponent too |
 //! | `leaky_relu`, `elu` at 0 | that of the left side |
 //! | losses: a term of weight 0 | 0, even beside an infinity |
 //! | `relu`, `clamp`, `maximum`, `pick`, `select`, `tril`, `triu` | selected, not multiplied: an infinity not taken leaves no trace |
@@ -133,6 +133,8 @@
 //! - A tape belongs to one thread at a time. With the feature `rayon` large matrix products use several threads; the
 //!   results are the same bits.
 //! - There are no in-place operations on recorded values.
+//! - [`Var::grads`] records the cotangent of a slice in the size of the whole array: of `n` slices of one array it records
+//!   `n` times that. [`Var::backward`] adds each up in its place.
 //! - A tape keeps all recorded values, but for segments that run again in the sweep: [`Tape::checkpoint`].
 
 #![forbid(unsafe_code)]

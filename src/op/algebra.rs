@@ -62,7 +62,8 @@ pub trait Algebra<T>:
     fn gate(self, mask: Self) -> Self;
     /// 1 where `low <= x <= high`, else 0.
     fn within(self, low: T, high: T) -> Self;
-    /// The share of a cotangent that `maximum` hands to its first operand: 0 for the smaller, ½ at a tie, else 1.
+    /// The share of a cotangent that `maximum` hands to its first operand: 0 for the smaller, 1 for the larger, ½ where
+    /// neither is.
     fn share(self, other: Self) -> Self;
     /// 1 where two numbers are equal, else 0.
     fn equal(self, other: Self) -> Self;
@@ -194,7 +195,7 @@ macro_rules! algebra {
             }
             #[inline(always)]
             fn share(self, other: Self) -> Self {
-                let share = if self == other { 0.5 } else { 1.0 };
+                let share = if self > other { 1.0 } else { 0.5 };
                 if self < other { 0.0 } else { share }
             }
             #[inline(always)]

@@ -45,6 +45,9 @@ struct Options {
     plot: Option<PathBuf>,
 }
 
+/// As many as the points may consist of: 400 MB.
+const MAX_NUMBERS: usize = 50_000_000;
+
 fn main() -> ExitCode {
     exit(run(&lesson::parse()))
 }
@@ -54,6 +57,10 @@ fn run(options: &Options) -> Outcome {
     if options.points <= options.inputs {
         let (points, inputs) = (options.points, options.inputs);
         return Err(format!("--points: expected more than the {inputs} inputs, found {points}").into());
+    }
+    if options.points * options.inputs > MAX_NUMBERS {
+        let found = options.points * options.inputs;
+        return Err(format!("--points times --inputs: expected at most {MAX_NUMBERS} numbers, found {found}").into());
     }
     let mut rng = StdRng::seed_from_u64(options.seed);
     let mut normal = || rng.sample::<f64, _>(StandardNormal);

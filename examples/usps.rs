@@ -96,7 +96,8 @@ fn run(options: &Options, data: &tapegrad::data::Dataset<f32>) -> lesson::Outcom
             }
             ControlFlow::Continue(())
         };
-        let descent = Descent::new(count).seed(options.seed + before as u64).progress(Progress::Bar).on_pass(report);
+        let descent =
+            Descent::new(count).seed(options.seed.wrapping_add(before as u64)).progress(Progress::Bar).on_pass(report);
         let history = mini_batch_descent(&mut learner, &mut sgd, &train, Some(&test), options.batch, descent)?;
         passes.extend_from_slice(history.passes());
         if passes.len() == options.passes {

@@ -130,6 +130,8 @@
 //! - A tape belongs to one thread at a time. With the feature `rayon` large matrix products use several threads; the
 //!   results are the same bits.
 //! - There are no in-place operations on recorded values.
+//! - [`Var::grads`] records the cotangent of a slice in the size of the whole array: of `n` slices of one array it records
+//!   `n` times that. [`Var::backward`] adds each up in its place.
 //! - A tape keeps all recorded values, but for segments that run again in the sweep: [`Tape::checkpoint`].
 
 #![forbid(unsafe_code)]

@@ -87,7 +87,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     ///
     /// # Panics
     ///
-    /// If the shapes differ, or `target` is of another tape.
+    /// If the shapes differ, `target` is of another tape, or `delta` is negative or NaN.
     ///
     /// # Example
     ///
@@ -147,7 +147,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[must_use]
     pub fn cross_entropy(self, target: Self, reduction: Reduction) -> Self {
         self.check_target("cross_entropy", target);
-        let rows = self.check_classes("cross_entropy");
+        let (rows, _) = self.check_classes("cross_entropy");
         target.mul_or_zero(self.log_softmax(-1)).negative_sum(reduction.divisor(rows, 1))
     }
 
@@ -388,11 +388,12 @@ impl<'t, T: Scalar> Var<'t, T> {
         self.kl_divergence(target).reduce_elements(reduction)
     }
 
-    /// Returns the binary cross-entropy of each class after a softmax along the last axis: the mean over the rows, or the sum,
-    /// of `-Σ [t ln(p + ε) + (1 - t) ln(1 - p + ε)]` with `p = softmax(x)` and `ε = 1e-16`.
+    /// Returns the binary cross-entropy of each class after a softmax along the last axis: the sum of
+    /// `-[t ln(p + ε) + (1 - t) ln(1 - p + ε)]` with `p = softmax(x)` and `ε = 1e-16`, or a mean.
     ///
-    /// It is [`nn::CrossEntropy`](crate::nn::CrossEntropy) behind a softmax. For one class out of several,
-    /// [`cross_entropy`](Self::cross_entropy) is the usual loss.
+    /// It is [`nn::CrossEntropy`](crate::nn::CrossEntropy) behind a softmax, with the same meaning of the reduction: the
+    /// course averages over the rows, [`Reduction::BatchMean`]; [`Reduction::Mean`] is over the classes of each row, too. For
+    /// one class out of several, [`cross_entropy`](Self::cross_entropy) is the usual loss.
     ///
     /// # Shapes
     ///
@@ -400,7 +401,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     ///
     /// # Derivative
     ///
-    /// That of the softmax with the cotangent `(1 - t) / (1 - p + ε) - t / (p + ε)`, by the number of rows for the mean.
+    /// That of the softmax with the cotangent `(1 - t) / (1 - p + ε) - t / (p + ε)`, by the divisor of the mean.
     ///
     /// # Panics
     ///
@@ -414,7 +415,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     ///
     /// let tape = Tape::<f64>::new();
     /// let x = tape.leaf(array![[0.0, 0.0]]);
-    /// let loss = x.course_cross_entropy(tape.constant(array![[1.0, 0.0]]), Reduction::Mean);
+    /// let loss = x.course_cross_entropy(tape.constant(array![[1.0, 0.0]]), Reduction::BatchMean);
     /// loss.backward();
     /// assert!((loss.item() - 2.0 * 2.0_f64.ln()).abs() < 1e-15); // -(ln ½ + ln ½)
     /// assert!((x.grad().unwrap()[[0, 1]] - 1.0).abs() < 1e-15);
@@ -423,8 +424,8 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[must_use]
     pub fn course_cross_entropy(self, target: Self, reduction: Reduction) -> Self {
         self.check_target("course_cross_entropy", target);
-        let rows = self.check_classes("course_cross_entropy");
-        self.softmax(-1).course_cross_entropy_term(target).reduce(reduction.divisor(rows, 1))
+        let (rows, classes) = self.check_classes("course_cross_entropy");
+        self.softmax(-1).course_cross_entropy_term(target).reduce(reduction.divisor(rows, classes))
     }
 
     /// Returns the sum of all elements as the reduction says: the first axis counts the examples, the others their terms.
@@ -459,12 +460,12 @@ impl<'t, T: Scalar> Var<'t, T> {
         }
     }
 
-    /// Returns the number of rows: of all axes but the last, which are the classes.
+    /// Returns the number of rows, of all axes but the last, and of the classes along that one.
     #[track_caller]
-    fn check_classes(self, name: &'static str) -> usize {
+    fn check_classes(self, name: &'static str) -> (usize, usize) {
         let shape = self.shape();
         match shape.split_last() {
-            Some((_, rows)) => rows.iter().product(),
+            Some((&classes, rows)) => (rows.iter().product(), classes),
             None => self.check(Err(ShapeError::new(name, &[&shape], "a number has no axis of classes".into()))),
         }
     }

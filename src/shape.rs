@@ -131,8 +131,19 @@ pub(crate) fn excess(shape: &[usize]) -> Option<String> {
     if shape.len() > MAX_AXES {
         return Some(format!("an array of {} axes: a tape takes at most {MAX_AXES}", shape.len()));
     }
-    let product = shape.iter().filter(|&&length| length > 0).try_fold(1, |n: usize, &length| n.checked_mul(length));
-    match product {
+    too_long(shape, 1)
+}
+
+/// Returns what keeps an array of this shape from being computed: it is not only seen but held, in bytes, here of the larger
+/// number type.
+pub(crate) fn excess_in_memory(shape: &[usize]) -> Option<String> {
+    let held = if shape.contains(&0) { None } else { too_long(shape, 8) };
+    held.or_else(|| excess(shape))
+}
+
+fn too_long(shape: &[usize], element: usize) -> Option<String> {
+    let lengths = shape.iter().filter(|&&length| length > 0);
+    match lengths.copied().try_fold(element, usize::checked_mul) {
         Some(product) if isize::try_from(product).is_ok() => None,
         _ => Some(format!("the axes of {} are too long together", Shape::from(shape))),
     }
@@ -381,6 +392,11 @@ impl ShapeError {
     pub fn new(op: &'static str, shapes: &[&[usize]], finding: String) -> Self {
         let shapes = shapes.iter().map(|&dims| Shape::from(dims)).collect();
         Self { op, shapes, finding }
+    }
+
+    /// Returns the error about operands as the caller knows them.
+    pub(crate) fn with_shapes(self, shapes: &[&[usize]]) -> Self {
+        Self::new(self.op, shapes, self.finding)
     }
 
     /// Returns the operation's name.

@@ -20,7 +20,7 @@ use crate::memory::Pool;
 use crate::op::{CustomId, IndexList, Lists, Op};
 use crate::param::Param;
 use crate::scalar::Scalar;
-use crate::shape::{Shape, ShapeError, excess};
+use crate::shape::{Shape, ShapeError, excess, excess_in_memory};
 use crate::var::Var;
 
 /// A record of operations on arrays of `T`, in the order in which they ran.
@@ -701,6 +701,9 @@ impl<T: Scalar> Tape<T> {
                 memory: node.memory,
                 offset: node.offset + offset,
             });
+        }
+        if let Some(finding) = excess_in_memory(&shape) {
+            return Err(ShapeError::new(self.name(op), &shapes, finding));
         }
         let memory = self.compute(nodes, op, operands, &shape);
         Ok(Computed { shape: NewDims::New(shape), strides: None, memory, offset: 0 })

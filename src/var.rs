@@ -502,7 +502,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     ///
     /// # Panics
     ///
-    /// If the bounds of [`clamp`](Self::clamp) are no interval.
+    /// If the bounds of [`clamp`](Self::clamp) are no interval, or the `delta` of [`huber`](Self::huber) is negative or NaN.
     ///
     /// # Example
     ///
@@ -517,6 +517,9 @@ impl<'t, T: Scalar> Var<'t, T> {
     pub fn unary(self, op: Unary<T>) -> Self {
         if let Unary::Clamp { low, high } = op {
             assert!(low <= high, "clamp: {low} and {high} are no interval: expected a lower and an upper bound");
+        }
+        if let Unary::Huber { delta } = op {
+            assert!(delta >= T::ZERO, "huber: expected a delta of at least 0, found {delta}");
         }
         self.apply(Op::Unary(op))
     }
@@ -824,7 +827,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// # Derivative
     ///
     /// `g` times the product of the other elements, computed as such and never by division: exact beside zeros, at any
-    /// order.
+    /// order. Neighbours are multiplied first: where their product overflows or vanishes, so does the derivative.
     ///
     /// # Example
     ///
@@ -1098,7 +1101,7 @@ impl<'t, T: Scalar> Var<'t, T> {
         centered.apply(Op::Norm { axes, keep }).divide_by(divisor)
     }
 
-    /// Returns running sums along an axis: element `i` is the sum of the elements 0 to `i`.
+    /// Returns running sums along an axis: element `i` is the sum of the elements 0 to `i`, carried in `f64`.
     ///
     /// # Derivative
     ///

@@ -371,9 +371,14 @@ fn usps_text_is_checked_line_by_line() {
 
     let text = "USPS_train.txt";
     for (train, expected) in [
-        ("", "line 1: expected two whole numbers, `classes pixels`, found ``"),
-        ("2\n-1\n", "line 1: expected two whole numbers, `classes pixels`, found `2`"),
-        ("2 0\n-1\n", "line 1: expected two whole numbers, `classes pixels`, found `2 0`"),
+        ("", "line 1: expected two whole numbers, `classes pixels`, with at most 1,000,000 classes, found ``"),
+        ("2\n-1\n", "line 1: expected two whole numbers, `classes pixels`, with at most 1,000,000 classes, found `2`"),
+        (
+            "2 0\n-1\n",
+            "line 1: expected two whole numbers, `classes pixels`, with at most 1,000,000 classes, found `2 0`",
+        ),
+        ("1000000000000 1\n0 1\n-1\n", "with at most 1,000,000 classes, found `1000000000000 1`"),
+        ("10000000000000000000 1\n0 1\n-1\n", "with at most 1,000,000 classes, found `10000000000000000000 1`"),
         ("2 3\n2 0 0 0\n-1\n", "line 2: expected a label below 2, found `2`"),
         ("2 3\nx 0 0 0\n-1\n", "line 2: expected a label below 2, found `x`"),
         ("2 3\n1 0 0\n-1\n", "line 2: expected a label and 3 values, found 2 values"),
@@ -445,4 +450,63 @@ fn a_row_of_minus_infinities_is_taken_for_its_first_column() {
     let scores = array![[NONE, NONE], [f64::NAN, NONE], [NONE, -1.0]];
     assert_eq!(predictions(&scores), [Some(0), Some(1), Some(1)]);
     assert_eq!(accuracy(&scores, &[0, 1, 1]), 1.0);
+}
+
+#[test]
+fn labels_that_no_memory_holds_as_one_hot_rows_are_refused() {
+    let expected =
+        "expected labels that are at most 1,000,000,000 numbers in one-hot form, found 1001 of 1000000 classes";
+    // Files of a few kilobytes whose one-hot form would take 8 GB.
+    let directory = good();
+    write(&directory, "x.npy", &Array2::<u8>::zeros((1001, 2)));
+    write(&directory, "y.npy", &Array1::<i32>::from_elem(1001, 999_999));
+    assert!(error(&directory).ends_with(expected), "{}", error(&directory));
+    let few = format!("1000000 1\n{}-1\n", "0 1\n".repeat(2));
+    let many = format!("1000000 1\n{}-1\n", "0 1\n".repeat(1001));
+    for (train, test) in [(&many, &few), (&few, &many)] {
+        fs::write(directory.path().join("train.txt"), train).expect("the file is written");
+        fs::write(directory.path().join("test.txt"), test).expect("the file is written");
+        let error = load_usps::<f64>(directory.path()).expect_err("too many").to_string();
+        assert!(error.ends_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_name_that_is_given_twice_is_refused_before_anything_is_written() {
+    let directory = TempDir::new().expect("a directory is made");
+    let (path, w) = (directory.path().join("a.npz"), array![1.0].into_dyn());
+    let error = save_npz(&path, &[("w", w.view()), ("b", w.view()), ("w", w.view())]).expect_err("twice").to_string();
+    assert!(error.ends_with("a.npz: expected arrays of different names to write, found `w` twice"), "{error}");
+    assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 0);
+}
+
+#[test]
+fn threads_that_write_one_file_do_not_disturb_each_other() {
+    let directory = TempDir::new().expect("a directory is made");
+    let path = directory.path().join("a.npz");
+    let w = Array1::from_elem(10_000, 1.5).into_dyn();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..25).for_each(|_| save_npz(&path, &[("w", w.view())]).expect("the file is written")));
+        }
+    });
+    assert_eq!(Npz::open(&path).expect("read").array::<f64>("w").expect("w"), w);
+    assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 1);
+}
+
+#[test]
+fn a_finite_number_of_an_npz_file_does_not_become_infinite() {
+    let directory = TempDir::new().expect("a directory is made");
+    let path = directory.path().join("a.npz");
+    save_npz(&path, &[("w", array![[0.1, f64::INFINITY], [1.0, -1e300]].into_dyn().view())]).expect("written");
+    let mut file = Npz::open(&path).expect("read");
+    let error = file.array::<f32>("w").expect_err("too large").to_string();
+    assert!(
+        error.ends_with("a.npz, array w: expected numbers within the range of f32, found -1e300 at [1, 1]"),
+        "{error}"
+    );
+    // Digits are rounded, and infinities stay.
+    save_npz(&path, &[("w", array![0.1, f64::INFINITY].into_dyn().view())]).expect("written");
+    let read = Npz::open(&path).expect("read").array::<f32>("w").expect("w");
+    assert_eq!(read, array![0.1_f32, f32::INFINITY].into_dyn());
 }

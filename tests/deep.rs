@@ -1,7 +1,9 @@
 //! Long tapes, small stacks, and promises that the compiler keeps.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
+use ndarray::array;
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use tapegrad::{Param, Tape, Var};
 
@@ -73,4 +75,22 @@ fn a_printed_tape_has_a_numbered_line_for_each_node_with_its_origin() {
     }
     assert!(text.contains("= matmul %0 %1 : (1, 1)"), "{text}");
     assert!(format!("{tape:?}").ends_with(&text));
+}
+
+#[test]
+fn joining_very_many_parts_takes_time_in_proportion() {
+    let tape = Tape::<f64>::new();
+    let parts: Vec<_> = (0..100_000).map(|_| tape.leaf(array![1.0])).collect();
+    let weights = tape.constant((0..100_000).map(f64::from).collect::<ndarray::Array1<_>>());
+    let start = Instant::now();
+    let joined = (Var::concat(&parts, 0) * weights).sum();
+    joined.backward();
+    let grads = joined.grads(&parts);
+    Var::stack(&parts, 0).sum().backward();
+    // A fraction of a second; minutes if each part counts those before it.
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    for k in [0, 1, 2, 65_537, 99_999] {
+        assert_eq!(grads[k].item(), k as f64);
+        assert_eq!(parts[k].grad().expect("reached").sum(), k as f64 + 1.0);
+    }
 }

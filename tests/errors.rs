@@ -4,8 +4,11 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::{Array1, Array2, ArrayViewD, ArrayViewMutD, array};
-use tapegrad::nn::{AugmentedLinear, Graph, Linear, Module, NaryModule, Sequential, Sum, Tanh};
-use tapegrad::{AxisRange, CustomOp, KeepDims, Param, Shape, ShapeError, Tape, Var};
+use tapegrad::data::{Batches, Samples};
+use tapegrad::nn::{AugmentedLinear, Graph, Linear, Module, Mse, NaryModule, Sequential, Sum, Tanh};
+use tapegrad::optim::Sgd;
+use tapegrad::train::{ByHand, Descent, Examples, mini_batch_descent};
+use tapegrad::{AxisRange, CustomOp, KeepDims, Param, Reduction, Shape, ShapeError, Tape, Var};
 
 /// One test at a time: the panic hook is the process's.
 static HOOK: Mutex<()> = Mutex::new(());
@@ -15,8 +18,12 @@ fn caught<R>(f: impl FnOnce() -> R) -> (String, u32) {
     let _one_at_a_time = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
     let found = Arc::new(Mutex::new(None));
     let before = panic::take_hook();
-    let slot = Arc::clone(&found);
+    let (slot, thread) = (Arc::clone(&found), std::thread::current().id());
     panic::set_hook(Box::new(move |info| {
+        // Tests that panic in other ways run beside this one.
+        if std::thread::current().id() != thread {
+            return;
+        }
         let payload = info.payload();
         let owned = payload.downcast_ref::<String>().cloned();
         let message = owned.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
@@ -152,7 +159,7 @@ fn shapes_and_indices_that_do_not_fit_are_named() {
     assert_panics!(x.conv2d(weight, None, 1, 0), starts with "conv2d: (2, 3) x (5, 2, 3, 3): input and weight have 4 axes");
     let expected = "conv2d: (2, 3, 4, 4) x (5, 3, 7, 3) x (3,): the bias is not of shape (5,)";
     assert_panics!(images.conv2d(large, Some(vector), 1, 2), starts with expected);
-    let expected = "max_pool2d: (2, 3) x (2, 3): windows of [2, 2] at a stride of [0, 1] do not exist";
+    let expected = "max_pool2d: (2, 3): windows of [2, 2] at a stride of [0, 1] do not exist";
     assert_panics!(x.max_pool2d(2, [0, 1]), starts with expected);
     assert_panics!(x.avg_pool2d(3, 1), starts with "avg_pool2d: (2, 3): a window of [3, 3] is larger than [2, 3]");
     let expected = "layer_norm: (2, 3) x (2, 3) x (3,): gain and bias are not of the shape of the last axes";
@@ -164,9 +171,9 @@ fn shapes_and_indices_that_do_not_fit_are_named() {
     assert_panics!(vector.logdet(), starts with "logdet: (3,): the operand has 1 axes, not at least 2");
     assert_panics!(x.cholesky(), starts with "cholesky: (2, 3): the matrix is 2 x 3, not square");
     assert_panics!(vector.trace(), starts with "trace: (3,): the operand has 1 axes, not at least 2");
-    assert_panics!(x.solve(vector), starts with "solve: (2, 3) x (3, 1): the matrix is 2 x 3, not square");
+    assert_panics!(x.solve(vector), starts with "solve: (2, 3) x (3,): the matrix is 2 x 3, not square");
     let square = tape.leaf(zeros(2, 2));
-    assert_panics!(square.solve(vector), starts with "solve: (2, 2) x (3, 1): 2 equations for right sides of length 3");
+    assert_panics!(square.solve(vector), starts with "solve: (2, 2) x (3,): 2 equations for right sides of length 3");
     assert_panics!(square.solve(tape.leaf(1.0)), starts with "solve: (2, 2) x (): the operand has 0 axes, not at least 2");
     let mask = array![true, false];
     let expected = "select: (2,) x (2, 3) x (2, 3): mask and branches do not broadcast to one shape";
@@ -444,4 +451,43 @@ fn a_rule_that_panics_leaves_gradients_and_tape_as_they_were() {
     assert!(x.grad().is_none() && w.grad().is_none());
     (x * tape.param(&w)).sum().backward();
     assert_eq!((x.grad().expect("reached").sum(), w.grad().expect("reached").sum()), (2.0, 3.0));
+}
+
+#[test]
+fn what_no_memory_can_hold_is_refused_by_its_name() {
+    let tape = Tape::new();
+    let x = tape.leaf(array![1.0, 2.0]);
+    let expected = "pad: (2,): the axes of (4611686018427387905,) are too long together";
+    assert_panics!(x.pad([(usize::MAX / 4, 0)], 0.0), starts with expected);
+    let images = tape.leaf(ndarray::Array4::zeros((1, 1, 2, 2)));
+    assert_panics!(images.conv2d(images, None, 1, 1_000_000_000), starts with "conv2d: (1, 1, 2, 2) x (1, 1, 2, 2): the axes of ");
+    let expected =
+        "tile: (2,): repeated (18446744073709551615,) times: the axes of (18446744073709551615,) are too long together";
+    assert_panics!(x.tile([usize::MAX]), starts with expected);
+    let expected = "max_pool2d: a window, stride or padding of 5000000000: at most 1073741823 are possible";
+    assert_panics!(images.max_pool2d(5_000_000_000, 1), expected);
+}
+
+#[test]
+fn a_huber_function_without_an_interval_is_refused() {
+    let tape = Tape::new();
+    let (x, t) = (tape.leaf(array![1.0]), tape.leaf(array![0.0]));
+    assert_panics!(x.huber(-1.0), "huber: expected a delta of at least 0, found -1");
+    assert_panics!(x.huber_loss(t, f64::NAN, Reduction::Sum), "huber: expected a delta of at least 0, found NaN");
+    assert_eq!(x.huber(0.0).item(), 0.0);
+}
+
+#[test]
+fn rows_and_sizes_of_batches_that_do_not_exist_are_named() {
+    let samples = Samples::new(array![[1.0]], vec![0], 1).expect("these are samples");
+    assert_panics!(samples.select(&[3]), "select: expected rows below the number of samples, 1, found 3");
+    let (mut images, mut labels) = (Array2::default((0, 0)), Vec::new());
+    let expected = "gather_into: expected rows below the number of samples, 1, found 1";
+    assert_panics!(samples.gather_into(&[0, 1], &mut images, &mut labels), expected);
+    assert_panics!(Batches::new(3, 0, 0), "Batches: expected a size of at least 1, found 0");
+    let w = Param::new(array![[1.0]]);
+    let mut learner = ByHand::new(Linear::from_params(w.clone(), None), Mse::new());
+    let (examples, mut sgd) = (Examples::from(&samples), Sgd::new([&w], 0.1));
+    let expected = "mini_batch_descent: expected batches of at least 1 example, found a size of 0";
+    assert_panics!(mini_batch_descent(&mut learner, &mut sgd, &examples, None, 0, Descent::new(1)), expected);
 }

@@ -72,6 +72,8 @@ fn wrong_arguments_are_refused_in_one_line() {
         }
     }
     fails(directory, "linear_regression --points 2", 1, "--points: expected more than the 3 inputs, found 2");
+    let expected = "--points times --inputs: expected at most 50000000 numbers, found 999999000000";
+    fails(directory, "linear_regression --points 1000000 --inputs 999999", 1, expected);
     fails(directory, "show_digits --digit 627", 1, "--digit: expected a number below 627, found 627");
     fails(directory, "usps", 2, "data/usps: expected the USPS digits: train.npz and test.npz");
     fails(directory, "digits one-layer --history no/where.npz", 1, "no/where.npz: expected a directory no to write to");
@@ -239,4 +241,45 @@ fn the_reference_cases_of_this_repository_pass() {
     fails(directory.path(), "reference nowhere", 1, "nowhere: expected a directory of cases with index.json");
     fs::write(directory.path().join("index.json"), "[{}]").unwrap();
     fails(directory.path(), "reference .", 1, "index.json: a case without id");
+}
+
+/// A case that cannot be compared is one that failed: the others are compared all the same.
+#[test]
+fn wrong_reference_cases_are_reported_by_their_number() {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    fs::create_dir(directory.join("cases")).unwrap();
+    for family in ["reduce", "softmax", "unary"] {
+        let file = format!("cases/{family}.npz");
+        fs::copy(cases.join(&file), directory.join(&file)).unwrap();
+    }
+    let index: Vec<serde_json::Value> =
+        serde_json::from_str(&fs::read_to_string(cases.join("index.json")).unwrap()).unwrap();
+    let case = |op: &str| index.iter().find(|case| case["op"] == op).unwrap().clone();
+    let (mut softmax, mut sum, mut tanh, sin) = (case("softmax"), case("sum"), case("tanh"), case("sin"));
+    let (mut number, mut nowhere) = (case("cos"), case("exp"));
+    softmax["attrs"]["axis"] = 9.into(); // panics
+    sum["attrs"]["keepdims"] = (!sum["attrs"]["keepdims"].as_bool().unwrap()).into(); // another shape
+    tanh.as_object_mut().unwrap().remove("grads");
+    number["grads"] = serde_json::json!([true, true]);
+    nowhere["family"] = "nowhere".into();
+    let all = [&softmax, &sum, &tanh, &number, &nowhere, &sin];
+    fs::write(directory.join("index.json"), serde_json::to_string(&all).unwrap()).unwrap();
+
+    let output = run(directory, "reference . --json");
+    let (text, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!((output.status.code(), errors.as_str()), (Some(1), "error: 5 of 6 cases failed\n"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let failed: Vec<&serde_json::Value> = all[..5].iter().map(|case| &case["id"]).collect();
+    assert_eq!(json["failed"].as_array().unwrap().iter().collect::<Vec<_>>(), failed);
+    assert_eq!((json["cases"].as_u64(), json["passed"].as_u64()), (Some(6), Some(1)));
+    for expected in [
+        "softmax: axis 9 is out of range",
+        "expected the shape of out, ",
+        "expected grads, true or false",
+        "nowhere.npz",
+    ] {
+        assert!(text.contains(expected), "{text}");
+    }
 }

@@ -171,6 +171,11 @@ fn mistakes_are_named() {
         message(|| drop(format!("{:?}", Graph::<f64>::new(1).input(1)))),
         "Graph: input 1 of a graph of 1 inputs"
     );
+    let foreign = || {
+        let (mut a, b) = (Graph::<f64>::new(2), Graph::<f64>::new(2));
+        a.join(Sum::new(), &[a.input(0), b.input(1)]);
+    };
+    assert_eq!(message(foreign), "Graph: Sum: expected places of this graph, found one of another graph as input 1");
     let empty = || {
         Graph::<f64>::new(0).forward(&[]);
     };

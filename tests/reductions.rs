@@ -88,3 +88,39 @@ fn the_gradient_of_a_bias_is_right_for_a_large_batch() {
         assert!(close(db, f64::from(0.1f32) * 4e5), "{db}");
     }
 }
+
+#[test]
+fn a_running_sum_does_not_drift_from_the_sum() {
+    let tape = Tape::<f32>::new();
+    let shapes: [&[usize]; 3] = [&[2_000_000], &[1, 1_000_000, 2], &[500_000, 3]];
+    for (shape, axis) in shapes.into_iter().zip([0, 1, 0]) {
+        let x = tape.leaf(ArrayD::from_elem(IxDyn(shape), 0.1_f32));
+        let y = x.cumsum(axis);
+        let length = shape[axis as usize];
+        let last = y.slice(axis, length - 1..);
+        for &last in last.value() {
+            assert!(close(last, f64::from(0.1_f32) * length as f64), "{shape:?}: {last}");
+        }
+        // The gradient runs from the other end.
+        y.backward_with(ArrayD::from_elem(IxDyn(shape), 0.1_f32));
+        let first = x.grad().expect("reached").first().copied().expect("an element");
+        assert!(close(first, f64::from(0.1_f32) * length as f64), "{shape:?}: {first}");
+    }
+}
+
+#[test]
+fn a_product_of_large_and_small_numbers_has_the_gradient_of_ieee() {
+    let tape = Tape::<f32>::new();
+    for x in [
+        vec![1e20_f32, 1e-20, 1e20, 1e-20],
+        vec![1e-20, 1e20, 1e20, 1e-20, 3.0],
+        vec![1e20, 1e-20, 1e20, 1e-20, 1e-20, 1e20, 1.0],
+    ] {
+        let leaf = tape.leaf(ndarray::Array1::from(x.clone()));
+        leaf.prod().backward();
+        for (k, &found) in leaf.grad().expect("reached").iter().enumerate() {
+            let others = x.iter().enumerate().filter(|&(j, _)| j != k).map(|(_, &x)| f64::from(x));
+            assert!(close(found, others.product()), "{x:?}: {found:e} at {k}");
+        }
+    }
+}

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use ndarray::{Array2, ArrayD, ArrayViewD, ArrayViewMutD, IxDyn, Zip, array};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tapegrad::Reduction::{Mean, Sum};
+use tapegrad::Reduction::{BatchMean, Mean, Sum};
 use tapegrad::op::{Binary, Unary, names};
-use tapegrad::{AxisRange, CustomOp, KeepDims, Shape, ShapeError, Tape, Var};
+use tapegrad::{AxisRange, CustomOp, KeepDims, Scalar, Shape, ShapeError, Tape, Var};
 
 type Function = Box<dyn for<'t> Fn(&[Var<'t, f64>]) -> Var<'t, f64>>;
 
@@ -166,7 +166,7 @@ fn samples() -> Vec<Sample> {
         + (x[0] + 3.0).hinge_loss(x[1] - 2.0, Sum));
     add!("perceptron_loss, active", [[3, 4], [3, 4]], |x| (x[0] + 2.0).perceptron_loss(x[1] - 2.0, Sum));
     add!("kl_div", [[3, 4], [3, 4]], |x| x[0].log_softmax(-1).kl_div(x[1].softmax(-1), Mean));
-    add!("course_cross_entropy", [[3, 4], [3, 4]], |x| x[0].course_cross_entropy(x[1], Mean));
+    add!("course_cross_entropy", [[3, 4], [3, 4]], |x| x[0].course_cross_entropy(x[1], BatchMean));
     add!("softmax", [[2, 3, 4]], |x| x[0].softmax(-1));
     add!("softmax over the first", [[2, 3, 4]], |x| x[0].softmax(0));
     add!("softmax over the middle", [[2, 3, 4]], |x| x[0].softmax(1));
@@ -425,4 +425,57 @@ fn every_operation_has_a_sample() {
     }
     let missing: Vec<_> = names().into_iter().filter(|name| !seen.contains(name)).collect();
     assert!(missing.is_empty(), "no sample records {missing:?}");
+}
+
+/// Returns the derivatives of orders 1 to 4 at one point.
+fn derivatives(x: f64, f: impl for<'t> Fn(Var<'t, f64>) -> Var<'t, f64>) -> [f64; 4] {
+    let tape = Tape::new();
+    let x = tape.leaf(x);
+    let mut y = f(x);
+    [(); 4].map(|()| {
+        y = y.grads_or_none(&[x])[0].unwrap_or_else(|| tape.constant(0.0));
+        y.item()
+    })
+}
+
+#[test]
+fn a_power_with_a_recorded_exponent_has_the_derivatives_of_one_with_a_number() {
+    for exponent in [0.0, 1.0, 2.0, 3.0, 4.0, 2.5, -1.0] {
+        for x in [0.0, 1.5, -1.5] {
+            let number = derivatives(x, |x| x.powf(exponent));
+            let recorded = derivatives(x, |x| x.pow(x.tape().constant(exponent)));
+            let same = |(a, b): (&f64, &f64)| a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= 1e-14 * b.abs();
+            assert!(recorded.iter().zip(&number).all(same), "{x}^{exponent}: {recorded:?}, expected {number:?}");
+        }
+    }
+    assert_eq!(derivatives(0.0, |x| x.pow(x.tape().constant(0.0))), [0.0; 4]);
+    assert_eq!(derivatives(0.0, |x| x.pow(x.tape().constant(1.0))), [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(derivatives(0.0, |x| x.pow(x.tape().constant(2.0))), [0.0, 2.0, 0.0, 0.0]);
+    // By the exponent: 0^b is 0 for b > 0.
+    assert_eq!(derivatives(2.0, |b| b.tape().leaf(0.0).pow(b)), [0.0; 4]);
+}
+
+#[test]
+fn derivatives_are_right_where_a_square_overflows() {
+    fn slopes<T: Scalar>(x: &[f64], f: impl for<'t> Fn(Var<'t, T>) -> Var<'t, T>) -> Vec<f64> {
+        let tape = Tape::<T>::new();
+        let x = tape.leaf(x.iter().map(|&x| T::from_f64(x)).collect::<ndarray::Array1<_>>());
+        let y = f(x).sum();
+        y.backward();
+        let found: Vec<f64> = x.grad().expect("reached").iter().map(|g| g.to_f64()).collect();
+        let recorded: Vec<f64> = y.grad_wrt(x).value().iter().map(|g| g.to_f64()).collect();
+        assert_eq!(found, recorded);
+        found
+    }
+    let near = |found: Vec<f64>, expected: &[f64], tolerance: f64| {
+        let close = |(a, b): (&f64, &f64)| (a - b).abs() <= tolerance * b.abs();
+        assert!(found.iter().zip(expected).all(close), "{found:?}, expected {expected:?}");
+    };
+    near(slopes::<f64>(&[1e200, -1e155, 0.75], |x| x.asinh()), &[1e-200, 1e-155, 0.8], 1e-15);
+    near(slopes::<f32>(&[1e22, -1e30], |x| x.asinh()), &[1e-22, 1e-30], 1e-6);
+    near(slopes::<f64>(&[1e200, 1.25], |x| x.acosh()), &[1e-200, 4.0 / 3.0], 1e-15);
+    near(slopes::<f32>(&[1e22], |x| x.acosh()), &[1e-22], 1e-6);
+    let far = [1e19, 5e19, -1e19, -5e19, 50.0, -50.0];
+    near(slopes::<f32>(&far, |x| x.gelu_tanh()), &[1.0, 1.0, 0.0, 0.0, 1.0, 0.0], 0.0);
+    near(slopes::<f64>(&[1e160, -1e160], |x| x.gelu_tanh()), &[1.0, 0.0], 0.0);
 }

@@ -152,6 +152,15 @@ fn a_loss_that_is_not_finite_ends_the_descent_at_its_pass() {
     let stopped = batch_descent(&mut learner, &mut Sgd::new([&w], 1e10), &train, None, Descent::new(10)).unwrap_err();
     assert_eq!(stopped.pass, 2); // 1, then 4e20, then more than f32 holds
     assert!(stopped.loss.is_infinite());
+    // The gradient of the step that was not taken is thrown away.
+    assert!(w.grad().is_none());
+    w.set_value(array![[1e30_f32]].into_dyn());
+    let inputs = Examples::new(array![[0.0_f32], [1.0]], array![[0.0], [0.0]]).unwrap();
+    for seed in 0..4 {
+        let mut sgd = Sgd::new([&w], 1.0);
+        assert!(mini_batch_descent(&mut learner, &mut sgd, &inputs, None, 1, Descent::new(1).seed(seed)).is_err());
+        assert!(w.grad().is_none());
+    }
 }
 
 #[test]

@@ -220,3 +220,39 @@ fn a_constant_group_is_normalized_to_0_by_eps() {
     let y = x.layer_norm(single.leaf(array![1.0_f32, 1.0]), single.leaf(array![0.0_f32, 0.0]), 0.0);
     assert_eq!(y.value(), array![[-1.0_f32, 1.0]].into_dyn());
 }
+
+#[test]
+fn groups_without_an_element_are_normalized_to_nothing() {
+    let tape = Tape::new();
+    let x = tape.leaf(ndarray::Array2::<f64>::zeros((2, 0)));
+    let none = tape.leaf(ndarray::Array1::<f64>::zeros(0));
+    let y = x.layer_norm(none, none, 0.1);
+    y.sum().backward();
+    assert_eq!((y.shape().to_string(), x.grad().unwrap().shape()), ("(2, 0)".to_string(), &[2, 0][..]));
+    assert_eq!(y.sum().grad_wrt(x).shape().to_string(), "(2, 0)");
+}
+
+#[test]
+fn numbers_whose_squares_overflow_are_normalized() {
+    let single = Tape::<f32>::new();
+    let (one, zero) = (single.constant(array![1.0_f32, 1.0]), single.constant(array![0.0_f32, 0.0]));
+    // The second group is as near as others are.
+    let x = single.leaf(array![[3e30_f32, 4e30], [2.0, 4.0]]);
+    let (y, turned) = (x.layer_norm(one, zero, 0.0), x.transpose().batch_norm(one, zero, 0.0));
+    for (y, expected) in y.value().iter().zip([-1.0_f32, 1.0, -1.0, 1.0]) {
+        assert!((y - expected).abs() < 1e-6, "{y}, expected {expected}");
+    }
+    assert_eq!(turned.value().t(), y.value());
+    // r (g - mean g - y mean(g y)) is 0 for g = (1, 1), and for two elements for any other.
+    y.sum().backward();
+    assert!(x.grad().unwrap().iter().all(|g| g.abs() < 1e-6));
+    let tape = Tape::new();
+    let (one, zero) = (tape.constant(array![1.0, 1.0]), tape.constant(array![0.0, 0.0]));
+    let x = tape.leaf(array![[-1e200, 1e200]]);
+    for y in x.layer_norm(one, zero, 1e-5).value().iter().zip([-1.0, 1.0_f64]) {
+        assert!((*y.0 - y.1).abs() < 1e-15, "{y:?}");
+    }
+    // An infinity has no distance.
+    let x = tape.leaf(array![[f64::INFINITY, 1.0]]);
+    assert!(x.layer_norm(one, zero, 0.0).value().iter().all(|y| y.is_nan()));
+}

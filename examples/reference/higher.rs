@@ -10,7 +10,7 @@ use tapegrad::{KeepDims, Reduction, Tape, Var, transform};
 
 use crate::cases::{Attributes, apply};
 use crate::lesson::Outcome;
-use crate::{Report, distance, read_json, worse};
+use crate::{Report, distance, guarded, read_json, worse};
 
 /// The arrays of one entry.
 struct Entry<'a> {
@@ -47,18 +47,20 @@ pub fn run(directory: &Path, report: &mut Report) -> Outcome {
             |key: &str| entry[key].as_str().ok_or_else(|| format!("higher/index.json: expected a {key}: {entry}"));
         let (name, kind) = (text("name")?, text("kind")?);
         let mut arrays = Entry { name, file: &mut file };
-        let error = match kind {
-            "constant" => continue, // an array that others use
-            "hessian" => hessian(&mut arrays)?,
-            "jacobian" => jacobian(&mut arrays)?,
-            "derivatives" => derivatives(&mut arrays)?,
-            "hvp" => network_hvp(&mut arrays)?,
-            kind if kind.contains("penalty") => penalty(&mut arrays)?,
-            _ => None,
-        };
+        let error = guarded(|| match kind {
+            "hessian" => hessian(&mut arrays),
+            "jacobian" => jacobian(&mut arrays),
+            "derivatives" => derivatives(&mut arrays),
+            "hvp" => network_hvp(&mut arrays),
+            kind if kind.contains("penalty") => penalty(&mut arrays),
+            _ => Ok(None),
+        });
+        let op = format!("higher: {kind}");
         match error {
-            Some(error) => report.add(name, &format!("higher: {kind}"), error, entry["note"].as_str().unwrap_or("")),
-            None => report.skip(&format!("higher: {name} ({kind})")),
+            _ if kind == "constant" => {} // an array that others use
+            Ok(Some(error)) => report.add(name, &op, error, entry["note"].as_str().unwrap_or("")),
+            Ok(None) => report.skip(&format!("higher: {name} ({kind})")),
+            Err(why) => report.refuse(name, &op, &why.to_string()),
         }
     }
     Ok(())

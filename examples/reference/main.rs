@@ -10,6 +10,7 @@ mod training;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -75,6 +76,14 @@ impl Report {
         }
     }
 
+    /// Takes in a case that cannot be compared.
+    fn refuse(&mut self, id: &str, op: &str, why: &str) {
+        self.by_op.entry(op.into()).or_default().cases += 1;
+        // The first line: the others name places in this program.
+        println!("{id} {op}: {}", why.lines().next().unwrap_or_default());
+        self.failed.push(id.into());
+    }
+
     fn skip(&mut self, op: &str) {
         if !self.unsupported.iter().any(|known| known == op) {
             self.unsupported.push(op.into());
@@ -122,6 +131,18 @@ fn run(options: &Options) -> Outcome {
         0 => Ok(()),
         count => Err(format!("{count} of {cases} cases failed").into()),
     }
+}
+
+/// Runs a case. A panic in it is an error like any other: one wrong case must not keep the others from being compared.
+fn guarded<R>(case: impl FnOnce() -> Outcome<R>) -> Outcome<R> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| ()));
+    let result = panic::catch_unwind(AssertUnwindSafe(case));
+    panic::set_hook(hook);
+    result.unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+        Err(text.unwrap_or("a panic").into())
+    })
 }
 
 fn read_json(path: &Path) -> Outcome<Vec<Value>> {

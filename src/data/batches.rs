@@ -35,7 +35,7 @@ impl Batches {
     #[track_caller]
     #[must_use]
     pub fn new(count: usize, size: usize, seed: u64) -> Self {
-        assert!(size > 0, "batches of size 0");
+        assert!(size > 0, "Batches: expected a size of at least 1, found 0");
         Self { rows: (0..count).collect(), size, rng: StdRng::seed_from_u64(seed) }
     }
 

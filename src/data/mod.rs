@@ -111,6 +111,7 @@ fn check_pair<T: Scalar>(
         let expected = format!("labels of {} classes, as in {train_labels}", train.classes());
         return Err(Error::content(labels, expected, format!("{} classes", test.classes())));
     }
+    npy::check_one_hot(labels, test.len(), train.classes())?;
     // A class may be missing among the test samples: it is a class all the same.
     let test = test.with_classes(train.classes());
     Ok(Dataset { train, test })

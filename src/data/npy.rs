@@ -37,6 +37,7 @@ pub(super) fn to_samples<T: Scalar>(
         let expected = format!("{} labels, one for each image of {name}", pixels.nrows());
         return Err(Error::content(labels, expected, format!("{} labels", numbers.len())));
     }
+    check_one_hot(labels, numbers.len(), classes)?;
     Samples::new(pixels, numbers, classes)
 }
 
@@ -95,10 +96,21 @@ fn one_hot_class(path: &Path, row: usize, values: &[f64]) -> Result<usize> {
 }
 
 /// More classes than this are a mistake, and would ask for memory that nobody has.
-const MAX_CLASSES: f64 = 1e6;
+pub(super) const MAX_CLASSES: usize = 1_000_000;
+/// One-hot labels of more numbers than this, likewise.
+const MAX_ONE_HOT: usize = 1_000_000_000;
+
+/// Checks that the one-hot labels of so many samples can be held.
+pub(super) fn check_one_hot(path: &Path, samples: usize, classes: usize) -> Result<()> {
+    if samples.checked_mul(classes).is_some_and(|numbers| numbers <= MAX_ONE_HOT) {
+        return Ok(());
+    }
+    let expected = "labels that are at most 1,000,000,000 numbers in one-hot form";
+    Err(Error::content(path, expected, format!("{samples} of {classes} classes")))
+}
 
 fn whole_number(path: &Path, row: usize, value: f64) -> Result<usize> {
-    if value >= 0.0 && value.fract() == 0.0 && value < MAX_CLASSES {
+    if value >= 0.0 && value.fract() == 0.0 && value < MAX_CLASSES as f64 {
         Ok(value as usize)
     } else {
         Err(Error::content(

@@ -8,6 +8,8 @@ pub(super) struct Header<'a> {
     pub(super) shape: &'a str,
     /// The size of the data that follow.
     bytes: usize,
+    /// The size of all that is before them.
+    before: usize,
 }
 
 impl<'a> Header<'a> {
@@ -32,19 +34,33 @@ impl<'a> Header<'a> {
         let (header, data) = rest.split_at_checked(length).ok_or("a header that is cut off")?;
         let unclear = || format!("the header {}", super::shortened(String::from_utf8_lossy(header).trim()));
         let (descriptor, shape) = str::from_utf8(header).ok().and_then(entries).ok_or_else(unclear)?;
-        Ok(Self { descriptor, shape, bytes: data.len() })
+        Ok(Self { descriptor, shape, bytes: data.len(), before: file.len() - data.len() })
+    }
+
+    /// Returns the size of a file with this header and the data that it promises; `None` if no process could hold them.
+    pub(super) fn promised(&self) -> Option<usize> {
+        let lengths = self.lengths()?;
+        let data = if lengths.contains(&0) { 0 } else { self.spanned(&lengths)? };
+        self.before.checked_add(data).filter(|&bytes| isize::try_from(bytes).is_ok())
     }
 
     /// Returns whether the file holds an array of this shape and number type, and the memory of a process could.
     pub(super) fn fits(&self) -> bool {
+        let Some(lengths) = self.lengths() else { return false };
+        let bytes = self.spanned(&lengths);
+        bytes.is_some_and(|bytes| isize::try_from(bytes).is_ok() && (bytes <= self.bytes || lengths.contains(&0)))
+    }
+
+    fn lengths(&self) -> Option<Vec<usize>> {
+        lengths(self.shape).map(|length| length.parse().ok()).collect()
+    }
+
+    /// Returns the bytes that axes of these lengths span. An empty array has strides too: its other axes have to fit.
+    fn spanned(&self, lengths: &[usize]) -> Option<usize> {
         // `<f8` says how many bytes an element takes; a type that says nothing is none that we read.
         let digits = self.descriptor.trim_start_matches(|c: char| !c.is_ascii_digit());
         let element: usize = digits.parse().unwrap_or(1);
-        let lengths: Option<Vec<usize>> = lengths(self.shape).map(|length| length.parse().ok()).collect();
-        let Some(lengths) = lengths else { return false };
-        // An empty array has strides too: its other axes have to fit.
-        let bytes = lengths.iter().filter(|&&length| length > 0).try_fold(element, |n, &length| n.checked_mul(length));
-        bytes.is_some_and(|bytes| isize::try_from(bytes).is_ok() && (bytes <= self.bytes || lengths.contains(&0)))
+        lengths.iter().filter(|&&length| length > 0).try_fold(element, |n, &length| n.checked_mul(length))
     }
 }
 

@@ -1,16 +1,19 @@
 //! `.npz` files: several arrays by name.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{ArrayD, ArrayViewD, Dimension};
 use ndarray_npy::{WritableElement, WriteNpyExt};
 use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
 use super::npy::decode_array;
+use super::npy_header::Header;
 use super::shortened;
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
@@ -75,11 +78,22 @@ impl Npz {
 
     /// Returns the array of this name, of any shape, from `u8`, `f32`, `f64`, `i32` or `i64`.
     ///
+    /// A number that the type asked for does not have is rounded to the nearest: digits of an `f64` beyond those of an `f32`, whole
+    /// numbers above 2^53 (in `f32` above 2^24).
+    ///
     /// # Errors
     ///
-    /// If there is none, it is cut off or damaged, or has another number type.
+    /// If there is none, it is cut off or damaged, has another number type, or has a finite number that is too large for an
+    /// `f32`.
     pub fn array<T: Scalar>(&mut self, name: &str) -> Result<ArrayD<T>> {
-        Ok(self.read(name, super::npy::LABELS)?.mapv(T::from_f64))
+        let array = self.read(name, super::npy::LABELS)?;
+        let converted = array.mapv(T::from_f64);
+        let lost = array.iter().zip(&converted).position(|(x, y)| x.is_finite() && !y.is_finite());
+        if let Some((index, x)) = lost.and_then(|position| array.indexed_iter().nth(position)) {
+            let expected = format!("numbers within the range of {}", T::DTYPE);
+            return Err(Error::content(&self.place(name), expected, format!("{x:e} at {:?}", index.slice())));
+        }
+        Ok(converted)
     }
 
     /// Returns what messages call an array of the file.
@@ -89,9 +103,8 @@ impl Npz {
 
     pub(super) fn read(&mut self, name: &str, accepted: &[&str]) -> Result<ArrayD<f64>> {
         let (place, names) = (self.place(name), self.names().join(", "));
-        let mut bytes = Vec::new();
         let read = match self.archive.by_name(&format!("{name}.npy")) {
-            Ok(mut entry) => entry.read_to_end(&mut bytes).map_err(|error| error.to_string()),
+            Ok(entry) => read_promised(entry).map_err(|error| error.to_string()),
             Err(ZipError::FileNotFound) => {
                 let found =
                     if names.is_empty() { "no array".into() } else { format!("the arrays {}", shortened(&names)) };
@@ -100,10 +113,24 @@ impl Npz {
             Err(error) => Err(error.to_string()),
         };
         match read {
-            Ok(_) => decode_array(&place, &bytes, accepted),
+            Ok(bytes) => decode_array(&place, &bytes, accepted),
             Err(error) => Err(Error::content(&place, "an .npy array", format!("damaged data ({})", shortened(&error)))),
         }
     }
+}
+
+/// NumPy writes headers of a few dozen bytes; one that is longer than this is none.
+const HEADER: u64 = 1 << 16;
+
+/// Reads an array as far as its header goes, and one byte more: of data that are too long no more is unpacked.
+fn read_promised(mut entry: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    entry.by_ref().take(HEADER).read_to_end(&mut bytes)?;
+    if let Some(promised) = Header::read(&bytes).ok().and_then(|header| header.promised()) {
+        let rest = (promised + 1).saturating_sub(bytes.len());
+        entry.take(rest as u64).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// Writes arrays to an `.npz` file, uncompressed.
@@ -112,7 +139,7 @@ impl Npz {
 ///
 /// # Errors
 ///
-/// If the system refuses.
+/// If two arrays have one name, or the system refuses.
 ///
 /// # Example
 ///
@@ -122,6 +149,10 @@ pub fn save_npz<T: Scalar + WritableElement>(
     arrays: &[(&str, ArrayViewD<'_, T>)],
 ) -> Result<()> {
     let path = path.as_ref();
+    let twice = |&(k, (name, _)): &(usize, &(&str, _))| arrays[..k].iter().any(|(before, _)| before == name);
+    if let Some((_, (name, _))) = arrays.iter().enumerate().find(twice) {
+        return Err(Error::content(path, "arrays of different names to write", format!("`{}` twice", shortened(name))));
+    }
     write_aside(path, |file| {
         let mut archive = ZipWriter::new(BufWriter::new(file));
         for (name, array) in arrays {
@@ -133,22 +164,54 @@ pub fn save_npz<T: Scalar + WritableElement>(
     .map_err(|source| Error::Write { path: path.into(), source })
 }
 
+/// How many files have been begun: each has a name of its own, whichever thread writes it.
+static BEGUN: AtomicUsize = AtomicUsize::new(0);
+
+/// Creates a new file beside `path`.
+fn create_aside(path: &Path, name: &OsStr) -> io::Result<(File, PathBuf)> {
+    loop {
+        let mut aside = name.to_os_string();
+        aside.push(format!(".{}.{}.part", std::process::id(), BEGUN.fetch_add(1, Ordering::Relaxed)));
+        let aside = path.with_file_name(aside);
+        match File::create_new(&aside) {
+            // Left behind by a process of the same number that was ended.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => return created.map(|file| (file, aside)),
+        }
+    }
+}
+
 /// Writes a file beside `path` and renames it once it is complete.
 fn write_aside(path: &Path, write: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     let Some(name) = path.file_name() else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"));
     };
-    let mut aside = name.to_os_string();
-    aside.push(format!(".{}.part", std::process::id()));
-    let aside = path.with_file_name(aside);
-    let written = File::create(&aside).and_then(|file| {
-        write(&file)?;
-        file.sync_all()
-    });
+    let (file, aside) = create_aside(path, name)?;
+    let written = write(&file).and_then(|()| file.sync_all());
     let renamed = written.and_then(|()| fs::rename(&aside, path));
     if renamed.is_err() {
         // Nothing to save there; the first error is the one to report.
         let _ = fs::remove_file(&aside);
     }
     renamed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_unpacked_than_the_header_promises() {
+        let npy = |shape: &str| {
+            let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}\n");
+            [&b"\x93NUMPY\x01\x00"[..], &(header.len() as u16).to_le_bytes()[..], header.as_bytes()].concat()
+        };
+        // Of data without an end.
+        let read = |file: &[u8]| read_promised(file.chain(io::repeat(0))).expect("nothing fails").len();
+        let file = npy("(20000,)");
+        assert_eq!(read(&file), file.len() + 160_000 + 1);
+        assert_eq!(read(&npy("(2,)")), HEADER as usize); // looked at for the header already
+        assert_eq!(read(b"something else"), HEADER as usize);
+        assert_eq!(read(&npy("(0, 9)")), HEADER as usize);
+    }
 }

@@ -117,6 +117,7 @@ impl<T: Scalar> Samples<T> {
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
         assert!(!rows.is_empty(), "select: expected at least one row, found none");
+        self.assert_rows("select", rows);
         let mut selected = Self { images: Array2::default((0, 0)), labels: Vec::new(), classes: self.classes };
         self.gather_into(rows, &mut selected.images, &mut selected.labels);
         selected
@@ -184,14 +185,19 @@ impl<T: Scalar> Samples<T> {
     /// ```
     #[track_caller]
     pub fn gather_into(&self, rows: &[usize], images: &mut Array2<T>, labels: &mut Vec<usize>) {
-        if let Some(row) = rows.iter().find(|&&row| row >= self.len()) {
-            panic!("gather_into: row {row} of {} samples", self.len());
-        }
+        self.assert_rows("gather_into", rows);
         shape_to(images, (rows.len(), self.images.ncols()));
         labels.clear();
         for (&row, mut image) in rows.iter().zip(images.rows_mut()) {
             image.assign(&self.images.row(row));
             labels.push(self.labels[row]);
+        }
+    }
+
+    #[track_caller]
+    fn assert_rows(&self, name: &str, rows: &[usize]) {
+        if let Some(row) = rows.iter().find(|&&row| row >= self.len()) {
+            panic!("{name}: expected rows below the number of samples, {}, found {row}", self.len());
         }
     }
 

@@ -82,8 +82,9 @@ fn read_text<T: Scalar>(path: &Path) -> Result<super::Samples<T>> {
     let at = |line: usize| PathBuf::from(format!("{}, line {line}", path.display()));
     let header = lines.next().map_or("", |(_, line)| line);
     let sizes: Vec<Option<usize>> = header.split_whitespace().map(|number| number.parse().ok()).collect();
-    let [Some(classes), Some(pixels @ 1..)] = sizes[..] else {
-        return Err(Error::content(&at(1), "two whole numbers, `classes pixels`", format!("`{}`", shortened(header))));
+    let [Some(classes @ 0..=npy::MAX_CLASSES), Some(pixels @ 1..)] = sizes[..] else {
+        let expected = "two whole numbers, `classes pixels`, with at most 1,000,000 classes";
+        return Err(Error::content(&at(1), expected, format!("`{}`", shortened(header))));
     };
     let (mut values, mut labels) = (Vec::new(), Vec::new());
     let mut ended = false;
@@ -125,5 +126,6 @@ fn read_text<T: Scalar>(path: &Path) -> Result<super::Samples<T>> {
     }
     let images = ArrayD::from_shape_vec(vec![labels.len(), pixels], values).expect("as many values in each line");
     let labels = ArrayD::from_shape_vec(vec![labels.len()], labels).expect("as many as there are");
+    npy::check_one_hot(path, labels.len(), classes)?;
     Ok(npy::to_samples(path, images, path, labels)?.with_classes(classes))
 }

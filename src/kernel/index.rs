@@ -76,6 +76,11 @@ pub(crate) fn place<T: Scalar>(x: &[T], around: Around, start: usize, y: &mut [T
     if x.is_empty() {
         return;
     }
+    // Single elements are copied by a loop, not by a call each.
+    if x.len() == outer {
+        y[start * inner..].iter_mut().step_by(length * inner).zip(x).for_each(|(y, &x)| *y = x);
+        return;
+    }
     for (x, y) in x.chunks_exact(x.len() / outer).zip(y.chunks_exact_mut(length * inner)) {
         y[start * inner..start * inner + x.len()].copy_from_slice(x);
     }

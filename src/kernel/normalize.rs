@@ -58,7 +58,9 @@ impl Groups<'_> {
     /// `y = f(x, number of the group)`.
     #[inline(always)]
     fn with<T: Scalar>(&self, x: &[T], numbers: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Copy) {
-        if let (&[_, width], true) = (self.shape, self.axes == AxisSet::one(1)) {
+        if let (&[_, width], true) = (self.shape, self.axes == AxisSet::one(1))
+            && width > 0
+        {
             for ((x, y), &number) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)).zip(numbers) {
                 elementwise::map(
                     y,
@@ -70,6 +72,38 @@ impl Groups<'_> {
             return;
         }
         elementwise::zip(View::contiguous(x, self.shape), View::contiguous(numbers, &self.numbers), self.shape, y, f);
+    }
+
+    /// Replaces the variances of the `differences` from the mean, of which one has overflowed, by `1 / √(variance + eps)`: where
+    /// the square of a difference overflows, the largest one is divided by first. `scratch` is as long as `differences`.
+    #[cold]
+    fn inverse_of_far<T: Scalar>(&self, eps: T, differences: &[T], scratch: &mut [T], variances: &mut [T]) {
+        // Memory of its own: this happens next to never.
+        let mut factors = vec![T::ONE; variances.len()];
+        elementwise::map(
+            scratch,
+            differences,
+            #[inline(always)]
+            |x| Algebra::abs(x),
+        );
+        reduce::max(scratch, self.shape, self.axes, &mut factors);
+        for (factor, &variance) in factors.iter_mut().zip(&*variances) {
+            // An infinite element has no finite distance to anything: what it gives is NaN.
+            if variance != T::INFINITY || !factor.is_finite() {
+                *factor = T::ONE;
+            }
+        }
+        self.with(
+            differences,
+            &factors,
+            scratch,
+            #[inline(always)]
+            |x, factor| (x / factor) * (x / factor),
+        );
+        self.means(scratch, variances);
+        for (variance, factor) in variances.iter_mut().zip(factors) {
+            *variance = T::ONE / factor / Algebra::sqrt(*variance + eps / factor / factor);
+        }
     }
 
     /// Writes the normalized `x` to `y`, and `1 / √(variance + eps)` to `inverse`.
@@ -91,7 +125,10 @@ impl Groups<'_> {
             |x| x * x,
         );
         self.means(y, inverse);
-        inverse.iter_mut().for_each(|variance| *variance = T::ONE / Algebra::sqrt(*variance + eps));
+        match inverse.contains(&T::INFINITY) {
+            true => self.inverse_of_far(eps, scratch, y, inverse),
+            false => inverse.iter_mut().for_each(|variance| *variance = T::ONE / Algebra::sqrt(*variance + eps)),
+        }
         self.with(
             scratch,
             inverse,

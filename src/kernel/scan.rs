@@ -1,7 +1,12 @@
 //! Running sums along an axis.
+//!
+//! They are carried in `f64`: in single precision a long one would drift away from the sum.
 
 use crate::kernel::index::Around;
 use crate::scalar::Scalar;
+
+/// Neighbours of the inner axes whose sums run side by side.
+const COLUMNS: usize = 32;
 
 /// `y[o, i, :] = x[o, 0, :] + … + x[o, i, :]`.
 pub(crate) fn cumsum<T: Scalar>(x: &[T], around: Around, y: &mut [T]) {
@@ -9,17 +14,10 @@ pub(crate) fn cumsum<T: Scalar>(x: &[T], around: Around, y: &mut [T]) {
     if x.is_empty() {
         return;
     }
-    if inner == 1 {
-        for (x, y) in x.chunks_exact(length).zip(y.chunks_exact_mut(length)) {
-            running_sum(x.iter().zip(y));
-        }
-        return;
-    }
-    y.copy_from_slice(x);
-    for y in y.chunks_exact_mut(length * inner) {
-        for start in (inner..length * inner).step_by(inner) {
-            let (before, rest) = y.split_at_mut(start);
-            add(&mut rest[..inner], &before[start - inner..]);
+    for (x, y) in x.chunks_exact(length * inner).zip(y.chunks_exact_mut(length * inner)) {
+        match inner {
+            1 => running_sum(x.iter().zip(y)),
+            _ => running_sums(x, inner, 0..length, y),
         }
     }
 }
@@ -30,17 +28,10 @@ pub(crate) fn cumsum_from_last<T: Scalar>(x: &[T], around: Around, y: &mut [T]) 
     if x.is_empty() {
         return;
     }
-    if inner == 1 {
-        for (x, y) in x.chunks_exact(length).zip(y.chunks_exact_mut(length)) {
-            running_sum(x.iter().zip(y).rev());
-        }
-        return;
-    }
-    y.copy_from_slice(x);
-    for y in y.chunks_exact_mut(length * inner) {
-        for start in (inner..length * inner).step_by(inner).rev() {
-            let (before, rest) = y.split_at_mut(start);
-            add(&mut before[start - inner..], &rest[..inner]);
+    for (x, y) in x.chunks_exact(length * inner).zip(y.chunks_exact_mut(length * inner)) {
+        match inner {
+            1 => running_sum(x.iter().zip(y).rev()),
+            _ => running_sums(x, inner, (0..length).rev(), y),
         }
     }
 }
@@ -48,16 +39,26 @@ pub(crate) fn cumsum_from_last<T: Scalar>(x: &[T], around: Around, y: &mut [T]) 
 /// Along the innermost axis the sum stays in a register.
 #[inline(always)]
 fn running_sum<'a, T: Scalar>(row: impl Iterator<Item = (&'a T, &'a mut T)>) {
-    let mut sum = T::ZERO;
+    let mut sum = 0.0;
     for (&x, y) in row {
-        sum += x;
-        *y = sum;
+        sum += x.to_f64();
+        *y = T::from_f64(sum);
     }
 }
 
+/// The rows, of `inner` elements each, are added up in this order.
 #[inline(always)]
-fn add<T: Scalar>(a: &mut [T], b: &[T]) {
-    for (a, &b) in a.iter_mut().zip(b) {
-        *a += b;
+fn running_sums<T: Scalar>(x: &[T], inner: usize, rows: impl Iterator<Item = usize> + Clone, y: &mut [T]) {
+    for first in (0..inner).step_by(COLUMNS) {
+        let width = COLUMNS.min(inner - first);
+        let mut sums = [0.0; COLUMNS];
+        for row in rows.clone() {
+            let start = row * inner + first;
+            let (x, y) = (&x[start..start + width], &mut y[start..start + width]);
+            for ((sum, &x), y) in sums.iter_mut().zip(x).zip(y) {
+                *sum += x.to_f64();
+                *y = T::from_f64(*sum);
+            }
+        }
     }
 }

@@ -9,6 +9,7 @@ mod run;
 mod shape_rule;
 pub(crate) mod table;
 
+use std::cell::OnceCell;
 use std::fmt;
 
 use smallvec::SmallVec;
@@ -409,6 +410,9 @@ pub(crate) trait Interpreter<T: Scalar> {
     /// Returns the shape of operand `k`.
     fn x_shape(&self, k: usize) -> Shape;
 
+    /// Returns where operand `k` of arrays that are joined along `axis` begins.
+    fn x_start(&self, k: usize, axis: usize) -> usize;
+
     /// Returns the result.
     fn y(&self) -> Self::Value;
 
@@ -420,6 +424,21 @@ pub(crate) trait Interpreter<T: Scalar> {
 
     /// Runs the rule of a row of the table, or of a custom operation, for operand `k`.
     fn pull(&self, k: usize, g: Self::Value) -> Self::Value;
+}
+
+/// Where the operands of a node begin along the axis on which they are joined.
+///
+/// They are added up once for the node: counted anew for each operand, the rules of a long list of parts would take time
+/// that grows with its square.
+#[derive(Default)]
+pub(crate) struct Starts(OnceCell<SmallVec<[usize; 8]>>);
+
+impl Starts {
+    /// Returns where operand `k` begins; `lengths` are those of all operands.
+    pub(crate) fn of(&self, k: usize, lengths: impl Iterator<Item = usize>) -> usize {
+        let add_up = |end: &mut usize, length: usize| Some(std::mem::replace(end, *end + length));
+        self.0.get_or_init(|| lengths.scan(0, add_up).collect())[k]
+    }
 }
 
 /// The result of a rule: its last operation, left to the sweep to apply.

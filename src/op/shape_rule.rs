@@ -141,6 +141,8 @@ impl<T: Scalar> Op<T> {
                 Ok(Shape::from([g[1], x[1], window.kernel[0] as usize, window.kernel[1] as usize]))
             }
             (Self::MaxPool2d(window), &[x, _]) | (Self::AvgPool2d(window), &[x]) => {
+                // A maximum takes its elements from a second operand, which is the same array: one is shown.
+                let error = |finding: String| ShapeError::new(self.name(), &[x], finding);
                 let &[ref planes @ .., height, width] = x else {
                     return Err(error(not_matrices(x)));
                 };

@@ -717,7 +717,7 @@ unary! {
     /// assert_eq!(x.grad().unwrap().sum(), 0.8); // 1 / 1.25
     /// ```
     #[doc(alias = "arcsinh")]
-    pub Asinh as asinh: |x| x.asinh(); |g, x, _| g / (x * x + T::ONE).sqrt(); reads Operands, on -2.0 to 2.0
+    pub Asinh as asinh: |x| x.asinh(); |g, x, _| g / x.hypot(x.zeros_like() + T::ONE); reads Operands, on -2.0 to 2.0
 
     /// Returns the inverse hyperbolic cosine; NaN below 1.
     ///
@@ -737,7 +737,9 @@ unary! {
     /// assert!((x.grad().unwrap().sum() - 4.0 / 3.0).abs() < 1e-15); // 1 / 0.75
     /// ```
     #[doc(alias = "arccosh")]
-    pub Acosh as acosh: |x| x.acosh(); |g, x, _| g / ((x - T::ONE) * (x + T::ONE)).sqrt(); reads Operands, on 1.2 to 3.0
+    pub Acosh as acosh: |x| x.acosh();
+        |g, x, _| g / ((x - T::ONE).sqrt() * (x + T::ONE).sqrt());
+        reads Operands, on 1.2 to 3.0
 
     /// Returns the inverse hyperbolic tangent; infinite at -1 and 1, NaN outside.
     ///
@@ -974,6 +976,8 @@ unary! {
     /// ```
     pub GeluTanh as gelu_tanh: |x| x * ((x * x * T::from_f64(GELU_CUBE) + T::ONE) * x * T::from_f64(GELU_SLOPE)).sigmoid();
         |g, x, _| {
+            // Far out s is 0 or 1, and the slope would overflow.
+            let x = x.clamp(T::from_f64(-40.0), T::from_f64(40.0));
             let square = x * x;
             let s = ((square * T::from_f64(GELU_CUBE) + T::ONE) * x * T::from_f64(GELU_SLOPE)).sigmoid();
             let slope = (square * T::from_f64(3.0 * GELU_CUBE) + T::ONE) * T::from_f64(GELU_SLOPE);
@@ -987,6 +991,10 @@ unary! {
     /// # Derivative
     ///
     /// `x` limited to the interval from `-delta` to `delta`.
+    ///
+    /// # Panics
+    ///
+    /// If `delta` is negative or NaN.
     ///
     /// # Example
     ///
@@ -1171,9 +1179,18 @@ binary! {
     #[doc(alias = "power")]
     pub Pow as pow: |a, b| a.pow(b);
         // Selected at the single points where the formula is 0 · ∞, and not along `b = 0`, where the derivative of this
-        // one by `b` is not 0.
-        |g, a, b, _| (g * (a.pow(b - T::ONE) * b)).gate(a.abs() + b.abs());
-        |g, a, b, y| (g * (y * a.ln())).gate(a.abs() + (-b).gate(-b)); reads Operands All
+        // one by `b` is not 0. There the factor that would be infinite is 1: its own derivative is then 0 as well.
+        |g, a, b, _| {
+            let size = a.abs() + b.abs();
+            let hole = size.within(T::ZERO, T::ZERO);
+            (g * (a.pow(b - T::ONE + hole) * b)).gate(size)
+        };
+        |g, a, b, y| {
+            let size = a.abs() + (-b).gate(-b);
+            let hole = size.within(T::ZERO, T::ZERO);
+            (g * (y * (a + hole).ln())).gate(size)
+        };
+        reads Operands All
 
     /// Returns the smaller of two elements, with NumPy's broadcasting; NaN if either is NaN.
     ///
@@ -1292,7 +1309,7 @@ binary! {
     ///
     /// # Derivative
     ///
-    /// The sign of `a - b` by `a`, minus that by `b`; 0 where they are equal, where the cotangent is not even multiplied.
+    /// The sign of `a - b` by `a`, 0 where they are equal, even of an infinite cotangent; minus that by `b`.
     pub(crate) AbsDifference as abs_difference: |a, b| (a - b).abs();
         |g, a, b, y| (g * (a - b).sign()).gate(y); |g, a, b, y| (g * (b - a).sign()).gate(y); reads All All
 
@@ -1459,8 +1476,7 @@ pub(crate) fn vjp<T: Scalar, I: Interpreter<T>>(op: &Op<T>, k: usize, i: &I, g: 
         Op::Pick { columns } => Term::One(Op::Unpick { columns, width: i.x_shape(0)[1] }, g),
         Op::Unpick { columns, .. } => Term::One(Op::Pick { columns }, g),
         Op::Concat { axis } => {
-            let start = (0..k).map(|before| i.x_shape(before)[axis]).sum();
-            Term::One(Op::Slice { axis, start, step: 1, length: i.x_shape(k)[axis] }, g)
+            Term::One(Op::Slice { axis, start: i.x_start(k, axis), step: 1, length: i.x_shape(k)[axis] }, g)
         }
         Op::Flip(axes) => Term::One(Op::Flip(axes), g),
         Op::Pad { axis, before, .. } => {
@@ -1638,9 +1654,9 @@ fn keep_dims<T: Scalar, I: Interpreter<T>>(i: &I, reduced: I::Value, axes: AxisS
 
 /// Returns, for each element of the operand, the product of all others that a reduction over `axes` takes with it.
 ///
-/// Halves are multiplied with each other until two elements are left; back down, each half of a level takes the other
-/// half's elements along. No element is divided by, so zeros are exact, and since these are operations like any other,
-/// the rule can be differentiated again.
+/// Neighbours are multiplied with each other until two elements are left; back down, each one of a pair takes the other
+/// one along. No element is divided by, so zeros are exact, and since these are operations like any other, the rule can be
+/// differentiated again. Neighbours, and not the halves: large and small elements that take turns then make up for each other.
 fn products_of_others<T: Scalar, I: Interpreter<T>>(i: &I, axes: AxisSet) -> I::Value {
     let shape = i.x_shape(0);
     let ranks = 0..shape.len();
@@ -1649,34 +1665,40 @@ fn products_of_others<T: Scalar, I: Interpreter<T>>(i: &I, axes: AxisSet) -> I::
     let in_order = order.axes().eq(ranks);
     let mut length = axes.elements(&shape);
     let rows = shape.elements() / length.max(1);
-    let slice = |x: &I::Value, start, length| i.apply(Op::Slice { axis: 1, start, step: 1, length }, [i.again(x)]);
+    let slice = |x: &I::Value, start, step, length| i.apply(Op::Slice { axis: 1, start, step, length }, [i.again(x)]);
     let multiply = |a: I::Value, b: I::Value| i.apply(Op::Binary(Binary::Mul), [a, b]);
     let join = Op::Concat { axis: 1 };
+    let column = |x: I::Value, length| i.apply(Op::Reshape([rows, length, 1].into()), [x]);
+    let interleave = |a: I::Value, b: I::Value, half| {
+        let pairs = i.apply(Op::Concat { axis: 2 }, [column(a, half), column(b, half)]);
+        i.apply(Op::Reshape([rows, 2 * half].into()), [pairs])
+    };
 
     let x = if in_order { i.x(0) } else { i.apply(Op::Permute(order.clone()), [i.x(0)]) };
     let mut x = i.apply(Op::Reshape([rows, length].into()), [x]);
-    let mut halves: SmallVec<[[I::Value; 2]; 8]> = SmallVec::new();
+    let mut pairs: SmallVec<[[I::Value; 2]; 8]> = SmallVec::new();
     let mut lengths: SmallVec<[usize; 8]> = SmallVec::new();
     while length > 2 {
         let half = length / 2;
-        let (a, b) = (slice(&x, 0, half), slice(&x, half, half));
+        let (a, b) = (slice(&x, 0, 2, half), slice(&x, 1, 2, half));
         let product = multiply(i.again(&a), i.again(&b));
         // An odd one waits for the next level.
-        x = if length.is_multiple_of(2) { product } else { i.apply(join.clone(), [product, slice(&x, 2 * half, 1)]) };
-        halves.push([a, b]);
+        x = if length.is_multiple_of(2) {
+            product
+        } else {
+            i.apply(join.clone(), [product, slice(&x, 2 * half, 1, 1)])
+        };
+        pairs.push([a, b]);
         lengths.push(length);
         length = length.div_ceil(2);
     }
-    let mut others = i.apply(join.clone(), [slice(&x, 1, 1), slice(&x, 0, 1)]);
-    while let (Some([a, b]), Some(length)) = (halves.pop(), lengths.pop()) {
+    let mut others = i.apply(join.clone(), [slice(&x, 1, 1, 1), slice(&x, 0, 1, 1)]);
+    while let (Some([a, b]), Some(length)) = (pairs.pop(), lengths.pop()) {
         let half = length / 2;
-        let shared = slice(&others, 0, half);
-        let (of_a, of_b) = (multiply(i.again(&shared), b), multiply(shared, a));
-        others = if length.is_multiple_of(2) {
-            i.apply(join.clone(), [of_a, of_b])
-        } else {
-            i.apply(join.clone(), [of_a, of_b, slice(&others, half, 1)])
-        };
+        let shared = slice(&others, 0, 1, half);
+        let both = interleave(multiply(i.again(&shared), b), multiply(shared, a), half);
+        others =
+            if length.is_multiple_of(2) { both } else { i.apply(join.clone(), [both, slice(&others, half, 1, 1)]) };
     }
     let others = i.apply(Op::Reshape(order.apply(&shape)), [others]);
     if in_order { others } else { i.apply(Op::Permute(order.inverse()), [others]) }

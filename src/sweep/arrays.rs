@@ -12,7 +12,7 @@ use crate::kernel::elementwise::{add_assign, add_assign_view};
 use crate::kernel::view::{self, View};
 use crate::memory::Lent;
 use crate::op::table;
-use crate::op::{Interpreter, Op, Reads, Term};
+use crate::op::{Interpreter, Op, Reads, Starts, Term};
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::shape::{Shape, elements};
@@ -201,7 +201,7 @@ fn visit<T: Scalar>(
             }
             (Op::Checkpoint(_), _) => pull_segment(tape, nodes, id, g, below, complete, look)?,
             _ => {
-                let at = AtArrays { tape, nodes, id, scratch };
+                let at = AtArrays { tape, nodes, id, starts: Starts::default(), scratch };
                 pull(&at, tape.pool.hold(g), below);
             }
         }
@@ -321,9 +321,25 @@ fn pull_operand<'a, T: Scalar>(
     below: &mut [Option<Vec<T>>],
 ) {
     let operand = at.nodes.operands(at.id)[k];
+    let target = at.nodes.shape(operand);
     match untransposed(at.nodes, op, k, operand) {
-        Some((op, matrix)) => accumulate(at, table::vjp(&op, k, at, g), matrix, below),
-        None => accumulate(at, table::vjp(op, k, at, g), operand, below),
+        Some((op, matrix)) => accumulate(at, table::vjp(&op, k, at, g), at.nodes.shape(matrix), matrix, below),
+        None => accumulate(at, table::vjp(op, k, at, g), target, unflattened(at, op, operand, below), below),
+    }
+}
+
+/// Returns the array of which `operand` is recorded as the row of all elements, in order to choose some of them (as
+/// [`Var::gather`] does), else `operand` itself.
+///
+/// The cotangents of both are the same numbers in the same order: what is chosen goes straight there, and a few elements of
+/// a large array do not make a cotangent of its size that has to be added up. Nothing lies between the two nodes, and
+/// nothing else uses the row: the contributions keep their order.
+fn unflattened<T: Scalar>(at: &AtArrays<'_, T>, op: &Op<T>, operand: u32, below: &[Option<Vec<T>>]) -> u32 {
+    match (op, &at.nodes.node(operand).op) {
+        (Op::IndexSelect { .. }, Op::Reshape(_)) if operand + 1 == at.id && below[operand as usize].is_none() => {
+            at.nodes.operands(operand)[0]
+        }
+        _ => operand,
     }
 }
 
@@ -343,15 +359,15 @@ fn untransposed<T: Scalar>(nodes: &Nodes<T>, op: &Op<T>, k: usize, operand: u32)
     Some((Op::Matmul { left, right }, nodes.operands(operand)[0]))
 }
 
-/// Adds a rule's result to the cotangent of `operand`, applying the rule's last operation on the way.
+/// Adds a rule's result, of shape `target`, to the cotangent of `operand`, applying the rule's last operation on the way.
 fn accumulate<T: Scalar>(
     at: &AtArrays<'_, T>,
     term: Term<T, Tensor<'_, T>>,
+    target: &[usize],
     operand: u32,
     below: &mut [Option<Vec<T>>],
 ) {
-    let AtArrays { tape, nodes, .. } = *at;
-    let (slot, target) = (&mut below[operand as usize], nodes.shape(operand));
+    let (tape, slot) = (at.tape, &mut below[operand as usize]);
     let (op, x) = match term {
         Term::Done(tensor) => return add_broadcast(tape, tensor, target, slot),
         Term::One(op, x) => (op, Operands::One([x])),
@@ -469,11 +485,11 @@ fn shape_of<T: Scalar>(op: &Op<T>, operands: &[Tensor<'_, T>]) -> Shape {
 }
 
 /// One node in a sweep on arrays.
-#[derive(Clone, Copy)]
 struct AtArrays<'a, T: Scalar> {
     tape: &'a Tape<T>,
     nodes: &'a Nodes<T>,
     id: u32,
+    starts: Starts,
     scratch: &'a RefCell<Option<Box<Tape<T>>>>,
 }
 
@@ -508,6 +524,10 @@ impl<'a, T: Scalar> Interpreter<T> for AtArrays<'a, T> {
 
     fn x_shape(&self, k: usize) -> Shape {
         Shape::from(self.nodes.shape(self.nodes.operands(self.id)[k]))
+    }
+
+    fn x_start(&self, k: usize, axis: usize) -> usize {
+        self.starts.of(k, self.nodes.operands(self.id).iter().map(|&x| self.nodes.shape(x)[axis]))
     }
 
     fn y(&self) -> Tensor<'a, T> {

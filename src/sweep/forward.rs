@@ -9,6 +9,7 @@ use std::panic::Location;
 
 use smallvec::SmallVec;
 
+use super::record::AtVars;
 use super::{Dependence, record};
 use crate::blame;
 use crate::op::{Op, Transposed};
@@ -152,7 +153,7 @@ fn transpose<'t, T: Scalar>(
         // The rule is a value to be differentiated, also where the derivative that asks for it is not.
         let _attaching = tape.detach_all(false);
         let cotangent = tape.zeros(shape.clone());
-        (cotangent, record::record_vjp(tape, id, op, operands, k, cotangent))
+        (cotangent, record::record_vjp(&AtVars::new(tape, id, operands), op, k, cotangent))
     };
     let pushed = record::grad(pulled, Some(tangent), &[cotangent], Location::caller());
     pushed.into_iter().next().flatten().unwrap_or_else(|| tape.zeros(shape))

@@ -2,7 +2,8 @@
 //!
 //! [`backward`] runs the rules on arrays, [`grad`] runs the same rules on `Var`s. Both visit nodes by descending number, which
 //! is topological order, so nothing is sorted and nothing recurses, and both add cotangents up in the same order, but
-//! for those of a transposed operand of a matrix product, which the sweep on arrays takes straight to the matrix.
+//! for those of a transposed operand of a matrix product, which the sweep on arrays takes straight to the matrix, and those
+//! of elements that are chosen several times, which it adds to the others one by one.
 //! [`jvp`] goes forward.
 
 mod arrays;

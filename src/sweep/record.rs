@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::{Dependence, assert_fits};
 use crate::blame;
 use crate::op::table;
-use crate::op::{Interpreter, Op, Term};
+use crate::op::{Interpreter, Op, Starts, Term};
 use crate::scalar::Scalar;
 use crate::shape::Shape;
 use crate::tape::{RecordedRule, Tape};
@@ -82,9 +82,10 @@ fn grad_onto<'t, T: Scalar>(
             continue;
         }
         let wanted = |&k: &usize| op.passes(k) && dependence.has(operands[k]);
+        let at = AtVars::new(tape, id, &operands);
         for k in (0..operands.len()).rev().filter(wanted) {
             let first = tape.len() as u32;
-            let contribution = record_vjp(tape, id, &op, &operands, k, g);
+            let contribution = record_vjp(&at, &op, k, g);
             tape.note_rule(RecordedRule { first, result: contribution.id(), node: id, k: k as u32, g: g.id() });
             if tape.is_checked() {
                 check_rule(id, k, g, contribution);
@@ -100,16 +101,8 @@ fn grad_onto<'t, T: Scalar>(
 }
 
 /// Runs the rule of a node for its operand `k`, recorded, and gives the result the operand's shape.
-pub(crate) fn record_vjp<'t, T: Scalar>(
-    tape: &'t Tape<T>,
-    id: u32,
-    op: &Op<T>,
-    operands: &[u32],
-    k: usize,
-    g: Var<'t, T>,
-) -> Var<'t, T> {
-    let at = AtVars { tape, id, operands };
-    let contribution = match table::vjp(op, k, &at, g) {
+pub(crate) fn record_vjp<'t, T: Scalar>(at: &AtVars<'t, '_, T>, op: &Op<T>, k: usize, g: Var<'t, T>) -> Var<'t, T> {
+    let contribution = match table::vjp(op, k, at, g) {
         Term::Done(var) => var,
         Term::One(op, x) => at.record(op, &[x]),
         Term::Two(op, x, y) => at.record(op, &[x, y]),
@@ -134,13 +127,18 @@ fn check_rule<T: Scalar>(id: u32, k: usize, g: Var<'_, T>, contribution: Var<'_,
 }
 
 /// One node in a sweep that records.
-struct AtVars<'t, 'o, T> {
+pub(crate) struct AtVars<'t, 'o, T> {
     tape: &'t Tape<T>,
     id: u32,
     operands: &'o [u32],
+    starts: Starts,
 }
 
-impl<'t, T: Scalar> AtVars<'t, '_, T> {
+impl<'t, 'o, T: Scalar> AtVars<'t, 'o, T> {
+    pub(crate) fn new(tape: &'t Tape<T>, id: u32, operands: &'o [u32]) -> Self {
+        Self { tape, id, operands, starts: Starts::default() }
+    }
+
     fn record(&self, op: Op<T>, operands: &[Var<'t, T>]) -> Var<'t, T> {
         let ids: SmallVec<[u32; 2]> = operands.iter().map(|operand| operand.id()).collect();
         self.tape.apply(op, &ids)
@@ -156,6 +154,11 @@ impl<'t, T: Scalar> Interpreter<T> for AtVars<'t, '_, T> {
 
     fn x_shape(&self, k: usize) -> Shape {
         self.x(k).shape()
+    }
+
+    fn x_start(&self, k: usize, axis: usize) -> usize {
+        let nodes = self.tape.nodes();
+        self.starts.of(k, self.operands.iter().map(|&x| nodes.shape(x)[axis]))
     }
 
     fn y(&self) -> Var<'t, T> {

@@ -119,9 +119,12 @@ pub fn batch_descent<T: Scalar>(
         let loss = learner.accumulate_gradient(train).to_f64();
         let mut time = start.elapsed();
         let seen = Evaluation { loss, accuracy: run.accuracy_of(learner, Set::Train) };
-        if run.begin_pass(learner, Some(seen))?.is_break() {
-            optimizer.zero_grad();
-            return Ok(run.finish());
+        match run.begin_pass(learner, Some(seen)) {
+            Ok(ControlFlow::Continue(())) => {}
+            ended => {
+                optimizer.zero_grad();
+                return ended.map(|_| run.finish());
+            }
         }
         let start = Instant::now();
         optimizer.step();
@@ -217,6 +220,7 @@ pub fn mini_batch_descent<T: Scalar>(
     size: usize,
     descent: Descent<'_>,
 ) -> Result<History, Diverged> {
+    assert!(size > 0, "mini_batch_descent: expected batches of at least 1 example, found a size of 0");
     let mut batches = Batches::new(train.len(), size, descent.seed);
     let mut run = Run::new(train, test, descent);
     let mut batch = None;
@@ -315,6 +319,8 @@ impl<'a, T: Scalar> Run<'a, T> {
         optimizer.zero_grad();
         let loss = learner.accumulate_gradient(batch).to_f64();
         if !loss.is_finite() {
+            // No step is taken, and none is left to take.
+            optimizer.zero_grad();
             return Err(self.diverged(self.passes.len() - 1, loss));
         }
         optimizer.step();

@@ -8,7 +8,8 @@ use crate::shape::{AxisSet, KeepDims};
 /// Linear algebra. The last two axes are matrices; axes before them are a batch.
 ///
 /// Where a result does not exist, because a matrix is singular or not positive definite, it is NaN (or, where IEEE has a
-/// name for it, an infinity), and so are the gradients that need it. Nearly singular matrices give what rounding makes of them,
+/// name for it, an infinity), and so are the gradients that need it. (The gradient of a logarithm of a determinant needs
+/// the inverse only: it is finite where that is NaN because the determinant is negative.) Nearly singular matrices give what rounding makes of them,
 /// as in NumPy.
 impl<T: Scalar> Var<'_, T> {
     /// Returns the inverse of a matrix; NaN in every element if it is singular.
@@ -194,6 +195,11 @@ impl<T: Scalar> Var<'_, T> {
             [length] => length,
             _ => return self.tape.apply(op, &[self.id, b.id]),
         };
+        // Refused here, a vector is shown as it is.
+        if let Err(error) = op.shape(&[&self.shape(), &[length, 1]]) {
+            let error = error.with_shapes(&[&self.shape(), &[length]]);
+            panic!("{}", self.tape.explain(&error, &[self.id, b.id]));
+        }
         let column = b.apply(Op::Reshape([length, 1].into()));
         let x = self.tape.apply(op, &[self.id, column.id]);
         let shape = x.shape();

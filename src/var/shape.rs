@@ -8,7 +8,7 @@ use crate::input::Mask;
 use crate::kernel::view::row_major_strides;
 use crate::op::{Op, Permutation};
 use crate::scalar::Scalar;
-use crate::shape::{AxisRange, AxisSet, Shape, ShapeError, elements, resolve_axis};
+use crate::shape::{AxisRange, AxisSet, Shape, ShapeError, elements, excess_in_memory, resolve_axis};
 
 /// Shapes and indices.
 impl<'t, T: Scalar> Var<'t, T> {
@@ -292,6 +292,9 @@ impl<'t, T: Scalar> Var<'t, T> {
             apart.push(length);
             wide.push(length);
             result.push(repeat.saturating_mul(length));
+        }
+        if let Some(finding) = excess_in_memory(&result) {
+            self.refuse("tile", format!("repeated {} times: {finding}", Shape::from(reps)));
         }
         self.apply(Op::Reshape(apart)).apply(Op::BroadcastTo(wide)).apply(Op::Reshape(result))
     }

@@ -42,10 +42,15 @@ impl Size2d {
     /// Returns the lengths as operations keep them.
     #[track_caller]
     fn lengths(self, op: &str) -> [u32; 2] {
-        self.0.map(|length| match u32::try_from(length) {
-            Ok(length) if length <= u32::MAX / 4 => length,
-            _ => panic!("{op}: a window, stride or padding of {length}: at most {} are possible", u32::MAX / 4),
-        })
+        let mut lengths = [0; 2];
+        // A loop: a panic in a closure would name its own line and not the caller's.
+        for (kept, length) in lengths.iter_mut().zip(self.0) {
+            *kept = match u32::try_from(length) {
+                Ok(length) if length <= u32::MAX / 4 => length,
+                _ => panic!("{op}: a window, stride or padding of {length}: at most {} are possible", u32::MAX / 4),
+            };
+        }
+        lengths
     }
 }
 

@@ -146,7 +146,7 @@ elementwise_loss! {
     #[doc(alias("MarginCriterion", "HingeLoss", "hinge loss"))]
     Hinge: l = |yhat, y| { let margin = T::ONE - yhat * y; if margin < T::ZERO { T::ZERO } else { margin } },
         dl = |yhat, y| if T::ONE - yhat * y <= T::ZERO { T::ZERO } else { -y },
-        recorded as |yhat, y| (-(yhat * y) + T::ONE).relu(), reduced by Mean
+        recorded as |yhat, y| yhat.hinge_term(y), reduced by Mean
 
     /// The loss of Rosenblatt's perceptron for targets `y` of 1 or -1, `l = max(0, -ŷ y)`: a hinge without a margin.
     ///
@@ -170,7 +170,7 @@ elementwise_loss! {
     #[doc(alias("perceptron hinge", "PerceptronLoss"))]
     Perceptron: l = |yhat, y| { let wrong = -(yhat * y); if wrong < T::ZERO { T::ZERO } else { wrong } },
         dl = |yhat, y| if -(yhat * y) <= T::ZERO { T::ZERO } else { -y },
-        recorded as |yhat, y| (-(yhat * y)).relu(), reduced by Mean
+        recorded as |yhat, y| yhat.perceptron_term(y), reduced by Mean
 
     /// The cross-entropy of probabilities `ŷ` between 0 and 1 in its binary form, each class on its own:
     /// `l = -[y ln(ŷ + ε) + (1 - y) ln(1 - ŷ + ε)]` with `ε = 1e-16`.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::{Array2, ArrayRef2};
 use smallvec::SmallVec;
@@ -61,6 +62,8 @@ use crate::var::Var;
 /// ```
 #[doc(alias("gModule", "nngraph", "container"))]
 pub struct Graph<T> {
+    /// Which one it is: a place of another graph is not one of this.
+    number: usize,
     inputs: usize,
     nodes: Vec<Node<T>>,
     /// The parameters of all nodes, each once.
@@ -80,7 +83,14 @@ struct Node<T> {
 
 /// Where a value of a [`Graph`] comes from: one of its inputs, or one of its nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct NodeId(usize);
+pub struct NodeId {
+    /// The graph's.
+    number: usize,
+    place: usize,
+}
+
+/// How many graphs there have been.
+static GRAPHS: AtomicUsize = AtomicUsize::new(0);
 
 #[derive(Clone, Copy, PartialEq)]
 enum Pass {
@@ -94,6 +104,7 @@ impl<T: Scalar> Graph<T> {
     #[must_use]
     pub fn new(inputs: usize) -> Self {
         Self {
+            number: GRAPHS.fetch_add(1, Ordering::Relaxed),
             inputs,
             nodes: Vec::new(),
             parameters: Vec::new(),
@@ -112,14 +123,14 @@ impl<T: Scalar> Graph<T> {
     #[must_use]
     pub fn input(&self, index: usize) -> NodeId {
         assert!(index < self.inputs, "Graph: input {index} of a graph of {} inputs", self.inputs);
-        NodeId(index)
+        NodeId { number: self.number, place: index }
     }
 
     /// Adds a layer of one input and returns the place of its output.
     ///
     /// # Panics
     ///
-    /// If the input is a place of a larger graph.
+    /// If the input is a place of another graph.
     #[track_caller]
     pub fn layer(&mut self, module: impl Module<T> + 'static, input: NodeId) -> NodeId {
         self.join(Unary(module), &[input])
@@ -129,23 +140,22 @@ impl<T: Scalar> Graph<T> {
     ///
     /// # Panics
     ///
-    /// If an input is a place of a larger graph.
+    /// If an input is a place of another graph.
     #[track_caller]
     pub fn join(&mut self, module: impl NaryModule<T> + 'static, inputs: &[NodeId]) -> NodeId {
-        let id = self.inputs + self.nodes.len();
-        if let Some(NodeId(place)) = inputs.iter().find(|input| input.0 >= id) {
-            panic!("Graph: {} takes place {place} of a graph with {id} places", module.name());
+        if let Some(k) = inputs.iter().position(|input| input.number != self.number) {
+            panic!("Graph: {}: expected places of this graph, found one of another graph as input {k}", module.name());
         }
         for parameter in module.parameters() {
             if !self.parameters.iter().any(|known| known.is(parameter)) {
                 self.parameters.push(parameter.clone());
             }
         }
-        self.learns.push(!module.parameters().is_empty() || inputs.iter().any(|input| self.learns[input.0]));
+        self.learns.push(!module.parameters().is_empty() || inputs.iter().any(|input| self.learns[input.place]));
         self.deltas.push(Array2::default((0, 0)));
         self.reached.push(false);
-        self.nodes.push(Node { module: Box::new(module), from: inputs.iter().map(|input| input.0).collect() });
-        NodeId(id)
+        self.nodes.push(Node { module: Box::new(module), from: inputs.iter().map(|input| input.place).collect() });
+        NodeId { number: self.number, place: self.inputs + self.nodes.len() - 1 }
     }
 
     /// Returns a message with the node in front of it.

@@ -132,6 +132,7 @@
 //! - There are no in-place operations on recorded values.
 //! - [`Var::grads`] records the cotangent of a slice in the size of the whole array: of `n` slices of one array it records
 //!   `n` times that. [`Var::backward`] adds each up in its place.
+//! - Derivatives are of any order, but for those of [`Var::det`], which end at order 5.
 //! - A tape keeps all recorded values, but for segments that run again in the sweep: [`Tape::checkpoint`].
 
 #![forbid(unsafe_code)]

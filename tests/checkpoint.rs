@@ -378,3 +378,81 @@ fn a_tape_with_checkpoints_is_reset_printed_and_sent() {
     let _ = tape.checkpoint(&[tape.leaf(2.0)], |_, x| x[0].square());
     assert_eq!(std::thread::spawn(move || tape.len()).join().expect("no panic"), 2);
 }
+
+#[test]
+fn a_checkpoint_within_no_grad_is_a_constant_to_every_derivative() {
+    let w = Param::new(array![2.0]);
+    let tape = Tape::new();
+    let x = tape.leaf(array![3.0]);
+    let weight = w.clone();
+    let six = tape.no_grad(|| tape.checkpoint(&[x], move |tape, x| x[0] * tape.param(&weight)));
+    let y = (six * x).sum();
+    assert_eq!(y.grads(&[x])[0].item(), 6.0); // not 2 w x
+    assert_eq!(y.jvp(&[x], &[tape.constant(array![1.0])]).item(), 6.0);
+    y.backward();
+    assert_eq!(x.grad().expect("reached").sum(), 6.0);
+    assert!(w.grad().is_none());
+}
+
+#[test]
+fn a_parameter_of_the_inner_segment_alone_has_its_old_value_when_both_run_again() {
+    let w = Param::new(array![2.0]);
+    let tape = Tape::new();
+    let x = tape.leaf(array![3.0]);
+    let weight = w.clone();
+    let y = tape.checkpoint(&[x], move |tape, x| {
+        let weight = weight.clone();
+        tape.checkpoint(x, move |tape, x| x[0] * tape.param(&weight)).square()
+    });
+    w.set_value(array![100.0]);
+    y.backward(); // y = x² w²
+    assert_eq!(x.grad().expect("reached").sum(), 24.0);
+    assert_eq!(w.grad().expect("reached").sum(), 36.0);
+    assert_eq!(y.grads(&[x])[0].item(), 24.0);
+}
+
+#[test]
+fn an_input_that_the_segment_does_not_use_keeps_the_cotangent_that_it_has() {
+    let tape = Tape::new();
+    let (x, z) = (tape.leaf(2.0), tape.leaf(5.0));
+    // The product gives z its cotangent before the segment runs again, and the segment returns its first input.
+    let y = tape.checkpoint(&[x, z], |_, x| x[0]) * z;
+    assert_eq!(y.grads(&[x, z]).map_values(), [5.0, 2.0]);
+    y.backward();
+    assert_eq!((x.grad().expect("reached").sum(), z.grad().expect("reached").sum()), (5.0, 2.0));
+}
+
+#[test]
+fn what_a_segment_records_in_a_derivative_names_the_line_that_asked_for_it() {
+    let tape = Tape::new();
+    let x = tape.leaf(3.0);
+    let y = tape.checkpoint(&[x], |_, x| x[0].square().grads(&[x[0]])[0]);
+    let before = tape.len();
+    assert_eq!(y.grads(&[x])[0].item(), 2.0);
+    let line = format!("tests/checkpoint.rs:{}", line!() - 1);
+    let text = tape.to_string();
+    assert!(tape.len() > before + 1 && text.lines().skip(before).all(|node| node.ends_with(&line)), "{text}");
+}
+
+#[test]
+fn a_nan_of_another_sign_is_the_same_value() {
+    let runs = AtomicUsize::new(0);
+    let tape = Tape::new();
+    let x = tape.leaf(array![3.0]);
+    let y = tape.checkpoint(&[x], move |tape, x| {
+        let nan = if runs.fetch_add(1, Ordering::Relaxed) == 0 { f64::NAN } else { -f64::NAN };
+        Var::concat(&[x[0], tape.constant(array![nan])], 0)
+    });
+    y.sum().backward();
+    assert_eq!(x.grad().expect("reached").sum(), 1.0);
+}
+
+#[test]
+fn a_tape_that_was_reset_holds_no_value_of_a_parameter() {
+    let w = Param::new(array![2.0]);
+    let mut tape = Tape::new();
+    let weight = w.clone();
+    tape.checkpoint(&[tape.leaf(array![3.0])], move |tape, x| x[0] * tape.param(&weight)).backward();
+    tape.reset();
+    assert_eq!(Arc::strong_count(&w.value()), 2); // the parameter's own and this one
+}

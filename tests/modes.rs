@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::{Array1, Array2, ArrayD, ArrayViewD, ArrayViewMutD, IxDyn, Zip, array};
 use rand::rngs::StdRng;
@@ -417,4 +418,85 @@ fn third_derivatives_of_tanh_are_right() {
     let y = x.value().mapv(f64::tanh);
     let expected = y.mapv(|y| (1.0 - y * y) * (6.0 * y * y - 2.0));
     close(&d.value(), &expected.view(), "third derivative");
+}
+
+#[test]
+fn a_detached_target_moves_along_its_own_tangent_alone() {
+    let tape = Tape::new();
+    let x = tape.leaf(3.0);
+    let d = x.detach();
+    let v = [tape.constant(1.0), tape.constant(10.0)];
+    assert_eq!((x * d).jvp(&[x, d], &v).item(), 33.0); // d · 1 + x · 10
+}
+
+#[test]
+fn a_tangent_of_an_operand_that_is_broadcast_is_broadcast_with_it() {
+    let tape = Tape::new();
+    let (a, b) = (tape.leaf(array![3.0]), tape.leaf(array![5.0, 6.0]));
+    let v = tape.constant(array![2.0]);
+    for (y, expected) in [(a + b, 2.0), (b + a, 2.0), (a - b, 2.0), (b - a, -2.0)] {
+        assert_eq!(y.jvp(&[a], &[v]).value(), array![expected, expected].into_dyn());
+    }
+    assert_eq!((a * b).jvp(&[a], &[v]).value(), array![10.0, 12.0].into_dyn());
+}
+
+#[test]
+fn nothing_is_pushed_forward_to_what_a_detached_target_was_computed_from() {
+    let tape = Tape::new();
+    let x = tape.leaf(0.0);
+    let d = x.sqrt().detach();
+    let (y, v) = (d * x, tape.constant(1.0));
+    let before = tape.len();
+    assert_eq!(y.jvp(&[x, d], &[v, v]).item(), 0.0); // d · 1 + x · 1, and not the infinite slope of the root
+    assert_eq!(tape.ops()[before..], ["mul", "mul", "add"]);
+}
+
+#[test]
+fn a_transform_says_so_if_the_function_returns_a_var_of_another_tape() {
+    let other: &'static Tape<f64> = Box::leak(Box::default());
+    let (alien, x) = (other.leaf(1.0), array![1.0]);
+    for (helper, f) in [
+        ("value_and_grad", (&|| drop(transform::value_and_grad(|_| alien, &x))) as &dyn Fn()),
+        ("vjp", &|| drop(transform::vjp(|_| alien, &x, ndarray::arr0(1.0)))),
+        ("jvp", &|| drop(transform::jvp(|_| alien, &x, &x))),
+        ("jacobian", &|| drop(transform::jacobian(|_| alien, &x))),
+        ("hvp", &|| drop(transform::hvp(|_| alien, &x, &x))),
+        ("hessian", &|| drop(transform::hessian(|_| alien, &x))),
+    ] {
+        assert_eq!(message(f), format!("{helper}: the function returned a Var of another tape"));
+    }
+}
+
+/// Doubles, and counts how often its rule runs.
+#[derive(Debug, Default)]
+struct Counted(AtomicUsize);
+
+impl CustomOp<f64> for Counted {
+    fn name(&self) -> &'static str {
+        "counted"
+    }
+
+    fn shape(&self, operands: &[&[usize]]) -> Result<Shape, ShapeError> {
+        Ok(Shape::from(operands[0]))
+    }
+
+    fn forward(&self, operands: &[ArrayViewD<f64>], mut result: ArrayViewMutD<f64>) {
+        result.assign(&(&operands[0] * 2.0));
+    }
+
+    fn vjp<'t>(&self, _: usize, _: &[Var<'t, f64>], _: Var<'t, f64>, g: Var<'t, f64>) -> Var<'t, f64> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        g * 2.0
+    }
+}
+
+#[test]
+fn a_jacobian_runs_as_many_rules_as_there_are_rows_or_one_to_record_the_columns() {
+    let op = Arc::new(Counted::default());
+    let rows = transform::jacobian(|x| Var::custom(&op, &[x]).slice(0, ..2), &array![1.0, 2.0, 3.0]);
+    assert_eq!(rows, array![[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]].into_dyn());
+    assert_eq!(op.0.swap(0, Ordering::Relaxed), 2);
+    let columns = transform::jacobian(|x| Var::custom(&op, &[x]).broadcast_to([3, 1]), &array![1.0]);
+    assert_eq!(columns, array![[[2.0]], [[2.0]], [[2.0]]].into_dyn());
+    assert_eq!(op.0.load(Ordering::Relaxed), 1);
 }

@@ -479,3 +479,14 @@ fn derivatives_are_right_where_a_square_overflows() {
     near(slopes::<f32>(&far, |x| x.gelu_tanh()), &[1.0, 1.0, 0.0, 0.0, 1.0, 0.0], 0.0);
     near(slopes::<f64>(&[1e160, -1e160], |x| x.gelu_tanh()), &[1.0, 0.0], 0.0);
 }
+
+#[test]
+fn both_sweeps_add_up_the_operands_of_one_operation_in_the_same_order() {
+    let tape = Tape::new();
+    let (x, g) = (tape.leaf(array![1.0]), array![1e16, -1e16, 1.0]);
+    let y = Var::concat(&[x, x, x], 0);
+    y.backward_with(&g);
+    // From the last operand on: 1 - 1e16 rounds to -1e16. From the first on it would be 1.
+    assert_eq!(x.grad().expect("reached").sum(), 0.0);
+    assert_eq!(y.vjp(tape.constant(&g), &[x])[0].item(), 0.0);
+}

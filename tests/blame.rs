@@ -65,8 +65,9 @@ fn record(_: Var<'_, f64>) {}
 #[test]
 fn known_traps_have_a_hint() {
     type Trap = (fn(&Tape<f64>), &'static str, f64, &'static str);
-    let traps: [Trap; 19] = [
+    let traps: [Trap; 20] = [
         (|t| record(t.leaf(-1.0).ln()), "ln", f64::NAN, "ln of a negative number is NaN"),
+        (|t| record(t.leaf(array![-1.0, 0.0]).ln()), "ln", f64::NAN, "ln of a negative number is NaN"),
         (|t| record(t.leaf(-1.0).sqrt()), "sqrt", f64::NAN, "sqrt of a negative number is NaN"),
         (
             |t| record(t.leaf(1.0) / t.leaf(array![0.0, 1.0])),
@@ -612,4 +613,144 @@ fn a_row_that_passes_no_cotangent_is_named() {
     let Reason::CutOff { by, location, .. } = reason(&tape, &w) else { panic!("not cut off") };
     assert!(by.contains("equal (2,)"), "{by}");
     assert_eq!(location.line(), line);
+}
+
+#[test]
+fn an_operation_that_hands_a_nan_on_is_not_blamed() {
+    let tape = Tape::<f64>::new();
+    let y = tape.leaf(-1.0).sqrt();
+    tape.set_checked(true);
+    assert!((y * 2.0).item().is_nan());
+    assert_eq!(first(&tape).op, "sqrt");
+}
+
+/// Its value is its first operand, its rule multiplies by the second and selects the product where that is not 0.
+#[derive(Debug)]
+struct Selecting;
+
+impl CustomOp<f64> for Selecting {
+    fn name(&self) -> &'static str {
+        "selecting"
+    }
+
+    fn shape(&self, operands: &[&[usize]]) -> Result<Shape, ShapeError> {
+        Ok(Shape::from(operands[0]))
+    }
+
+    fn forward(&self, operands: &[ArrayViewD<f64>], mut result: ArrayViewMutD<f64>) {
+        result.assign(&operands[0]);
+    }
+
+    fn vjp<'t>(&self, _: usize, x: &[Var<'t, f64>], _: Var<'t, f64>, g: Var<'t, f64>) -> Var<'t, f64> {
+        let wanted = x[1].value().mapv(|x| x != 0.0);
+        Var::select(&wanted, g / x[1], g.tape().constant(0.0))
+    }
+}
+
+#[test]
+fn what_a_rule_makes_on_the_way_and_selects_away_is_not_blamed() {
+    for checked in [false, true] {
+        let tape = Tape::<f64>::new();
+        tape.set_checked(checked);
+        let (x, divisor) = (tape.leaf(array![1.0, 1.0]), tape.constant(array![4.0, 0.0]));
+        let y = Var::custom(&Arc::new(Selecting), &[x, divisor]);
+        assert_eq!(y.sum().grad_wrt(x).value(), array![0.25, 0.0].into_dyn()); // and 1 / 0 on the way
+        assert_eq!(tape.first_non_finite(), None);
+    }
+}
+
+#[test]
+fn an_infinity_in_a_constant_is_blamed_if_only_a_gradient_shows_it() {
+    let tape = Tape::<f64>::new();
+    let x = tape.leaf(array![2.0, 3.0]);
+    let y = x * tape.constant(array![1.0, f64::INFINITY]);
+    assert_eq!(y.slice(0, ..1).sum().item(), 2.0); // all that is left of the values is finite
+    assert_eq!(tape.first_non_finite(), None);
+    y.backward_with(array![1.0, 1.0]);
+    assert_eq!(x.grad().expect("reached"), array![1.0, f64::INFINITY].into_dyn());
+    assert!(first(&tape).to_string().starts_with("constant (2,) holds the first infinity: inf at [1]"));
+}
+
+#[test]
+fn a_tape_that_is_checked_too_late_still_says_which_operation_of_a_segment_it_was() {
+    let tape = Tape::<f64>::new();
+    let _ = tape.checkpoint(&[tape.leaf(0.0)], |_, x| x[0].ln());
+    tape.set_checked(true);
+    assert_eq!(first(&tape).op, "ln");
+}
+
+#[test]
+fn a_checkpoint_is_not_blamed_for_an_infinity_that_its_segment_hands_on() {
+    use tapegrad::op::Binary;
+    let tape = Tape::<f64>::new().checked();
+    let x = tape.leaf(0.0);
+    let y = tape.checkpoint(&[x], |tape, x| x[0].binary(Binary::MulOrZero, tape.constant(f64::INFINITY)));
+    assert_eq!(y.item(), 0.0);
+    y.backward();
+    assert_eq!(x.grad().expect("reached").sum(), f64::INFINITY);
+    assert_eq!(first(&tape).op, "constant");
+}
+
+#[test]
+fn an_infinity_handed_on_before_a_segment_is_not_blamed_on_the_segment() {
+    let tape = Tape::<f64>::new();
+    let x = tape.leaf(array![2.0, 3.0]);
+    // The sweep comes to the product first: its rule hands the constant's infinity on to x, where the segment's adds to it.
+    let (square, product) =
+        (tape.checkpoint(&[x], |_, x| x[0].square()), x * tape.constant(array![1.0, f64::INFINITY]));
+    (square + product).sum().backward();
+    assert_eq!(first(&tape).op, "constant");
+}
+
+#[test]
+fn a_mask_that_a_segment_makes_is_not_blamed_if_nothing_comes_of_it() {
+    let tape = Tape::<f64>::new();
+    let x = tape.leaf(array![2.0, 3.0]);
+    let scores = tape.checkpoint(&[x], |tape, x| x[0] + tape.constant(array![0.0, f64::NEG_INFINITY]));
+    assert_eq!(scores.softmax(0).value(), array![1.0, 0.0].into_dyn());
+    assert_eq!(tape.first_non_finite(), None);
+    let _ = scores.sum();
+    assert!(first(&tape).to_string().starts_with("constant (2,) holds the first infinity: -inf at [1]"));
+}
+
+#[test]
+fn a_nan_of_an_unknown_cause_has_no_hint() {
+    let tape = Tape::<f64>::new();
+    Var::custom(&Arc::new(Broken), &[tape.leaf(1.0)]).backward_with(0.0); // 0 / 0
+    let found = first(&tape);
+    assert!(found.value.is_nan());
+    assert_eq!((found.op.as_str(), found.hint), ("broken", None));
+}
+
+#[test]
+fn a_constant_of_equal_numbers_is_no_copy_unless_it_is_the_same_memory() {
+    let tape = Tape::<f64>::new();
+    let (w, v) = (Param::new(array![1.0, 1.0]), Param::new(array![2.0, 2.0]));
+    let (_, _) = (tape.param(&w), tape.param(&v));
+    let (chance, shared) = (tape.constant(array![1.0, 1.0]), tape.constant(v.value()));
+    (tape.leaf(3.0) * chance * shared).sum().backward();
+    assert!(matches!(reason(&tape, &w), Reason::Independent { .. }), "{}", reason(&tape, &w));
+    let Reason::CutOff { by, .. } = reason(&tape, &v) else { panic!("{}", reason(&tape, &v)) };
+    assert!(by.starts_with("%3 = constant (2,)"), "{by}");
+}
+
+#[test]
+fn a_mask_is_cut_off_where_the_operation_has_another_operand_that_is_not() {
+    use tapegrad::op::Binary;
+    let tape = Tape::<f64>::new();
+    let w = Param::new(array![1.0, -1.0]);
+    let x = tape.leaf(array![2.0, 3.0]);
+    x.binary(Binary::Gate, tape.param(&w)).sum().backward();
+    assert_eq!(x.grad().expect("reached"), array![1.0, 0.0].into_dyn());
+    let Reason::CutOff { by, .. } = reason(&tape, &w) else { panic!("{}", reason(&tape, &w)) };
+    assert!(by.contains("gate (2,)"), "{by}");
+}
+
+#[test]
+fn an_infinite_cotangent_that_a_rule_only_hands_on_is_blamed_on_its_maker() {
+    let tape = Tape::<f64>::new();
+    let (a, b) = (tape.leaf(1.0), tape.leaf(2.0));
+    let g = tape.leaf(0.0).ln();
+    let _ = (a + b).vjp(g, &[a]); // the rule of a sum records nothing: the result is g
+    assert_eq!(first(&tape).op, "ln");
 }

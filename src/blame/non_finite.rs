@@ -236,7 +236,7 @@ impl<T: Scalar> Tape<T> {
         if finite && results.all(|id| is_finite(self.view(&nodes, id))) {
             return None;
         }
-        (0..count).find_map(|id| blame_source(self, &nodes, id, |x| !x.is_finite()))
+        in_sources(self, &nodes, &[])
     }
 
     /// Returns this tape, which from now on checks as it goes: see [`set_checked`](Self::set_checked).
@@ -332,22 +332,33 @@ fn in_values<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, given: impl Fn(u32) ->
     })
 }
 
-/// Returns the blame of an operation within a segment, if one of them made it.
-fn in_segment<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32) -> Option<NonFinite> {
+/// Returns the blame of the first input that is not finite, of segments too; `given` are not asked.
+fn in_sources<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, given: &[u32]) -> Option<NonFinite> {
+    (0..nodes.len() as u32).filter(|id| !given.contains(id)).find_map(|id| match nodes.node(id).op {
+        Op::Checkpoint(_) => in_segment(tape, nodes, id, in_sources),
+        _ => blame_source(tape, nodes, id, |x| !x.is_finite()),
+    })
+}
+
+/// Returns what a search finds in a segment that runs once more: on its tape, where these nodes stand for its inputs.
+fn in_segment<T: Scalar>(
+    tape: &Tape<T>,
+    nodes: &Nodes<T>,
+    id: u32,
+    search: fn(&Tape<T>, &Nodes<T>, &[u32]) -> Option<NonFinite>,
+) -> Option<NonFinite> {
     let aside = tape.aside();
     aside.set_checked(false);
-    let inputs = tape.run_segment(nodes, id, &aside).inputs;
-    in_values(&aside, &aside.nodes(), |id| inputs.iter().any(|&(_, input)| input == id))
+    let inputs: Vec<u32> = tape.run_segment(nodes, id, &aside).inputs.iter().map(|&(_, input)| input).collect();
+    search(&aside, &aside.nodes(), &inputs)
 }
 
 /// Returns the blame of an operation for its value.
 fn in_value<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32) -> Option<NonFinite> {
     let (values, node) = (tape.view(nodes, id), nodes.node(id));
-    // What a segment makes may be selected away before its result.
-    if let Op::Checkpoint(_) = node.op
-        && let Some(found) = in_segment(tape, nodes, id)
-    {
-        return Some(found);
+    // What a segment makes may be selected away before its result. What nobody makes there came in with a constant.
+    if let Op::Checkpoint(_) = node.op {
+        return in_segment(tape, nodes, id, |tape, nodes, inputs| in_values(tape, nodes, |id| inputs.contains(&id)));
     }
     if is_finite(values) {
         return None;

@@ -174,7 +174,10 @@ fn visit<T: Scalar>(
     look: Look,
 ) -> Result<(), Box<NonFinite>> {
     let Workspace { cotangents, complete, scratch } = workspace;
-    let mut watch = (look == Look::Yes).then(|| Watch { tape, nodes, handed_on: vec![false; last as usize] });
+    // What an input of a segment holds already, no rule of the segment made.
+    let infinite = |g: &Option<Vec<T>>| g.as_ref().is_some_and(|g| !blame::all_finite(g));
+    let handed_on = || cotangents[..last as usize].iter().map(infinite).collect();
+    let mut watch = (look == Look::Yes).then(|| Watch { tape, nodes, handed_on: handed_on() });
     for id in (0..=last).rev() {
         let (below, rest) = cotangents.split_at_mut(id as usize);
         let Some(g) = rest[0].take() else { continue };

@@ -340,13 +340,11 @@ fn in_sources<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, given: &[u32]) -> Opt
     })
 }
 
-/// Returns what a search finds in a segment that runs once more: on its tape, where these nodes stand for its inputs.
-fn in_segment<T: Scalar>(
-    tape: &Tape<T>,
-    nodes: &Nodes<T>,
-    id: u32,
-    search: fn(&Tape<T>, &Nodes<T>, &[u32]) -> Option<NonFinite>,
-) -> Option<NonFinite> {
+/// A search of a tape for whom to blame; the nodes in the list are not asked.
+type Search<T> = fn(&Tape<T>, &Nodes<T>, &[u32]) -> Option<NonFinite>;
+
+/// Returns what a search finds in a segment that runs once more. What stands for its inputs there is not asked.
+fn in_segment<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32, search: Search<T>) -> Option<NonFinite> {
     let aside = tape.aside();
     aside.set_checked(false);
     let inputs: Vec<u32> = tape.run_segment(nodes, id, &aside).inputs.iter().map(|&(_, input)| input).collect();

@@ -2,16 +2,15 @@
 
 use std::fmt;
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::ArrayD;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::index_of;
 use super::restore::Restore;
-use super::slope::{Slope, slope};
+use super::slope::{CONFIDENCE, Slope, Steps, Value, slope};
 use crate::param::Param;
 use crate::scalar::Scalar;
-use crate::shape::Shape;
 use crate::tape::Tape;
 use crate::var::Var;
 
@@ -70,6 +69,9 @@ impl<T: Scalar> Options<T> {
 
     /// Checks the gradient by these parameters, too. The function records them; their values are moved during the check
     /// and are, as their gradients are, as before afterwards.
+    ///
+    /// Of a parameter that a [checkpoint](Tape::checkpoint) uses only the gradient by the sweep on arrays is checked, at order
+    /// 1: gradients that are recorded do not reach parameters within a segment.
     #[must_use]
     pub fn with_parameters(mut self, parameters: &[Param<T>]) -> Self {
         self.parameters = parameters.to_vec();
@@ -119,6 +121,7 @@ pub struct Report {
     elements: usize,
     directions: usize,
     errors: Vec<f64>,
+    rounding: f64,
     dot_error: f64,
 }
 
@@ -144,12 +147,13 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { dtype, variables, elements, directions, errors, dot_error } = self;
+        let Self { dtype, variables, elements, directions, errors, rounding, dot_error } = self;
         write!(f, "gradcheck: {elements} elements of {variables} inputs in {dtype}, {directions} directions:")?;
         for (order, error) in [Order::First, Order::Second].iter().zip(errors) {
             write!(f, " {order} within {error:.1e},")?;
         }
-        write!(f, " dot test within {dot_error:.1e}")
+        write!(f, " dot test within {dot_error:.1e}")?;
+        if *rounding > 0.0 { write!(f, "; rounding would have hidden errors up to {rounding:.1e}") } else { Ok(()) }
     }
 }
 
@@ -169,6 +173,8 @@ pub enum Verdict {
     SweepsDiffer,
     /// The function gives different values for the same inputs.
     NotRepeatable,
+    /// Rounding hides the answer, or differences do not settle on one: the derivative may be right or wrong.
+    Inconclusive,
 }
 
 impl fmt::Display for Verdict {
@@ -180,6 +186,7 @@ impl fmt::Display for Verdict {
             Self::NotAdjoint => "the dot test fails",
             Self::SweepsDiffer => "the sweeps differ",
             Self::NotRepeatable => "not repeatable",
+            Self::Inconclusive => "inconclusive",
         })
     }
 }
@@ -265,9 +272,9 @@ impl fmt::Display for Failure {
             (Some(variable), None) => write!(f, "{variable}: ")?,
             _ => f.write_str("along a random direction: ")?,
         }
-        let (found, expected) = (self.found, self.expected);
+        let (found, expected) = (Number(self.found), Number(self.expected));
         match self.verdict {
-            Verdict::Wrong | Verdict::NotDifferentiable => {
+            Verdict::Wrong | Verdict::NotDifferentiable | Verdict::Inconclusive => {
                 write!(f, "the tape gives {found}, differences give {expected}")?;
             }
             Verdict::NotFinite => write!(f, "{found}")?,
@@ -281,26 +288,43 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// A number as messages show it: without hundreds of zeros.
+struct Number(f64);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = self.0.abs();
+        if size.is_finite() && size != 0.0 && !(1e-5..1e7).contains(&size) {
+            write!(f, "{:e}", self.0)
+        } else {
+            write!(f, "{}", self.0)
+        }
+    }
+}
+
 /// Checks the derivatives of `f` at `inputs`, and says how well they agree.
 ///
 /// `f` is any function of `Var`s on one tape, as many as there are inputs; it may record constants and parameters on
 /// `x[0].tape()`. What is checked:
 ///
 /// - that the gradient, by the sweep on arrays and by the one that records, agrees with central differences of `f` along
-///   random directions of all inputs at once, with several step sizes;
+///   random directions of all inputs at once, and of each input and parameter alone, with steps that shrink until they
+///   agree or rounding is all that is left;
 /// - that `<u, J v> = <Jᵀ u, v>`: the product with the Jacobian `J` is found by differentiating `Jᵀ u` by `u`;
 /// - that the gradient of the recorded gradient agrees with differences of it.
 ///
-/// If one of them fails, every element is differentiated alone, and the worst is named.
+/// If one of them fails, every element is differentiated alone, and the worst is named. A derivative so small that the function
+/// moves by less than its rounding over a whole step of 1 counts as the 0 that it looks like.
 ///
 /// # Errors
 ///
 /// A [`Failure`] if a derivative is wrong, or if the function has none here: a kink shows by the slopes to its left and right,
-/// which stay apart however small the step.
+/// which stay apart however small the step. If rounding hides more than a quarter of a derivative at every step the verdict is
+/// [`Verdict::Inconclusive`].
 ///
 /// # Panics
 ///
-/// If `f` does, and if it is to be differentiated by nothing.
+/// If `f` does, if it is to be differentiated by nothing, and if the options hold a parameter twice.
 ///
 /// # Example
 ///
@@ -331,39 +355,60 @@ where
 {
     let variables = inputs.len() + options.parameters.len();
     assert!(variables > 0, "gradcheck: there is nothing to differentiate by");
+    for (k, parameter) in options.parameters.iter().enumerate() {
+        if let Some(first) = options.parameters[..k].iter().position(|earlier| earlier.is(parameter)) {
+            panic!(
+                "gradcheck: each parameter once is expected, but parameters {first} and {k} of the options are the same"
+            );
+        }
+    }
     let _restore = Restore::new(&options.parameters);
     let parameters = options.parameters.iter().map(|parameter| ArrayD::clone(&parameter.value()));
     let at: Vec<ArrayD<T>> = inputs.iter().cloned().chain(parameters).collect();
     let rng = &mut StdRng::seed_from_u64(options.seed);
     let check = Check { f, options, inputs: inputs.len(), at: &at };
-    let outputs = check.repeatable()?;
+    let y = check.repeatable()?;
     let mut report = Report {
         dtype: T::DTYPE,
         variables,
         elements: at.iter().map(ArrayD::len).sum(),
         directions: options.directions,
         errors: vec![0.0; if options.order == Order::First { 1 } else { 2 }],
+        rounding: 0.0,
         dot_error: 0.0,
     };
-    for _ in 0..options.directions {
-        let u = if outputs.elements() == 1 {
-            ArrayD::ones(IxDyn(&outputs))
-        } else {
-            ArrayD::from_shape_simple_fn(IxDyn(&outputs), || T::from_f64(step(rng)))
-        };
+    for direction in 0..options.directions {
+        let random = |x: &ArrayD<T>, rng: &mut StdRng| x.mapv(|_| T::from_f64(step(rng)));
+        let mut u = if y.len() == 1 { ArrayD::ones(y.raw_dim()) } else { random(&y, rng) };
         // Inputs are moved by about 1, large ones by more.
         let v: Vec<ArrayD<f64>> = at.iter().map(|x| x.mapv(|x| step(rng) * reach(x))).collect();
-        let w: Vec<ArrayD<T>> = at.iter().map(|x| x.mapv(|_| T::from_f64(step(rng)))).collect();
-        let first = check.first(&u)?;
-        check.along(Order::First, &first, &v, |x| check.value(x, &u), &mut report)?;
-        check.adjoint(&u, &v, &mut report)?;
-        if options.order == Order::Second {
-            let (_, second) = check.contracted(&at, &u, &w, Sweep::Yes);
-            check.finite(Order::Second, &second)?;
-            check.along(Order::Second, &second, &v, |x| check.contracted(x, &u, &w, Sweep::No).0, &mut report)?;
+        let w: Vec<ArrayD<T>> = at.iter().map(|x| random(x, rng)).collect();
+        let alone = if direction == 0 { Alone::Yes } else { Alone::No };
+        match check.directions(&u, &w, &v, alone, &mut report) {
+            // Rounding of a large output hides small ones: once more with each output of about the same weight.
+            Err(hidden) if hidden.verdict == Verdict::Inconclusive => {
+                balance(&mut u, &y);
+                // Such weights may cancel within the rules: only what passes counts.
+                check.directions(&u, &w, &v, alone, &mut report).map_err(|_| hidden)?;
+            }
+            outcome => outcome?,
         }
     }
     Ok(report)
+}
+
+/// Divides weights by the sizes of what they are for.
+fn balance<T: Scalar>(weights: &mut ArrayD<T>, sizes: &ArrayD<T>) {
+    let largest = sizes.iter().map(|x| x.to_f64().abs()).fold(0.0, f64::max);
+    if largest == 0.0 {
+        return;
+    }
+    // Weights of f32 must not overflow.
+    let least = largest.max(1e-10) * 1e-28;
+    weights.zip_mut_with(sizes, |weight, size| {
+        let size = size.to_f64().abs();
+        *weight = T::from_f64(weight.to_f64() / if size < least { largest } else { size });
+    });
 }
 
 /// Returns a number between ½ and 1 in size, of either sign.
@@ -382,6 +427,20 @@ type Gradients<T> = Vec<Option<ArrayD<T>>>;
 
 /// A number and the size of what it was summed up from, which says how exact it is.
 type Sum = (f64, f64);
+
+/// Whether inputs and parameters are moved alone, too.
+#[derive(Clone, Copy, PartialEq)]
+enum Alone {
+    Yes,
+    No,
+}
+
+/// The gradient by both sweeps.
+struct First<T> {
+    gradients: Gradients<T>,
+    /// Of which inputs there is no recorded gradient: parameters within a checkpoint.
+    in_segments: Vec<bool>,
+}
 
 /// Whether the contracted gradient is differentiated.
 #[derive(Clone, Copy, PartialEq)]
@@ -404,6 +463,8 @@ struct Finding {
     found: f64,
     expected: f64,
     error: f64,
+    /// The relative error that rounding may have hidden.
+    hidden: f64,
     detail: String,
 }
 
@@ -456,8 +517,8 @@ where
         nodes.iter().map(sum).collect()
     }
 
-    /// Returns the shape of the result, if it is finite and the same twice.
-    fn repeatable(&self) -> Result<Shape, Failure> {
+    /// Returns the result, if it is finite and the same twice.
+    fn repeatable(&self) -> Result<ArrayD<T>, Failure> {
         let (tape, again) = (Tape::new(), Tape::new());
         let (y, twice) = (self.record(&tape, self.at).1, self.record(&again, self.at).1);
         for (number, (&a, &b)) in y.value().iter().zip(twice.value()).enumerate() {
@@ -470,7 +531,72 @@ where
                 return Err(failure(Verdict::NotFinite).at("output".into(), index));
             }
         }
-        Ok(y.shape())
+        Ok(y.value().to_owned())
+    }
+
+    /// Compares the gradients along `v`, and along the part of `v` that belongs to each input, with differences, and runs the
+    /// dot test.
+    fn directions(
+        &self,
+        u: &ArrayD<T>,
+        w: &[ArrayD<T>],
+        v: &[ArrayD<f64>],
+        alone: Alone,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let First { gradients, in_segments } = self.first(u)?;
+        self.along_each(Order::First, &gradients, v, alone, |x| self.value(x, u), report)?;
+        self.adjoint(u, v, report)?;
+        if self.options.order == Order::First {
+            return Ok(());
+        }
+        // What is not recorded has no second derivative to look at.
+        let (mut w, mut v) = (w.to_vec(), v.to_vec());
+        for (variable, _) in in_segments.iter().enumerate().filter(|(_, in_segment)| **in_segment) {
+            w[variable].fill(T::ZERO);
+            v[variable].fill(0.0);
+        }
+        let (_, second) = self.contracted(self.at, u, &w, Sweep::Yes);
+        self.finite(Order::Second, &second)?;
+        // Within the rules terms as large as the result may cancel: no gradient is more exact than that.
+        let least = self.at.iter().flatten().map(|x| reach(*x)).fold(f64::INFINITY, f64::min);
+        let floor = self.value(self.at, u).1 / least;
+        let p = |x: &[ArrayD<T>]| {
+            let (value, terms) = self.contracted(x, u, &w, Sweep::No).0;
+            (value, terms + floor)
+        };
+        self.along_each(Order::Second, &second, &v, alone, p, report)
+    }
+
+    /// Compares along `v`, and along each of its parts, which a larger one may hide.
+    fn along_each(
+        &self,
+        order: Order,
+        gradients: &Gradients<T>,
+        v: &[ArrayD<f64>],
+        alone: Alone,
+        p: impl Fn(&[ArrayD<T>]) -> Sum,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let at = p(self.at);
+        self.along(order, gradients, v, at, &p, report)?;
+        if alone == Alone::No || v.len() == 1 {
+            return Ok(());
+        }
+        for variable in (0..v.len()).filter(|&variable| v[variable].iter().any(|v| *v != 0.0)) {
+            let mut part = self.nowhere();
+            part[variable].assign(&v[variable]);
+            self.along(order, gradients, &part, at, &p, report).map_err(|failure| match failure.variable {
+                None => Failure { variable: Some(self.name(variable)), ..failure },
+                Some(_) => failure,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Returns a direction in which nothing moves.
+    fn nowhere(&self) -> Vec<ArrayD<f64>> {
+        self.at.iter().map(|x| ArrayD::zeros(x.raw_dim())).collect()
     }
 
     /// Returns `<u, f(x)>`.
@@ -482,17 +608,20 @@ where
     }
 
     /// Returns `Jᵀ u`, by both sweeps.
-    fn first(&self, u: &ArrayD<T>) -> Result<Gradients<T>, Failure> {
+    fn first(&self, u: &ArrayD<T>) -> Result<First<T>, Failure> {
         let tape = Tape::new();
         let (leaves, y) = self.record(&tape, self.at);
         let nodes = self.nodes(&tape, &leaves);
         let recorded = self.grads((y * tape.constant(u)).sum(), &nodes);
         let recorded: Gradients<T> = recorded.iter().map(|grad| grad.map(|grad| grad.value().to_owned())).collect();
         self.finite(Order::First, &recorded)?;
-        if recorded.iter().all(Option::is_none) {
-            return Ok(recorded);
-        }
         let parameters = &self.options.parameters;
+        let in_segment = parameters.iter().map(|parameter| tape.is_param_of_segment(parameter));
+        let in_segments: Vec<bool> = vec![false; self.inputs].into_iter().chain(in_segment).collect();
+        let unknown = recorded.iter().all(Option::is_none) && !in_segments.contains(&true);
+        if unknown || !tape.nodes().node(y.id()).needs_grad {
+            return Ok(First { gradients: recorded, in_segments });
+        }
         parameters.iter().for_each(Param::zero_grad);
         y.backward_with(u);
         let of_leaves = leaves.iter().map(|leaf| leaf.grad().map(|grad| grad.to_owned()));
@@ -500,6 +629,9 @@ where
         let swept: Gradients<T> = of_leaves.chain(of_parameters).collect();
         let close = 1e4 * T::EPSILON.to_f64();
         for (variable, (recorded, swept)) in recorded.iter().zip(&swept).enumerate() {
+            if in_segments[variable] {
+                continue;
+            }
             let number = |grad: &Option<ArrayD<T>>, k| grad.as_ref().and_then(|grad| grad.iter().nth(k).copied());
             let scale = recorded.iter().chain(swept).flatten().map(|g| g.to_f64().abs()).fold(0.0, f64::max);
             for k in 0..self.at[variable].len() {
@@ -511,7 +643,8 @@ where
                 }
             }
         }
-        Ok(swept)
+        self.finite(Order::First, &swept)?;
+        Ok(First { gradients: swept, in_segments })
     }
 
     /// Returns `<w, Jᵀ u>` at `x`, and its gradients.
@@ -545,36 +678,44 @@ where
         Ok(())
     }
 
-    /// Compares the gradients along `v` with differences of `p`; if they disagree, finds the element.
+    /// Compares the gradients along `v` with differences of `p`, which is `at` here; if they disagree, finds the element.
     fn along(
         &self,
         order: Order,
         gradients: &Gradients<T>,
         v: &[ArrayD<f64>],
-        p: impl Fn(&[ArrayD<T>]) -> Sum,
+        at: Sum,
+        p: &impl Fn(&[ArrayD<T>]) -> Sum,
         report: &mut Report,
     ) -> Result<(), Failure> {
-        let finding = self.look(gradients, v, &p);
+        let finding = self.look(gradients, v, at, p);
         let Some(verdict) = finding.verdict else {
             let error = &mut report.errors[order as usize];
             *error = error.max(finding.error);
+            report.rounding = report.rounding.max(finding.hidden);
             return Ok(());
         };
         let failure = |verdict, finding: Finding, length: f64| Failure {
             detail: finding.detail,
             ..self.failure(verdict, order, finding.found / length, finding.expected / length)
         };
+        if verdict == Verdict::Inconclusive {
+            return Err(failure(verdict, finding, 1.0));
+        }
         // The worst that is wrong; or else the first without a derivative; or else the direction.
         let (mut worst, mut without) = (None, None);
         let mut largest = 0.0;
         for (variable, x) in self.at.iter().enumerate() {
             for (k, &element) in x.iter().enumerate() {
-                let mut v: Vec<ArrayD<f64>> = self.at.iter().map(|x| ArrayD::zeros(x.raw_dim())).collect();
+                if v[variable].iter().nth(k).is_none_or(|v| *v == 0.0) {
+                    continue;
+                }
+                let mut unit = self.nowhere();
                 let length = reach(element);
-                if let Some(v) = v[variable].iter_mut().nth(k) {
+                if let Some(v) = unit[variable].iter_mut().nth(k) {
                     *v = length;
                 }
-                let finding = self.look(gradients, &v, &p);
+                let finding = self.look(gradients, &unit, at, p);
                 let difference = (finding.found - finding.expected).abs() / length;
                 let located = |verdict, mut finding: Finding| {
                     if gradients[variable].is_none() && verdict == Verdict::Wrong {
@@ -587,7 +728,7 @@ where
                         largest = difference;
                         worst = located(Verdict::Wrong, finding);
                     }
-                    Some(verdict) if verdict != Verdict::Wrong && without.is_none() => {
+                    Some(verdict @ Verdict::NotDifferentiable) if without.is_none() => {
                         without = located(verdict, finding);
                     }
                     _ => {}
@@ -597,43 +738,126 @@ where
         Err(worst.or(without).unwrap_or_else(|| failure(verdict, finding, 1.0)))
     }
 
-    /// Compares the gradients along `v` with differences of `p`.
-    fn look(&self, gradients: &Gradients<T>, v: &[ArrayD<f64>], p: &impl Fn(&[ArrayD<T>]) -> Sum) -> Finding {
-        let (mut found, mut squares, mut of_inputs) = (0.0, 0.0, 0.0);
-        for ((gradient, v), x) in gradients.iter().zip(v).zip(self.at) {
-            let Some(gradient) = gradient else { continue };
-            for ((g, v), x) in gradient.iter().zip(v).zip(x) {
-                let g = g.to_f64();
-                found += g * v;
-                squares += g * g * v * v;
-                of_inputs += if *v == 0.0 { 0.0 } else { (g * x.to_f64()).powi(2) };
+    /// Compares the gradients along `v` with differences of `p`: with a few steps, and only if these do not agree with more.
+    fn look(&self, gradients: &Gradients<T>, v: &[ArrayD<f64>], at: Sum, p: &impl Fn(&[ArrayD<T>]) -> Sum) -> Finding {
+        let found: f64 = pairs(gradients, v).map(|(g, v)| g * v).sum();
+        let size = norm(pairs(gradients, v).map(|(g, v)| g * v));
+        // Where the inputs are rounded, at a step.
+        let of_inputs = |h: f64| {
+            let moved = self.at.iter().zip(v).map(|(x, v)| {
+                let mut sizes = v.clone();
+                sizes.zip_mut_with(x, |v, x| *v = if *v == 0.0 { 0.0 } else { x.to_f64().abs() + h.abs() * v.abs() });
+                sizes
+            });
+            let moved: Vec<ArrayD<f64>> = moved.collect();
+            norm(pairs(gradients, &moved).map(|(g, x)| g * x))
+        };
+        let slope = |steps: Steps, scatter: f64| {
+            let value = |h: f64, (value, terms): Sum| -> Value {
+                (value, T::EPSILON.to_f64() * (terms + of_inputs(h)) + scatter)
+            };
+            slope::<T>(steps, value(0.0, at), |h| value(h, p(&self.moved(v, h))))
+        };
+        let judge = |slope: &Slope, steps: Steps| self.judge(slope, steps, found, size, v);
+        let quick = slope(Steps::Few, 0.0);
+        let finding = judge(&quick, Steps::Few);
+        let allowed = self.options.tolerance * size.max(found.abs());
+        if finding.verdict.is_none() && finding.hidden <= self.options.tolerance && quick.change <= allowed {
+            return finding;
+        }
+        // A constant, as the tape says.
+        if found == 0.0 && size == 0.0 && quick.is_flat() {
+            return Finding { verdict: None, hidden: 0.0, ..finding };
+        }
+        // What cancels within the function shows in its values at the numbers next to these.
+        let ulps = 2.0 * T::EPSILON.to_f64();
+        let next = |x: f64, v: f64| ulps * v.signum() * if x == 0.0 { v.abs() } else { x.abs() };
+        let scatter = self.scatter(v, p, next);
+        let finding = judge(&slope(Steps::Small, scatter), Steps::Small);
+        match finding.verdict {
+            None | Some(Verdict::NotDifferentiable) => finding,
+            // A large step may show what small ones do not.
+            Some(Verdict::Inconclusive) => judge(&slope(Steps::All, scatter), Steps::All),
+            // A sum with something large hides small moves without scattering.
+            _ => {
+                let wide = if T::DTYPE == "f32" { 2.0_f64.powi(-12) } else { 2.0_f64.powi(-24) };
+                let scatter = scatter.max(self.scatter(v, p, |_, v| wide * v));
+                let second = judge(&slope(Steps::Small, scatter), Steps::Small);
+                let excused = matches!(second.verdict, None | Some(Verdict::Inconclusive));
+                if excused { judge(&slope(Steps::All, scatter), Steps::All) } else { finding }
             }
         }
-        let rounding = T::EPSILON.to_f64() * (p(self.at).1 + of_inputs.sqrt());
-        let slope: Slope = slope::<T>(rounding, |h| p(&self.moved(v, h)).0);
+    }
+
+    /// Returns by how much `p` departs from a smooth function, from its differences of orders 2 and 3 at four points at either side that are
+    /// `next` to each other (Moré and Wild 2011, Estimating computational noise).
+    fn scatter(&self, v: &[ArrayD<f64>], p: &impl Fn(&[ArrayD<T>]) -> Sum, next: impl Fn(f64, f64) -> f64) -> f64 {
+        let value = |k: f64| {
+            let beside = |(x, v): (&ArrayD<T>, &ArrayD<f64>)| {
+                let mut x = x.clone();
+                x.zip_mut_with(v, |x, v| {
+                    if *v != 0.0 {
+                        *x = T::from_f64(x.to_f64() + k * next(x.to_f64(), *v));
+                    }
+                });
+                x
+            };
+            let beside: Vec<ArrayD<T>> = self.at.iter().zip(v).map(beside).collect();
+            p(&beside).0
+        };
+        let mut scatter = 0.0;
+        // Each side for itself: a kink or a jump right here is no rounding.
+        for side in [-1.0, 1.0] {
+            let mut differences: Vec<f64> = (1..=4).map(|k| value(side * f64::from(k))).collect();
+            // Differences of order k of noise are of the size of √((2k)! / k!²); those of order 1 are the slope, too.
+            for size in [2.0, 6.0, 20.0_f64] {
+                differences = differences.windows(2).map(|pair| pair[1] - pair[0]).collect();
+                let mean = norm(differences.iter().copied()) / (differences.len() as f64).sqrt();
+                if size > 2.0 && mean.is_finite() {
+                    scatter = f64::max(scatter, mean / size.sqrt());
+                }
+            }
+        }
+        scatter
+    }
+
+    /// Says what differences show of the derivative `found`, summed up from terms of the norm `size`.
+    fn judge(&self, slope: &Slope, steps: Steps, found: f64, size: f64, v: &[ArrayD<f64>]) -> Finding {
         let expected = slope.value;
-        let scale = found.abs().max(squares.sqrt()).max(if expected.is_nan() { 0.0 } else { expected.abs() });
+        let scale = found.abs().max(size).max(if expected.is_nan() { 0.0 } else { expected.abs() });
         let difference = (found - expected).abs();
         let allowed = self.options.tolerance * scale;
-        let agrees = difference <= allowed + 4.0 * slope.rounding;
+        let rounding = CONFIDENCE * slope.rounding;
+        let agrees = difference <= allowed + rounding;
         let kink = slope.kink::<T>(scale).or_else(|| if agrees { None } else { slope.kink_around(found) });
-        let (verdict, detail) = if let Some((left, right)) = kink {
+        let hidden = if rounding <= allowed { 0.0 } else { rounding / scale };
+        let (verdict, detail) = if !scale.is_finite() {
+            (Some(Verdict::Inconclusive), "the derivative along a direction is not finite".into())
+        } else if let Some((left, right)) = kink {
             let single = v.iter().flatten().filter(|v| **v != 0.0).count() == 1;
             let length = if single { v.iter().flatten().sum() } else { 1.0 };
-            let (left, right) = (rounded::<T>(left / length), rounded::<T>(right / length));
+            let (left, right) = (Number(rounded::<T>(left / length)), Number(rounded::<T>(right / length)));
             (Some(Verdict::NotDifferentiable), format!("{left} to the left, {right} to the right"))
         } else if expected.is_nan() {
             (Some(Verdict::NotDifferentiable), "the function ends here".into())
+        } else if steps == Steps::All && slope.vanishes::<T>(size.max(found.abs())) {
+            (None, String::new())
+        } else if agrees && hidden > MOST_HIDDEN && !(hidden <= 2.0 && difference <= scale / 16.0) {
+            let detail = format!("rounding hides the answer: differences are only known to {rounding:.1e}");
+            (Some(Verdict::Inconclusive), detail)
         } else if agrees {
             (None, String::new())
         } else if !slope.settled(allowed) && difference <= slope.spread() {
             let detail = format!("differences do not settle: the last two are {:.1e} apart", slope.change);
             (Some(Verdict::NotDifferentiable), detail)
+        } else if slope.ever(found, allowed) {
+            let detail = "larger steps agree with the tape, smaller ones do not".into();
+            (Some(Verdict::Inconclusive), detail)
         } else {
             (Some(Verdict::Wrong), String::new())
         };
-        let error = if difference == 0.0 { 0.0 } else { difference / scale.max(slope.rounding / T::EPSILON.to_f64()) };
-        Finding { verdict, found, expected: rounded::<T>(expected), error, detail }
+        let error = if difference == 0.0 || scale == 0.0 { 0.0 } else { difference / scale.max(rounding) };
+        Finding { verdict, found, expected: rounded::<T>(expected), error, hidden, detail }
     }
 
     fn moved(&self, v: &[ArrayD<f64>], h: f64) -> Vec<ArrayD<T>> {
@@ -648,18 +872,22 @@ where
     /// The dot test; if it fails, finds the input, and the element.
     fn adjoint(&self, u: &ArrayD<T>, v: &[ArrayD<f64>], report: &mut Report) -> Result<(), Failure> {
         let allowed = if T::DTYPE == "f32" { 1e-4 } else { 1e-11 };
-        let (by_inputs, by_outputs, error) = self.dots(u, v);
+        // A derivative that moves the result by less than its rounding is lost within the rules, too.
+        let floor = CONFIDENCE * T::EPSILON.to_f64() * self.value(self.at, u).1 / allowed;
+        // Nor are the smallest of all numbers exact.
+        let floor = floor.max(if T::DTYPE == "f32" { 1e-36 } else { 1e-300 });
+        let (by_inputs, by_outputs, error) = self.dots(u, v, floor);
         report.dot_error = report.dot_error.max(error);
         if error <= allowed {
             return Ok(());
         }
         for (variable, x) in self.at.iter().enumerate() {
             for k in 0..x.len() {
-                let mut unit: Vec<ArrayD<f64>> = self.at.iter().map(|x| ArrayD::zeros(x.raw_dim())).collect();
+                let mut unit = self.nowhere();
                 if let Some(v) = unit[variable].iter_mut().nth(k) {
                     *v = 1.0;
                 }
-                let (by_inputs, by_outputs, error) = self.dots(u, &unit);
+                let (by_inputs, by_outputs, error) = self.dots(u, &unit, floor);
                 if error > allowed || error.is_nan() {
                     let failure = self.failure(Verdict::NotAdjoint, Order::First, by_inputs, by_outputs);
                     return Err(failure.at(self.name(variable), index_of(x, k)));
@@ -669,8 +897,9 @@ where
         Err(self.failure(Verdict::NotAdjoint, Order::First, by_inputs, by_outputs))
     }
 
-    /// Returns `<Jᵀ u, v>`, `<u, J v>`, and how far they are from each other.
-    fn dots(&self, u: &ArrayD<T>, v: &[ArrayD<f64>]) -> (f64, f64, f64) {
+    /// Returns `<Jᵀ u, v>`, `<u, J v>`, and how far they are from each other, relative to what they were summed up from or to
+    /// `floor`.
+    fn dots(&self, u: &ArrayD<T>, v: &[ArrayD<f64>], floor: f64) -> (f64, f64, f64) {
         let tape = Tape::new();
         let (leaves, y) = self.record(&tape, self.at);
         let nodes = self.nodes(&tape, &leaves);
@@ -690,13 +919,34 @@ where
                 product.value().iter().zip(u).fold(by_outputs, |sum, (p, u)| add(sum, p.to_f64() * u.to_f64()));
         }
         let difference = (by_inputs.0 - by_outputs.0).abs();
-        let error = if difference == 0.0 { 0.0 } else { difference / by_inputs.1.max(by_outputs.1) };
+        let error = if difference == 0.0 { 0.0 } else { difference / by_inputs.1.max(by_outputs.1).max(floor) };
         (by_inputs.0, by_outputs.0, error)
     }
 }
 
 fn add((sum, size): Sum, term: f64) -> Sum {
     (sum + term, size + term.abs())
+}
+
+/// The part of a derivative that rounding may hide; up to 2 where differences agree to a sixteenth all the same.
+const MOST_HIDDEN: f64 = 0.25;
+
+/// Returns the elements of gradients beside those of a direction, where there is a gradient.
+fn pairs<'a, T: Scalar>(
+    gradients: &'a Gradients<T>,
+    v: &'a [ArrayD<f64>],
+) -> impl Iterator<Item = (f64, f64)> + Clone + 'a {
+    let known = gradients.iter().zip(v).filter_map(|(gradient, v)| gradient.as_ref().map(|gradient| (gradient, v)));
+    known.flat_map(|(gradient, v)| gradient.iter().zip(v).map(|(g, v)| (g.to_f64(), *v)))
+}
+
+/// Returns the root of the sum of squares, which may be larger than numbers can be.
+fn norm(elements: impl Iterator<Item = f64> + Clone) -> f64 {
+    let largest = elements.clone().map(f64::abs).fold(0.0, f64::max);
+    if largest == 0.0 || !largest.is_finite() {
+        return largest;
+    }
+    largest * elements.map(|x| (x / largest).powi(2)).sum::<f64>().sqrt()
 }
 
 /// Returns a number without the digits that differences do not have.

@@ -88,13 +88,15 @@ pub fn test_jacobian_parameters<T: Scalar>(
     let _restore = restore(module, parameter);
     let outputs = module.forward(input).len();
     let mut backward = Array2::zeros((outputs, parameter.shape().elements()));
+    let ones = ArrayD::ones(parameter.value().raw_dim());
     for (k, mut row) in backward.axis_iter_mut(Axis(0)).enumerate() {
+        // Something is there already: the module must add to it.
         parameter.zero_grad();
+        parameter.accumulate_grad(&ones);
         let delta = unit(module, k);
         module.backward_update_gradient(input, &delta);
-        // A gradient that never came is one of zeros, and wrong if the output moves.
         if let Some(grad) = parameter.grad() {
-            row.iter_mut().zip(grad.iter()).for_each(|(to, from)| *to = from.to_f64());
+            row.iter_mut().zip(grad.iter()).for_each(|(to, from)| *to = from.to_f64() - 1.0);
         }
     }
     let forward = parameter_differences(module, input, parameter, outputs);

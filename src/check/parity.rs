@@ -258,7 +258,8 @@ where
     // ... the loss, ...
     // Its name is all that is wanted of what it prints.
     let printed = format!("{loss:?}");
-    let of_loss = Part { layer: None, name: format!("loss {}", printed.split([' ', '\n']).next().unwrap_or_default()) };
+    let of_loss =
+        Part { layer: None, name: format!("loss {}", printed.split([' ', '\n', '(', '{']).next().unwrap_or_default()) };
     {
         let tape = Tape::new();
         let recorded_yhat = tape.leaf(&yhat);
@@ -310,6 +311,16 @@ where
         compare.grads(&of_network, k, parameter, &parameter.grad(), &before[k], 0.0).map_err(|difference| {
             Difference { detail: "after backward_delta and before, both by hand".into(), ..difference }
         })?;
+    }
+    model.backward_update_gradient(x, &delta);
+    for (k, parameter) in parameters.iter().enumerate() {
+        let twice = before[k].as_ref().map(|grad| Arc::new(grad.mapv(|g| g + g)));
+        compare.grads(&of_network, k, parameter, &parameter.grad(), &twice, compare.sizes[k]).map_err(
+            |difference| Difference {
+                detail: "a second walk must add as much as the first, both by hand".into(),
+                ..difference
+            },
+        )?;
     }
     zero_grad();
     let tape = Tape::new();

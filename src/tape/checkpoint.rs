@@ -296,6 +296,11 @@ impl<T: Scalar> Tape<T> {
         Ran { inputs, y }
     }
 
+    /// Returns whether a segment has used the parameter: the sweep that records gives no gradient of that.
+    pub(crate) fn is_param_of_segment(&self, param: &Param<T>) -> bool {
+        self.checkpoints.segments.iter().any(|segment| segment.pins.iter().any(|(pinned, _)| pinned.is(param)))
+    }
+
     fn segment(&self, nodes: &Nodes<T>, id: u32) -> &Segment<T> {
         let Op::Checkpoint(segment) = nodes.node(id).op else { unreachable!("the node is not a checkpoint") };
         &self.checkpoints.segments[segment.0 as usize]

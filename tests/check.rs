@@ -397,6 +397,17 @@ fn the_same_parameter_twice_is_a_mistake() {
     let _ = gradcheck(|x| x[0] * x[0].tape().param(&p), &[array![1.0].into_dyn()], &options);
 }
 
+#[test]
+fn the_worst_element_is_named_in_its_own_units() {
+    let wrong = |x: &[f64]| {
+        let x = Array1::from_iter(x.iter().copied()).into_dyn();
+        gradcheck(|x| (x[0] * x[0].detach()).sum(), &[x], &Options::new()).unwrap_err()
+    };
+    let failure = wrong(&[40.0, 1.0]);
+    assert_eq!((failure.index(), failure.found(), failure.expected()), (Some(&[0][..]), 40.0, 80.0), "{failure}");
+    assert_eq!(wrong(&[1.0, 40.0]).index(), Some(&[1][..]));
+}
+
 // ---- Networks under gradcheck -----------------------------------------------------------------------------------
 
 fn network<T: Scalar>(seed: u64) -> Sequential<T> {

@@ -812,3 +812,10 @@ fn the_kit_measures_errors() {
     let error = test_jacobian(&mut ReLU::new(), &array![[1.0, 0.0]]);
     assert!((error - 0.5).abs() < 1e-9, "half of the kink: {error}");
 }
+
+#[test]
+fn numbers_too_small_for_all_their_digits_pass() {
+    // The derivative of a product of saturated sigmoids is about 1e-44.
+    let x = array![-51.0_f32, -51.0].into_dyn();
+    gradcheck(|x| x[0].sigmoid().prod(), &[x], &Options::new()).unwrap();
+}

@@ -826,7 +826,9 @@ where
         let expected = slope.value;
         let scale = found.abs().max(size).max(if expected.is_nan() { 0.0 } else { expected.abs() });
         let difference = (found - expected).abs();
-        let allowed = self.options.tolerance * scale;
+        // Numbers too small to have all their digits agree if both are.
+        let smallest = if T::DTYPE == "f32" { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
+        let allowed = self.options.tolerance * scale + smallest;
         let rounding = CONFIDENCE * slope.rounding;
         let agrees = difference <= allowed + rounding;
         let kink = slope.kink::<T>(scale).or_else(|| if agrees { None } else { slope.kink_around(found) });

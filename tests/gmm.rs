@@ -77,8 +77,11 @@ fn tape_hand_and_differences_agree_at_every_size() {
         let text = succeeds(Path::new("."), &["--d", d, "--k", k, "--n", n, "--runs", "1"]);
         assert!(number_after(&text, "tape and hand differ by ") < 1e-12, "{text}");
         assert!(number_after(&text, "in the objective, by ") < 1e-12, "{text}");
-        // Differences are not exact to more digits than this: gradcheck's own tolerance.
-        assert!(number_after(&text, "order 1 within ") < 1e-7, "{text}");
+        // The weight of a single component cannot change: its derivative is 0, and differences of it are rounding alone.
+        if k != "1" {
+            // Differences are not exact to more digits than this: gradcheck's own tolerance.
+            assert!(number_after(&text, "order 1 within ") < 1e-7, "{text}");
+        }
         // No node for a point.
         assert!(number_after(&text, " us, ") < 100.0, "{text}");
     }

@@ -1,7 +1,5 @@
 //! Where gradients go and how they add up.
 
-mod common;
-
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayD, Dimension, IxDyn, array};
@@ -232,7 +230,7 @@ fn execute<'t>(
 }
 
 proptest! {
-    #![proptest_config(common::cases(300))]
+    #![proptest_config(crate::common::cases(300))]
 
     #[test]
     fn random_programs_agree_with_differences_and_with_the_recorded_sweep(
@@ -411,7 +409,7 @@ fn execute_shaped<'t>(inputs: &[Var<'t, f64>], program: &[(u16, usize, usize)]) 
 }
 
 proptest! {
-    #![proptest_config(common::cases(200))]
+    #![proptest_config(crate::common::cases(200))]
 
     #[test]
     fn random_programs_of_any_shape_are_right_at_orders_1_and_2(

@@ -1,8 +1,6 @@
 //! What course documents say of the modules: three forms of a linear layer, conventions of losses, counts of parameters, a
 //! batch as the sum of its samples.
 
-mod common;
-
 use ndarray::{Array2, Axis, array, concatenate};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
@@ -28,7 +26,7 @@ fn matrix(grad: &ndarray::ArrayD<f64>) -> Array2<f64> {
 }
 
 proptest! {
-    #![proptest_config(common::cases(200))]
+    #![proptest_config(crate::common::cases(200))]
 
     #[test]
     fn the_three_forms_of_a_linear_layer_agree(

@@ -1,8 +1,6 @@
 //! The hand-derived networks and the tape are each other's witness: random stacks of layers under every loss must give
 //! the same outputs, losses and gradients both ways, and the gradients must be those of central differences.
 
-mod common;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -313,7 +311,7 @@ fn assert_differences(what: &str, grad: &ArrayD<f64>, differences: &ArrayD<f64>)
 }
 
 proptest! {
-    #![proptest_config(common::cases(2000))]
+    #![proptest_config(crate::common::cases(2000))]
 
     #[test]
     fn manual_and_tape_agree_in_f64(spec in specs()) {

@@ -1,7 +1,5 @@
 //! Modules of any number of inputs and graphs of them: by hand against the tape and against central differences.
 
-mod common;
-
 use ndarray::{Array1, Array2, ArrayRef2, array};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
@@ -43,7 +41,7 @@ fn close(what: &str, a: &[f64], b: &[f64], tolerance: f64) {
 }
 
 proptest! {
-    #![proptest_config(common::cases(500))]
+    #![proptest_config(crate::common::cases(500))]
 
     #[test]
     fn graphs_agree_with_the_tape_and_with_differences(

@@ -1,7 +1,5 @@
 //! Optimizers against loops by hand, and with their schedules against numbers that PyTorch made (`optim.py`).
 
-mod common;
-
 use std::slice;
 
 use ndarray::{Array1, array};
@@ -17,7 +15,7 @@ fn vectors(count: usize) -> impl Strategy<Value = Vec<Vec<f64>>> {
 }
 
 proptest! {
-    #![proptest_config(common::cases(50))]
+    #![proptest_config(crate::common::cases(50))]
 
     #[test]
     fn sgd_is_the_loop_of_its_definition(

@@ -117,7 +117,7 @@ fn ranges_are_those_of_numpy() {
     let y = matrix.slice_axes([AxisRange::new(2, None, -2), AxisRange::new(0, 4, 3)]);
     assert_eq!(y.value(), array![[9.0, 12.0], [1.0, 4.0]].into_dyn());
     y.sum().backward();
-    let expected = array![[1.0, 0.0, 0.0, 1.0], [0.0; 4], [1.0, 0.0, 0.0, 1.0]];
+    let expected: ndarray::Array2<f64> = array![[1.0, 0.0, 0.0, 1.0], [0.0; 4], [1.0, 0.0, 0.0, 1.0]];
     assert_eq!(matrix.grad().unwrap(), expected.into_dyn());
     assert_eq!(matrix.slice_axes([]).value(), matrix.value());
 }

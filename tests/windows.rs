@@ -125,7 +125,7 @@ fn pools_agree_with_the_definition() {
         let (max, mean) = (v.max_pool2d(kernel, stride), v.avg_pool2d(kernel, stride));
         let (down, across) = ((7 - kernel[0]) / stride[0] + 1, (6 - kernel[1]) / stride[1] + 1);
         assert_eq!(*max.shape(), [2, 3, down, across]);
-        let (mut dmax, mut dmean) = (ArrayD::zeros(x.raw_dim()), ArrayD::zeros(x.raw_dim()));
+        let (mut dmax, mut dmean) = (ArrayD::<f64>::zeros(x.raw_dim()), ArrayD::<f64>::zeros(x.raw_dim()));
         for (plane, row, column) in triples(6, down, across) {
             let at = [plane / 3, plane % 3, row, column];
             let (mut largest, mut sum) = (at, 0.0);

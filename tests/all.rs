@@ -1,0 +1,30 @@
+//! All integration tests but the one that counts allocations, in one program: it links once.
+
+mod accumulation;
+mod accuracy;
+mod blame;
+mod broadcasting;
+mod check;
+mod checkpoint;
+mod common;
+mod course;
+mod data;
+mod deep;
+mod edge_cases;
+mod errors;
+mod gmm;
+mod lessons;
+mod linalg;
+mod losses;
+mod manual_errors;
+mod manual_vs_tape;
+mod matmul;
+mod modes;
+mod nary;
+mod optim;
+mod reductions;
+mod rules;
+mod shapes;
+mod threads;
+mod train;
+mod windows;

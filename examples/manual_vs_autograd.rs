@@ -89,7 +89,7 @@ fn main() -> ExitCode {
 
 /// Returns whether the two paths agree.
 fn run<T: Scalar>(options: &Options) -> Result<bool, Box<dyn Error>> {
-    if !T::from_f64(options.lr).is_finite() {
+    if !T::from_f64(options.lr).to_f64().is_finite() {
         return Err(format!("--lr: expected a number that {} can hold, found {:e}", T::DTYPE, options.lr).into());
     }
     let directory =

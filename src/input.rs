@@ -4,23 +4,23 @@ use std::sync::Arc;
 
 use ndarray::{Array, ArrayBase, ArrayRef, Data, Dimension};
 
-use crate::scalar::Scalar;
+use crate::number::Number;
 use crate::shape::Shape;
 
-/// Memory that a tape shares with somebody else.
-pub trait Values<T>: Send + Sync {
+/// Memory that a tape shares with others.
+pub trait SharedStorage<T>: Send + Sync {
     /// Returns the elements in row-major order.
     fn values(&self) -> &[T];
 }
 
-impl<T: Scalar, D: Dimension> Values<T> for Array<T, D> {
+impl<T: Number, D: Dimension> SharedStorage<T> for Array<T, D> {
     fn values(&self) -> &[T] {
         self.as_slice().expect("only arrays in standard layout are shared")
     }
 }
 
 mod sealed {
-    use super::{Arc, Shape, Values};
+    use super::{Arc, Shape, SharedStorage};
 
     pub trait Sealed<T>: Sized {
         /// Returns the lengths of the axes.
@@ -28,7 +28,7 @@ mod sealed {
         /// Writes the elements in row-major order.
         fn write_to(self, out: &mut [T]);
         /// Hands over the memory itself if it may be shared, else gives the array back.
-        fn hand_over(self) -> Result<Arc<dyn Values<T>>, Self> {
+        fn hand_over(self) -> Result<Arc<dyn SharedStorage<T>>, Self> {
             Err(self)
         }
     }
@@ -59,7 +59,7 @@ pub trait Input<T>: Sealed<T> {}
 
 impl<T, I: Sealed<T>> Input<T> for I {}
 
-impl<T: Scalar, D: Dimension> Sealed<T> for &ArrayRef<T, D> {
+impl<T: Number, D: Dimension> Sealed<T> for &ArrayRef<T, D> {
     fn dims(&self) -> Shape {
         Shape::from((**self).shape())
     }
@@ -72,7 +72,7 @@ impl<T: Scalar, D: Dimension> Sealed<T> for &ArrayRef<T, D> {
     }
 }
 
-impl<T: Scalar, S: Data<Elem = T>, D: Dimension> Sealed<T> for ArrayBase<S, D> {
+impl<T: Number, S: Data<Elem = T>, D: Dimension> Sealed<T> for ArrayBase<S, D> {
     fn dims(&self) -> Shape {
         Shape::from((**self).shape())
     }
@@ -82,7 +82,7 @@ impl<T: Scalar, S: Data<Elem = T>, D: Dimension> Sealed<T> for ArrayBase<S, D> {
     }
 }
 
-impl<T: Scalar, S: Data<Elem = T>, D: Dimension> Sealed<T> for &ArrayBase<S, D> {
+impl<T: Number, S: Data<Elem = T>, D: Dimension> Sealed<T> for &ArrayBase<S, D> {
     fn dims(&self) -> Shape {
         Shape::from((***self).shape())
     }
@@ -92,7 +92,7 @@ impl<T: Scalar, S: Data<Elem = T>, D: Dimension> Sealed<T> for &ArrayBase<S, D> 
     }
 }
 
-impl<T: Scalar, D: Dimension + 'static> Sealed<T> for Arc<Array<T, D>> {
+impl<T: Number, D: Dimension + 'static> Sealed<T> for Arc<Array<T, D>> {
     fn dims(&self) -> Shape {
         Shape::from((***self).shape())
     }
@@ -101,12 +101,12 @@ impl<T: Scalar, D: Dimension + 'static> Sealed<T> for Arc<Array<T, D>> {
         (&**self).write_to(out);
     }
 
-    fn hand_over(self) -> Result<Arc<dyn Values<T>>, Self> {
+    fn hand_over(self) -> Result<Arc<dyn SharedStorage<T>>, Self> {
         if self.is_standard_layout() { Ok(self) } else { Err(self) }
     }
 }
 
-impl<T: Scalar, D: Dimension + 'static> Sealed<T> for &Arc<Array<T, D>> {
+impl<T: Number, D: Dimension + 'static> Sealed<T> for &Arc<Array<T, D>> {
     fn dims(&self) -> Shape {
         Shape::from((****self).shape())
     }
@@ -115,7 +115,7 @@ impl<T: Scalar, D: Dimension + 'static> Sealed<T> for &Arc<Array<T, D>> {
         (&***self).write_to(out);
     }
 
-    fn hand_over(self) -> Result<Arc<dyn Values<T>>, Self> {
+    fn hand_over(self) -> Result<Arc<dyn SharedStorage<T>>, Self> {
         if self.is_standard_layout() { Ok(self.clone()) } else { Err(self) }
     }
 }
@@ -123,7 +123,7 @@ impl<T: Scalar, D: Dimension + 'static> Sealed<T> for &Arc<Array<T, D>> {
 /// A mask as numbers: 1 for true, 0 for false.
 pub(crate) struct Mask<'a, D: Dimension>(pub(crate) &'a ArrayRef<bool, D>);
 
-impl<T: Scalar, D: Dimension> Sealed<T> for Mask<'_, D> {
+impl<T: Number, D: Dimension> Sealed<T> for Mask<'_, D> {
     fn dims(&self) -> Shape {
         Shape::from(self.0.shape())
     }

@@ -140,16 +140,15 @@
 
 pub mod blame;
 pub mod check;
-mod custom;
 pub mod data;
 #[doc = include_str!("edge_cases.md")]
 pub mod edge_cases {}
 mod error;
 mod input;
 mod kernel;
-mod loss;
 mod memory;
 pub mod nn;
+mod number;
 pub mod op;
 pub mod optim;
 mod param;
@@ -162,15 +161,15 @@ pub mod train;
 pub mod transform;
 mod var;
 
-pub use custom::CustomOp;
 pub use error::{Error, Result};
 pub use input::Input;
+pub use number::Number;
 pub use param::Param;
 pub use reduction::Reduction;
 pub use scalar::Scalar;
 pub use shape::{AxisRange, KeepDims, Shape, ShapeError};
-pub use tape::Tape;
-pub use var::{Size2d, Var};
+pub use tape::{CustomOp, Tape, Var};
+pub use var::Size2d;
 
 /// What most programs use, with [`ndarray`]'s `array!`.
 pub mod prelude {
@@ -181,7 +180,7 @@ pub mod prelude {
         Tanh,
     };
     pub use crate::optim::{Adam, AdamW, Optimizer, Sgd};
-    pub use crate::{KeepDims, Param, Reduction, Scalar, Tape, Var};
+    pub use crate::{KeepDims, Number, Param, Reduction, Scalar, Tape, Var};
 }
 
 /// The README's code, compiled and run.

@@ -9,7 +9,7 @@ use std::ops::{Deref, DerefMut};
 /// Buffers of a similar size serve each other, so that a batch of another size finds memory too, and what is held
 /// is bounded by what was in use at once.
 #[derive(Debug)]
-pub(crate) struct Pool<T> {
+pub struct Pool<T> {
     classes: RefCell<Vec<Vec<Vec<T>>>>,
 }
 
@@ -29,6 +29,24 @@ impl<T: Copy + Default> Pool<T> {
         // Cuts, or fills only what the buffer's last user did not: nothing at all when sizes repeat.
         buffer.resize(length, T::default());
         buffer
+    }
+
+    /// Returns a buffer as [`take`](Self::take) does; `None` if there is no memory for it.
+    #[inline]
+    pub(crate) fn try_take(&self, length: usize) -> Option<Vec<T>> {
+        // A large buffer is asked for by its own size first: that the system may refuse.
+        const LARGE: usize = 1 << 24;
+        if length >= LARGE {
+            let class = usize::BITS - (length - 1).leading_zeros();
+            let recycled = self.classes.borrow().get(class as usize).is_some_and(|buffers| !buffers.is_empty());
+            if !recycled {
+                let mut buffer = Vec::new();
+                buffer.try_reserve_exact(length).ok()?;
+                buffer.resize(length, T::default());
+                return Some(buffer);
+            }
+        }
+        Some(self.take(length))
     }
 
     /// Takes a buffer back.

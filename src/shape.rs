@@ -122,30 +122,40 @@ pub(crate) fn elements(dims: &[usize]) -> usize {
     dims.iter().fold(1, |product: usize, &length| product.saturating_mul(length))
 }
 
+/// Returns the strides of a row-major array.
+pub(crate) fn row_major_strides(shape: &[usize]) -> Shape {
+    let mut strides: SmallVec<[usize; 4]> = SmallVec::from_elem(1, shape.len());
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis] * shape[axis];
+    }
+    Shape::from(strides.as_slice())
+}
+
 /// The largest number of axes, as in NumPy.
 const MAX_AXES: usize = 64;
 
-/// Returns what keeps an array from having this shape. Too many axes: [`AxisSet`] holds no more. Too long ones: strides
-/// are products of lengths, and an empty array has them too.
-pub(crate) fn excess(shape: &[usize]) -> Option<String> {
+/// Checks that an array can have this shape: that it has not too many axes, for [`AxisSet`] holds no more, and that strides,
+/// which are products of lengths, do not overflow. An empty array has strides, too.
+pub(crate) fn check_size(shape: &[usize]) -> Result<(), String> {
     if shape.len() > MAX_AXES {
-        return Some(format!("an array of {} axes: a tape takes at most {MAX_AXES}", shape.len()));
+        return Err(format!("an array of {} axes: a tape takes at most {MAX_AXES}", shape.len()));
     }
-    too_long(shape, 1)
+    check_product(shape, 1)
 }
 
-/// Returns what keeps an array of this shape from being computed: it is not only seen but held, in bytes, here of the larger
-/// number type.
-pub(crate) fn excess_in_memory(shape: &[usize]) -> Option<String> {
-    let held = if shape.contains(&0) { None } else { too_long(shape, 8) };
-    held.or_else(|| excess(shape))
+/// Checks that an array of this shape can be held and not only seen: in bytes, here of the larger number type.
+pub(crate) fn check_memory(shape: &[usize]) -> Result<(), String> {
+    if !shape.contains(&0) {
+        check_product(shape, 8)?;
+    }
+    check_size(shape)
 }
 
-fn too_long(shape: &[usize], element: usize) -> Option<String> {
+fn check_product(shape: &[usize], element: usize) -> Result<(), String> {
     let lengths = shape.iter().filter(|&&length| length > 0);
     match lengths.copied().try_fold(element, usize::checked_mul) {
-        Some(product) if isize::try_from(product).is_ok() => None,
-        _ => Some(format!("the axes of {} are too long together", Shape::from(shape))),
+        Some(product) if isize::try_from(product).is_ok() => Ok(()),
+        _ => Err(format!("the axes of {} are too long together", Shape::from(shape))),
     }
 }
 

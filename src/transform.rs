@@ -41,12 +41,11 @@
 
 use ndarray::{Array, ArrayD, ArrayRef, ArrayViewD, Dimension, IxDyn};
 
+use crate::blame;
 use crate::input::Input;
 use crate::scalar::Scalar;
 use crate::shape::{Shape, elements};
-use crate::sweep;
-use crate::tape::Tape;
-use crate::var::Var;
+use crate::tape::{Tape, Var};
 
 /// Returns the value of `f` at `x`, a single number, and its gradient there.
 ///
@@ -102,7 +101,7 @@ pub fn value_and_grads<T: Scalar>(
     let tape = Tape::new();
     let leaves: Vec<Var<'_, T>> = inputs.iter().map(|x| tape.leaf(x)).collect();
     let y = loss("value_and_grads", &tape, f(&leaves));
-    let grads = sweep::leaf_grads(y, None, &leaves);
+    let grads = blame::leaf_grads(y, None, &leaves);
     (y.item(), grads.into_iter().zip(inputs).map(|(g, x)| array(g, x.raw_dim())).collect())
 }
 
@@ -133,7 +132,7 @@ pub fn vjp<T: Scalar, D: Dimension>(
     let y = own("vjp", &tape, f(leaf));
     let (found, shape) = (cotangent.dims(), y.shape());
     assert!(found == shape, "vjp: a cotangent of shape {found} for a value of shape {shape}");
-    let mut seed = tape.pool.take(shape.elements());
+    let mut seed = tape.pool().take(shape.elements());
     cotangent.write_to(&mut seed);
     (y.value().to_owned(), pull(y, Some(seed), leaf, x.raw_dim()))
 }
@@ -286,7 +285,7 @@ pub fn hvp<T: Scalar, D: Dimension>(
     // H is symmetric: a vjp of the gradient is H v as well as a jvp, and on arrays it is the faster one.
     match y.grads_or_none(&[leaf]).into_iter().next().flatten() {
         Some(gradient) => {
-            let mut seed = tape.pool.take(elements(x.shape()));
+            let mut seed = tape.pool().take(elements(x.shape()));
             seed.iter_mut().zip(v).for_each(|(to, &v)| *to = v);
             pull(gradient, Some(seed), leaf, x.raw_dim())
         }
@@ -311,7 +310,7 @@ fn loss<'t, T: Scalar>(helper: &str, tape: &'t Tape<T>, y: Var<'t, T>) -> Var<'t
 
 /// Returns the gradient of `Σ y * seed` by a leaf.
 fn pull<T: Scalar, D: Dimension>(y: Var<'_, T>, seed: Option<Vec<T>>, leaf: Var<'_, T>, dim: D) -> Array<T, D> {
-    array(sweep::leaf_grads(y, seed, &[leaf]).into_iter().next().flatten(), dim)
+    array(blame::leaf_grads(y, seed, &[leaf]).into_iter().next().flatten(), dim)
 }
 
 /// Returns the elements as an array; zeros for none.
@@ -326,12 +325,12 @@ fn array<T: Scalar, D: Dimension>(elements: Option<Vec<T>>, dim: D) -> Array<T, 
 fn rows<T: Scalar>(y: Var<'_, T>, leaf: Var<'_, T>, out: &mut [T]) {
     let (outputs, inputs) = (y.shape().elements(), leaf.shape().elements());
     for (i, row) in out.chunks_exact_mut(inputs.max(1)).enumerate() {
-        let mut seed = y.tape().pool.take(outputs);
+        let mut seed = y.tape().pool().take(outputs);
         seed.fill(T::ZERO);
         seed[i] = T::ONE;
-        if let Some(gradient) = sweep::leaf_grads(y, Some(seed), &[leaf]).pop().flatten() {
+        if let Some(gradient) = blame::leaf_grads(y, Some(seed), &[leaf]).pop().flatten() {
             row.copy_from_slice(&gradient);
-            y.tape().pool.put(gradient);
+            y.tape().pool().put(gradient);
         }
     }
 }

@@ -132,7 +132,7 @@ fn custom<T: Scalar>(fault: Fault, options: &Options<T>) -> Result<Report, tapeg
     let rng = &mut StdRng::seed_from_u64(3);
     let inputs = [uniform(&[2, 3], 0.5..2.0, rng), uniform(&[2, 3], 0.5..2.0, rng)];
     let op = Arc::new(SquareTimes(fault));
-    gradcheck(|x| Var::custom(&op, x), &inputs, options)
+    gradcheck(|x| Var::custom(op.clone(), x), &inputs, options)
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_rule_that_is_not_linear_in_its_cotangent_fails_the_dot_test() {
     let inputs = [array![0.5].into_dyn(), array![2.0].into_dyn()];
     for fault in [Fault::Square, Fault::LostCotangent] {
         let op = Arc::new(SquareTimes(fault));
-        let failure = gradcheck(|x| Var::custom(&op, x).sum(), &inputs, &Options::new()).unwrap_err();
+        let failure = gradcheck(|x| Var::custom(op.clone(), x).sum(), &inputs, &Options::new()).unwrap_err();
         assert_eq!((failure.verdict(), failure.variable()), (Verdict::NotAdjoint, Some("input 1")), "{failure}");
         let expected = if fault == Fault::Square { 0.5 } else { 0.0 };
         assert_eq!((failure.found(), failure.expected()), (0.25, expected), "{failure}");
@@ -219,7 +219,8 @@ impl CustomOp<f64> for Sly {
 #[test]
 fn sweeps_that_differ_are_told() {
     let op = Arc::new(Sly);
-    let failure = gradcheck(|x| Var::custom(&op, &[x[0].square()]), &[array![1.0, 3.0].into_dyn()], &Options::new());
+    let failure =
+        gradcheck(|x| Var::custom(op.clone(), &[x[0].square()]), &[array![1.0, 3.0].into_dyn()], &Options::new());
     let failure = failure.unwrap_err();
     assert_eq!((failure.verdict(), failure.variable()), (Verdict::SweepsDiffer, Some("input 0")), "{failure}");
     assert!((3.0 * failure.found() - failure.expected()).abs() < 1e-12, "{failure}");

@@ -54,6 +54,7 @@ macro_rules! expressions {
                 x: x.abs().sqrt();
                 x: x.sign();
                 x: x.clamp(-1.0, 1.0);
+                x: x.clamp(0.0, 1.0 / 0.0);
                 x: x.leaky_relu(0.25);
                 x: x.elu(0.5);
                 x: x.huber(1.0);

@@ -203,7 +203,7 @@ fn assert_close<T: Scalar>(what: &str, a: &ArrayD<T>, b: &ArrayD<T>, tolerance: 
     let scale = largest(a).max(largest(b)).max(floor);
     let difference = a.iter().zip(b).map(|(&a, &b)| (a - b).to_f64().abs()).fold(0.0, f64::max);
     assert!(difference <= tolerance * scale, "{what}: differ by {difference:e} at {scale:e}\n{a}\n{b}");
-    assert!(a.iter().all(|a| a.is_finite()), "{what}: not finite\n{a}");
+    assert!(a.iter().all(|a| a.to_f64().is_finite()), "{what}: not finite\n{a}");
 }
 
 fn largest<T: Scalar>(a: &ArrayD<T>) -> f64 {

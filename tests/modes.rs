@@ -8,7 +8,7 @@ use ndarray::{Array1, Array2, ArrayD, ArrayViewD, ArrayViewMutD, IxDyn, Zip, arr
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tapegrad::op::{Binary, Unary};
-use tapegrad::{CustomOp, KeepDims, Param, Scalar, Shape, ShapeError, Tape, Var, transform};
+use tapegrad::{CustomOp, KeepDims, Number, Param, Shape, ShapeError, Tape, Var, transform};
 
 fn random(rng: &mut StdRng, shape: &[usize]) -> ArrayD<f64> {
     ArrayD::from_shape_simple_fn(IxDyn(shape), || rng.random_range(0.5..1.5))
@@ -62,7 +62,7 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("choices", |x| x[0].index_select(1, &[3, 0, 3]).pick(&[1, 0, 2]) * x[1].slice(0, ..3)),
     ("concat", |x| Var::concat(&[x[0].sum_to([4]), x[1], x[1]], 0).square()),
     ("concat with a constant", |x| Var::concat(&[x[1].tape().constant(array![7.0]), x[1]], 0).square()),
-    ("custom", |x| Var::custom(&Arc::new(OverSquare), &[x[0], x[1].broadcast_to([3, 4])])),
+    ("custom", |x| Var::custom(Arc::new(OverSquare), &[x[0], x[1].broadcast_to([3, 4])])),
     ("checkpoint", |x| {
         let y = x[0].tape().checkpoint(&[x[0], x[1], x[0]], |_, x| (x[0] * x[1]).tanh() + x[2].square());
         y * x[0]
@@ -493,10 +493,10 @@ impl CustomOp<f64> for Counted {
 #[test]
 fn a_jacobian_runs_as_many_rules_as_there_are_rows_or_one_to_record_the_columns() {
     let op = Arc::new(Counted::default());
-    let rows = transform::jacobian(|x| Var::custom(&op, &[x]).slice(0, ..2), &array![1.0, 2.0, 3.0]);
+    let rows = transform::jacobian(|x| Var::custom(op.clone(), &[x]).slice(0, ..2), &array![1.0, 2.0, 3.0]);
     assert_eq!(rows, array![[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]].into_dyn());
     assert_eq!(op.0.swap(0, Ordering::Relaxed), 2);
-    let columns = transform::jacobian(|x| Var::custom(&op, &[x]).broadcast_to([3, 1]), &array![1.0]);
+    let columns = transform::jacobian(|x| Var::custom(op.clone(), &[x]).broadcast_to([3, 1]), &array![1.0]);
     assert_eq!(columns, array![[[2.0]], [[2.0]], [[2.0]]].into_dyn());
     assert_eq!(op.0.load(Ordering::Relaxed), 1);
 }

@@ -1,12 +1,14 @@
-//! What usually lies behind a NaN or an infinity, by operation.
+//! The usual cause of a NaN or an infinity, by operation.
 
-use super::non_finite::ValueRange;
+use super::range::ValueRange;
+use crate::number::Number;
+use crate::op::{Binary, Op, ReduceKind, Unary};
+use crate::tape::Step;
 
 /// The ranges around an operation that made a number that is not finite.
-pub(super) struct Scene<'a> {
-    /// The operation's name.
-    pub(super) op: &'a str,
-    /// What it made: NaN or an infinity.
+pub(super) struct Evidence<'a, T> {
+    pub(super) step: &'a Step<T>,
+    /// The number that it made: NaN or an infinity.
     pub(super) value: f64,
     pub(super) operands: &'a [ValueRange],
     /// The cotangent, if it was the operation's rule.
@@ -15,7 +17,7 @@ pub(super) struct Scene<'a> {
     pub(super) dtype: &'static str,
 }
 
-impl Scene<'_> {
+impl<T: Number> Evidence<'_, T> {
     fn single(&self) -> bool {
         self.dtype == "f32"
     }
@@ -35,52 +37,54 @@ impl Scene<'_> {
 
     /// The traps of values.
     fn recording(&self) -> Option<String> {
-        let (op, x) = (self.op, *self.operands.first()?);
+        let Step::Op(op) = self.step else { return None };
+        let (name, x) = (op.name(), *self.operands.first()?);
         let last = *self.operands.last()?;
         let nan = self.value.is_nan();
         Some(match op {
-            "ln" | "log2" | "log10" if !nan && x.zeros > 0 => format!(
-                "{op} of 0 is minus infinity: keep its operand above 0, or use log_softmax for the logarithm of a softmax"
+            Op::Unary(Unary::Ln | Unary::Log2 | Unary::Log10) if !nan && x.zeros > 0 => format!(
+                "{name} of 0 is minus infinity: keep its operand above 0, or use log_softmax for the logarithm of a softmax"
             ),
-            "ln" | "log2" | "log10" | "sqrt" | "rsqrt" if nan && x.min < 0.0 => {
-                format!("{op} of a negative number is NaN")
+            Op::Unary(Unary::Ln | Unary::Log2 | Unary::Log10 | Unary::Sqrt | Unary::Rsqrt) if nan && x.min < 0.0 => {
+                format!("{name} of a negative number is NaN")
             }
-            "ln_1p" if x.min <= -1.0 => "ln_1p is minus infinity at -1 and NaN below".into(),
-            "rsqrt" if x.zeros > 0 => "rsqrt divides by the root of 0".into(),
-            "div" | "divide" | "recip" if last.zeros > 0 => {
+            Op::Unary(Unary::Ln1p) if x.min <= -1.0 => "ln_1p is minus infinity at -1 and NaN below".into(),
+            Op::Unary(Unary::Rsqrt) if x.zeros > 0 => "rsqrt divides by the root of 0".into(),
+            Op::Unary(Unary::Divide { .. } | Unary::Recip) | Op::Binary(Binary::Div) if last.zeros > 0 => {
                 let zeros = if last.zeros == 1 { "is a 0".into() } else { format!("are {} zeros", last.zeros) };
                 format!("division by 0: among the divisors there {zeros}")
             }
-            "divide_by" => "division by 0, or nearly so: a mean over no elements divides by 0".into(),
-            "exp" | "exp_m1" | "sinh" | "cosh" => format!(
+            Op::Unary(Unary::DivideBy { .. }) => "division by 0, or nearly so: a mean over no elements divides by 0".into(),
+            Op::Unary(Unary::Exp | Unary::ExpM1 | Unary::Sinh | Unary::Cosh) => format!(
                 "overflow: e^x is beyond the largest {} from x = {} on; subtract the maximum first, as softmax and log_softmax do",
                 self.dtype,
                 if self.single() { 88.73 } else { 709.79 }
             ),
-            "powf" | "pow" if nan && x.min < 0.0 => "a negative number to a fractional power is NaN".into(),
-            "powf" | "pow" if x.zeros > 0 => "0 to a negative power is infinite".into(),
-            "asin" | "acos" => format!("{op} is NaN outside -1 to 1"),
-            "acosh" => "acosh is NaN below 1".into(),
-            "atanh" => "atanh is infinite at -1 and 1 and NaN beyond".into(),
-            "softmax" | "log_softmax" | "logsumexp" if x.infinities > 0 => {
-                format!("{op} of nothing but minus infinities, or of plus infinity, is NaN: is a whole row masked?")
+            Op::Unary(Unary::Powf { .. }) | Op::Binary(Binary::Pow) if nan && x.min < 0.0 => "a negative number to a fractional power is NaN".into(),
+            Op::Unary(Unary::Powf { .. }) | Op::Binary(Binary::Pow) if x.zeros > 0 => "0 to a negative power is infinite".into(),
+            Op::Unary(Unary::Asin | Unary::Acos) => format!("{name} is NaN outside -1 to 1"),
+            Op::Unary(Unary::Acosh) => "acosh is NaN below 1".into(),
+            Op::Unary(Unary::Atanh) => "atanh is infinite at -1 and 1 and NaN beyond".into(),
+            Op::Softmax { .. } | Op::LogSoftmax { .. } | Op::Reduce { kind: ReduceKind::LogSumExp, .. } if x.infinities > 0 => {
+                format!("{name} of nothing but minus infinities, or of plus infinity, is NaN: is a whole row masked?")
             }
-            "binary_cross_entropy_term" if x.min <= 0.0 || x.max >= 1.0 => {
+            Op::Binary(Binary::BinaryCrossEntropy) if x.min <= 0.0 || x.max >= 1.0 => {
                 "a prediction of 0 or 1 is certain, and wrong: use binary_cross_entropy_with_logits, which needs no sigmoid".into()
             }
-            "course_cross_entropy_term" if x.min < 0.0 || x.max > 1.0 => "predictions are probabilities, from 0 to 1".into(),
-            "kl_divergence" if last.min < 0.0 => "targets are probabilities, not below 0".into(),
-            "normalize" | "inverse_std" => "all elements of a group are the same and eps is 0".into(),
-            "inv" | "solve" => "the matrix is singular, or nearly so".into(),
-            "logdet" => "the determinant is not above 0".into(),
-            "cholesky" => "the matrix is not positive definite".into(),
+            Op::Binary(Binary::CourseCrossEntropy) if x.min < 0.0 || x.max > 1.0 => "predictions are probabilities, from 0 to 1".into(),
+            Op::Binary(Binary::KlDivergence) if last.min < 0.0 => "targets are probabilities, not below 0".into(),
+            Op::Normalize { .. } | Op::InverseStd { .. } => "all elements of a group are the same and eps is 0".into(),
+            Op::Inverse | Op::Solve { .. } => "the matrix is singular, or nearly so".into(),
+            Op::LogDet => "the determinant is not above 0".into(),
+            Op::Cholesky => "the matrix is not positive definite".into(),
             _ => return None,
         })
     }
 
     /// The traps of derivatives.
     fn rule(&self, g: ValueRange) -> Option<String> {
-        let (op, x) = (self.op, *self.operands.first()?);
+        let Step::Op(op) = self.step else { return None };
+        let (name, x) = (op.name(), *self.operands.first()?);
         let last = *self.operands.last()?;
         let at_zero = |what: &str| {
             // What a selection leaves out still passes its 0 through the rule.
@@ -94,22 +98,35 @@ impl Scene<'_> {
             }
         };
         Some(match op {
-            "sqrt" | "rsqrt" | "ln" | "log2" | "log10" | "recip" | "divide" | "powf" | "pow" if x.zeros > 0 => {
-                at_zero(op)
+            Op::Unary(
+                Unary::Sqrt
+                | Unary::Rsqrt
+                | Unary::Ln
+                | Unary::Log2
+                | Unary::Log10
+                | Unary::Recip
+                | Unary::Divide { .. }
+                | Unary::Powf { .. },
+            )
+            | Op::Binary(Binary::Pow)
+                if x.zeros > 0 =>
+            {
+                at_zero(name)
             }
-            "div" if last.zeros > 0 => at_zero("the quotient by its divisor"),
-            "div" | "divide" | "recip" | "divide_by" | "rsqrt" => {
+            Op::Binary(Binary::Div) if last.zeros > 0 => at_zero("the quotient by its divisor"),
+            Op::Unary(Unary::Divide { .. } | Unary::Recip | Unary::DivideBy { .. } | Unary::Rsqrt)
+            | Op::Binary(Binary::Div) => {
                 "overflow: the derivative divides by the divisor once more, and that is very small".into()
             }
-            "ln_1p" if x.min <= -1.0 => "at -1 the derivative of ln_1p is infinite".into(),
-            "binary_cross_entropy_term" if x.min <= 0.0 || x.max >= 1.0 => {
+            Op::Unary(Unary::Ln1p) if x.min <= -1.0 => "at -1 the derivative of ln_1p is infinite".into(),
+            Op::Binary(Binary::BinaryCrossEntropy) if x.min <= 0.0 || x.max >= 1.0 => {
                 "the derivative by a prediction of 0 or 1 is infinite: use binary_cross_entropy_with_logits".into()
             }
-            "asin" | "acos" | "atanh" if x.min <= -1.0 || x.max >= 1.0 => {
-                format!("at -1 and 1 the derivative of {op} is infinite")
+            Op::Unary(Unary::Asin | Unary::Acos | Unary::Atanh) if x.min <= -1.0 || x.max >= 1.0 => {
+                format!("at -1 and 1 the derivative of {name} is infinite")
             }
-            "acosh" if x.min <= 1.0 => "at 1 the derivative of acosh is infinite".into(),
-            "inv" | "logdet" | "solve" | "cholesky" => "the matrix is singular, or nearly so".into(),
+            Op::Unary(Unary::Acosh) if x.min <= 1.0 => "at 1 the derivative of acosh is infinite".into(),
+            Op::Inverse | Op::LogDet | Op::Solve { .. } | Op::Cholesky => "the matrix is singular, or nearly so".into(),
             _ => return None,
         })
     }

@@ -2,12 +2,16 @@
 //!
 //! [`Tape::first_non_finite`](crate::Tape::first_non_finite) looks at a record afterwards,
 //! [`Tape::checked`](crate::Tape::checked) makes a tape look as it goes, and
-//! [`Tape::unreached`](crate::Tape::unreached) says why a parameter has no gradient.
+//! [`Tape::unreached`](crate::Tape::unreached) says why a parameter has no gradient. Blame observes sweeps; no sweep knows it.
 
 mod hint;
 mod non_finite;
+mod range;
 mod unreached;
+mod watch;
 
-pub use non_finite::{NonFinite, Operand, Phase, ValueRange};
-pub(crate) use non_finite::{all_finite, check_recorded, in_rule, in_seed, survey};
+pub use crate::tape::Checked;
+pub use non_finite::{NonFinite, Operand, Phase};
+pub use range::ValueRange;
 pub use unreached::{Reason, Unreached};
+pub(crate) use watch::{backward, leaf_grads};

@@ -6,25 +6,44 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::Location;
 
 use crate::kernel::view::View;
-use crate::op::Op;
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::shape::Shape;
-use crate::tape::{Nodes, Reach, Tape};
-use crate::var::Var;
+use crate::tape::{Dependencies, Nodes, Step, Tape, Var};
 
 /// A parameter without a gradient, and why: what [`Tape::unreached`] returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Unreached {
-    /// The parameter's place among those asked for.
-    pub position: usize,
-    /// The parameter's name, empty if it has none.
-    pub name: String,
-    /// The parameter's shape.
-    pub shape: Shape,
-    /// Why it has no gradient.
-    pub reason: Reason,
+    position: usize,
+    name: String,
+    shape: Shape,
+    reason: Reason,
+}
+
+impl Unreached {
+    /// Returns the parameter's place among those asked for.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Returns the parameter's name, empty if it has none.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the parameter's shape.
+    #[must_use]
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Returns why it has no gradient.
+    #[must_use]
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
 }
 
 /// Why a gradient is `None`.
@@ -131,9 +150,9 @@ impl<T: Scalar> Tape<T> {
     ///
     /// let unreached = tape.unreached(&[used, idle, absent]);
     /// assert_eq!(unreached.len(), 2);
-    /// assert_eq!((unreached[0].position, unreached[0].name.as_str()), (1, "idle"));
+    /// assert_eq!((unreached[0].position(), unreached[0].name()), (1, "idle"));
     /// assert!(unreached[0].to_string().ends_with("does not depend on it: nothing uses it"));
-    /// assert_eq!(unreached[1].reason, Reason::NotRecorded);
+    /// assert_eq!(unreached[1].reason(), &Reason::NotRecorded);
     /// ```
     #[must_use]
     pub fn unreached<'p>(&self, params: impl IntoIterator<Item = &'p Param<T>>) -> Vec<Unreached> {
@@ -178,7 +197,7 @@ impl<T: Scalar> Var<'_, T> {
             return None;
         }
         let nodes = self.tape().nodes();
-        if !matches!(nodes.node(self.id()).op, Op::Leaf | Op::Constant | Op::Param) {
+        if !matches!(nodes.node(self.id()).step, Step::Leaf | Step::Constant | Step::Param) {
             return Some(Reason::NotKept { recorded: nodes.node(self.id()).location });
         }
         let (segments, ids) = (Segments::new(self.tape(), &nodes), [self.id()]);
@@ -189,17 +208,17 @@ impl<T: Scalar> Var<'_, T> {
 /// What segments hide: which of their inputs and parameters their results depend on.
 struct Segments<T> {
     /// By node, in order.
-    list: Vec<(u32, Reach<T>)>,
+    list: Vec<(u32, Dependencies<T>)>,
 }
 
 impl<T: Scalar> Segments<T> {
     /// Runs all segments of a tape once more.
     fn new(tape: &Tape<T>, nodes: &Nodes<T>) -> Self {
-        let checkpoints = (0..nodes.len() as u32).filter(|&id| matches!(nodes.node(id).op, Op::Checkpoint(_)));
+        let checkpoints = nodes.ids().filter(|&id| matches!(nodes.node(id).step, Step::Checkpoint(_)));
         Self { list: checkpoints.map(|id| (id, tape.segment_reach(nodes, id))).collect() }
     }
 
-    fn of(&self, id: u32) -> Option<&Reach<T>> {
+    fn of(&self, id: u32) -> Option<&Dependencies<T>> {
         let place = self.list.binary_search_by_key(&id, |&(segment, _)| segment).ok()?;
         Some(&self.list[place].1)
     }
@@ -222,7 +241,7 @@ impl<T: Scalar> Segments<T> {
     fn passes(&self, nodes: &Nodes<T>, id: u32, k: usize) -> bool {
         match self.of(id) {
             Some(reach) => reach.inputs.contains(&nodes.operands(id)[k]),
-            None => nodes.node(id).op.passes(k),
+            None => nodes.node(id).step.passes(k),
         }
     }
 }
@@ -236,7 +255,7 @@ fn reason<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, segments: &Segments<T>, i
     // Which values a cotangent comes back from.
     let mut differentiable = vec![false; nodes.len()];
     starts.iter().for_each(|&id| differentiable[id as usize] = nodes.node(id).needs_grad);
-    for id in 0..nodes.len() as u32 {
+    for id in nodes.ids() {
         let mut operands = nodes.operands(id).iter().enumerate();
         differentiable[id as usize] |= nodes.node(id).needs_grad
             && operands.any(|(k, &x)| differentiable[x as usize] && segments.passes(nodes, id, k));
@@ -258,12 +277,12 @@ fn reason<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, segments: &Segments<T>, i
         outside.clone().find(|&id| ids.contains(&id) || nodes.operands(id).iter().any(|&x| differentiable[x as usize]));
     let cut = cut.or_else(|| {
         let originals = Originals::new(tape, nodes, &differentiable);
-        outside.find(|&id| matches!(nodes.node(id).op, Op::Constant) && originals.contain(tape.view(nodes, id)))
+        outside.find(|&id| matches!(nodes.node(id).step, Step::Constant) && originals.contain(tape.view(nodes, id)))
     });
     if let Some(by) = cut {
         return Reason::CutOff { recorded, from, by: tape.describe(by), location: nodes.node(by).location };
     }
-    let uses = (0..nodes.len() as u32).rev().find(|&id| nodes.operands(id).iter().any(|x| ids.contains(x)));
+    let uses = nodes.ids().rev().find(|&id| nodes.operands(id).iter().any(|x| ids.contains(x)));
     Reason::Independent { recorded, from, last_use: uses.map(|id| tape.describe(id)) }
 }
 
@@ -277,7 +296,7 @@ struct Originals {
 
 impl Originals {
     fn new<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, chosen: &[bool]) -> Self {
-        let views = || (0..chosen.len() as u32).filter(|&id| chosen[id as usize]).map(|id| tape.view(nodes, id));
+        let views = || nodes.ids().take(chosen.len()).filter(|&id| chosen[id as usize]).map(|id| tape.view(nodes, id));
         Self {
             memory: views().map(|view| view.data.as_ptr().addr()).collect(),
             contents: views().filter_map(fingerprint).collect(),

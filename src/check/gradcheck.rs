@@ -9,10 +9,10 @@ use rand::{RngExt, SeedableRng};
 use super::index_of;
 use super::restore::Restore;
 use super::slope::{CONFIDENCE, Slope, Steps, Value, slope};
+use crate::number::Classify;
 use crate::param::Param;
 use crate::scalar::Scalar;
-use crate::tape::Tape;
-use crate::var::Var;
+use crate::tape::{Tape, Var};
 
 /// Which derivatives [`gradcheck`] looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

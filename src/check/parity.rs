@@ -9,11 +9,11 @@ use ndarray::{Array1, Array2, ArrayD, ArrayRef2};
 use super::index_of;
 use super::restore::Restore;
 use crate::nn::{Loss, Module, Sequential};
+use crate::number::Classify;
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::shape::Shape;
-use crate::tape::Tape;
-use crate::var::Var;
+use crate::tape::{Tape, Var};
 
 /// How closely a hand-derived network and the tape agree.
 #[derive(Clone, Debug)]

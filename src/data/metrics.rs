@@ -4,6 +4,7 @@ use std::fmt;
 
 use ndarray::{Array2, ArrayRef2, ArrayView1, Axis};
 
+use crate::number::Classify;
 use crate::scalar::Scalar;
 
 /// Returns the column of the largest score of each row of `scores`, `(samples, classes)`.

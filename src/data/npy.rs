@@ -10,6 +10,7 @@ use super::npy_header::Header;
 use super::samples::Samples;
 use super::shortened;
 use crate::error::{Error, Result};
+use crate::number::Classify;
 use crate::scalar::Scalar;
 
 /// Reads images and their labels.

@@ -16,6 +16,7 @@ use super::npy::decode_array;
 use super::npy_header::Header;
 use super::shortened;
 use crate::error::{Error, Result};
+use crate::number::Classify;
 use crate::scalar::Scalar;
 
 /// An `.npz` file, compressed or not, as NumPy writes it: arrays by name.

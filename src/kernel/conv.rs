@@ -3,9 +3,9 @@
 //! Images are `(count, channels, height, width)`, results `(count, out, down, across)`, a weight is
 //! `(out, channels, height, width)`, all row-major. `scratch` holds the matrix of patches of one image.
 
-use crate::kernel::matmul::{Matrix, Store, matmul};
+use crate::kernel::matmul::{MatmulScalar, Matrix, Store, matmul};
 use crate::kernel::window::Patches;
-use crate::scalar::Scalar;
+use crate::number::Number;
 
 /// Returns the number of elements that the scratch memory takes.
 pub(crate) fn scratch(patches: &Patches) -> usize {
@@ -23,7 +23,7 @@ fn transposed<T>(data: &[T], columns: usize) -> Matrix<'_, T> {
 }
 
 /// Returns the image's matrix of patches, in the scratch memory if it is not the image itself.
-fn patches_of<'a, T: Scalar>(x: &'a [T], patches: &Patches, scratch: &'a mut [T]) -> &'a [T] {
+fn patches_of<'a, T: Number>(x: &'a [T], patches: &Patches, scratch: &'a mut [T]) -> &'a [T] {
     if patches.are_elements() {
         return x;
     }
@@ -32,7 +32,14 @@ fn patches_of<'a, T: Scalar>(x: &'a [T], patches: &Patches, scratch: &'a mut [T]
 }
 
 /// `y = W · patches(x)` for each image.
-pub(crate) fn conv2d<T: Scalar>(x: &[T], w: &[T], out: usize, patches: &Patches, scratch: &mut [T], y: &mut [T]) {
+pub(crate) fn conv2d<T: Number + MatmulScalar>(
+    x: &[T],
+    w: &[T],
+    out: usize,
+    patches: &Patches,
+    scratch: &mut [T],
+    y: &mut [T],
+) {
     let (inner, columns) = (patches.rows(), patches.columns());
     if y.is_empty() {
         return;
@@ -45,7 +52,7 @@ pub(crate) fn conv2d<T: Scalar>(x: &[T], w: &[T], out: usize, patches: &Patches,
 }
 
 /// `dw += g · patches(x)ᵀ`, summed over the images.
-pub(crate) fn add_conv2d_weight<T: Scalar>(
+pub(crate) fn add_conv2d_weight<T: Number + MatmulScalar>(
     x: &[T],
     g: &[T],
     out: usize,
@@ -65,7 +72,7 @@ pub(crate) fn add_conv2d_weight<T: Scalar>(
 }
 
 /// `dx += ` the patches `Wᵀ · g`, put back to where they come from, for each image.
-pub(crate) fn add_conv2d_input<T: Scalar>(
+pub(crate) fn add_conv2d_input<T: Number + MatmulScalar>(
     g: &[T],
     w: &[T],
     out: usize,

@@ -6,7 +6,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::kernel::view::{CHUNK, Reader, View};
-use crate::scalar::Scalar;
+use crate::number::Number;
 
 /// Defines a loop over slices of equal length, compiled for the widest vector instructions of this CPU.
 ///
@@ -17,14 +17,14 @@ macro_rules! slice_loop {
     ($(#[$doc:meta])* $name:ident($out:ident $(, $in:ident)*) = f($($arg:ident),+)) => {
         $(#[$doc])*
         #[inline]
-        pub(crate) fn $name<T: Scalar>($out: &mut [T], $($in: &[T],)* f: impl Fn($(slice_loop!(@number $arg)),+) -> T) {
+        pub(crate) fn $name<T: Number>($out: &mut [T], $($in: &[T],)* f: impl Fn($(slice_loop!(@number $arg)),+) -> T) {
             struct Loop<'a, T, F> {
                 $out: &'a mut [T],
                 $($in: &'a [T],)*
                 f: F,
             }
 
-            impl<T: Scalar, F: Fn($(slice_loop!(@number $arg)),+) -> T> WithSimd for Loop<'_, T, F> {
+            impl<T: Number, F: Fn($(slice_loop!(@number $arg)),+) -> T> WithSimd for Loop<'_, T, F> {
                 type Output = ();
 
                 #[inline(always)]
@@ -73,7 +73,7 @@ slice_loop! {
 }
 
 /// `a += b`: how a later cotangent joins an earlier one.
-pub(crate) fn add_assign<T: Scalar>(a: &mut [T], b: &[T]) {
+pub(crate) fn add_assign<T: Number>(a: &mut [T], b: &[T]) {
     zip_in_place(
         a,
         b,
@@ -83,7 +83,7 @@ pub(crate) fn add_assign<T: Scalar>(a: &mut [T], b: &[T]) {
 }
 
 /// `a += b` with `b` read through strides.
-pub(crate) fn add_assign_view<T: Scalar>(a: &mut [T], b: View<'_, T>, shape: &[usize]) {
+pub(crate) fn add_assign_view<T: Number>(a: &mut [T], b: View<'_, T>, shape: &[usize]) {
     if let Some(b) = b.row_major_as(shape) {
         return add_assign(a, b);
     }
@@ -95,7 +95,7 @@ pub(crate) fn add_assign_view<T: Scalar>(a: &mut [T], b: View<'_, T>, shape: &[u
 }
 
 /// `y = f(a, b)`, both operands broadcast to `shape`.
-pub(crate) fn zip<T: Scalar>(
+pub(crate) fn zip<T: Number>(
     a: View<'_, T>,
     b: View<'_, T>,
     shape: &[usize],
@@ -114,7 +114,7 @@ pub(crate) fn zip<T: Scalar>(
 }
 
 /// The pullback of a function of two operands, in place: `g = f(g, a, b, y)` with `a` and `b` broadcast to `shape`.
-pub(crate) fn pull_zip<T: Scalar>(
+pub(crate) fn pull_zip<T: Number>(
     g: &mut [T],
     a: View<'_, T>,
     b: View<'_, T>,
@@ -134,7 +134,7 @@ pub(crate) fn pull_zip<T: Scalar>(
 }
 
 /// `y = a` where `mask` is not 0, else `b`, all three broadcast to `shape`.
-pub(crate) fn select<T: Scalar>(mask: View<'_, T>, a: View<'_, T>, b: View<'_, T>, shape: &[usize], y: &mut [T]) {
+pub(crate) fn select<T: Number>(mask: View<'_, T>, a: View<'_, T>, b: View<'_, T>, shape: &[usize], y: &mut [T]) {
     let mut readers = [mask, a, b].map(|x| (Reader::new(x, shape), [T::ZERO; CHUNK]));
     for (index, y) in y.chunks_mut(CHUNK).enumerate() {
         let (start, length) = (index * CHUNK, y.len());

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use crate::scalar::Scalar;
+use crate::number::Number;
 use crate::shape::AxisSet;
 
 /// The lengths before, at and after an axis.
@@ -22,7 +22,7 @@ impl Around {
 }
 
 /// `y[o, i, :] = x[o, indices[i], :]`.
-pub(crate) fn select<T: Scalar>(x: &[T], around: Around, indices: &[u32], y: &mut [T]) {
+pub(crate) fn select<T: Number>(x: &[T], around: Around, indices: &[u32], y: &mut [T]) {
     let Around { length, inner, .. } = around;
     if y.is_empty() {
         return;
@@ -41,7 +41,7 @@ pub(crate) fn select<T: Scalar>(x: &[T], around: Around, indices: &[u32], y: &mu
 }
 
 /// `y[o, indices[i], :] += x[o, i, :]`; `around` describes `y`. An index that occurs twice receives both.
-pub(crate) fn add_selected<T: Scalar>(x: &[T], around: Around, indices: &[u32], y: &mut [T]) {
+pub(crate) fn add_selected<T: Number>(x: &[T], around: Around, indices: &[u32], y: &mut [T]) {
     let Around { length, inner, .. } = around;
     if x.is_empty() {
         return;
@@ -57,21 +57,21 @@ pub(crate) fn add_selected<T: Scalar>(x: &[T], around: Around, indices: &[u32], 
 }
 
 /// `y[i] = x[i, columns[i]]` for rows of `width` elements.
-pub(crate) fn pick<T: Scalar>(x: &[T], width: usize, columns: &[u32], y: &mut [T]) {
+pub(crate) fn pick<T: Number>(x: &[T], width: usize, columns: &[u32], y: &mut [T]) {
     for (row, (&column, y)) in columns.iter().zip(y).enumerate() {
         *y = x[row * width + column as usize];
     }
 }
 
 /// `y[i, columns[i]] += x[i]` for rows of `width` elements.
-pub(crate) fn add_picked<T: Scalar>(x: &[T], width: usize, columns: &[u32], y: &mut [T]) {
+pub(crate) fn add_picked<T: Number>(x: &[T], width: usize, columns: &[u32], y: &mut [T]) {
     for (row, (&column, &x)) in columns.iter().zip(x).enumerate() {
         y[row * width + column as usize] += x;
     }
 }
 
 /// Writes `x` into the rows of `y` that begin at `start` along the axis; `around` describes `y`.
-pub(crate) fn place<T: Scalar>(x: &[T], around: Around, start: usize, y: &mut [T]) {
+pub(crate) fn place<T: Number>(x: &[T], around: Around, start: usize, y: &mut [T]) {
     let Around { outer, length, inner } = around;
     if x.is_empty() {
         return;
@@ -87,7 +87,7 @@ pub(crate) fn place<T: Scalar>(x: &[T], around: Around, start: usize, y: &mut [T
 }
 
 /// Copies `x` with the order of its elements along `axes` reversed.
-pub(crate) fn flip<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, y: &mut [T]) {
+pub(crate) fn flip<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, y: &mut [T]) {
     // Neighbouring axes of the same kind are one: a run is as long as it can be.
     let mut groups: SmallVec<[(usize, bool); 4]> = SmallVec::new();
     for (axis, &length) in shape.iter().enumerate() {
@@ -121,7 +121,7 @@ pub(crate) fn flip<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, y: &mut [
 }
 
 /// Sets the columns that `clear` names for each row to 0, in every matrix of the last two axes.
-pub(crate) fn clear_triangle<T: Scalar>(y: &mut [T], shape: &[usize], clear: impl Fn(usize) -> Range<usize>) {
+pub(crate) fn clear_triangle<T: Number>(y: &mut [T], shape: &[usize], clear: impl Fn(usize) -> Range<usize>) {
     let &[.., rows, columns] = shape else { unreachable!("the shape rule asks for matrices") };
     if y.is_empty() {
         return;

@@ -5,6 +5,8 @@
 use nalgebra::{DMatrix, Dyn, FullPivLU, RealField};
 use smallvec::SmallVec;
 
+use crate::number::Number;
+
 /// What a factorization that does not exist gives.
 fn nan<T: RealField>() -> T {
     nalgebra::convert(f64::NAN)
@@ -54,10 +56,19 @@ pub(crate) fn log_det<T: RealField + Copy>(a: &[T], n: usize) -> T {
     if positive || singular { sum } else { nan() }
 }
 
-/// `x = a⁻¹ b`, or `a⁻ᵀ b`, for a `b` of `columns`; NaN for a singular matrix. Triangular matrices are solved by substitution.
-pub(crate) fn solve<T: RealField + Copy>(a: &[T], n: usize, transposed: bool, b: &[T], columns: usize, x: &mut [T]) {
+/// `x = a⁻¹ b` for a `b` of `columns`; NaN for a singular matrix. Triangular matrices are solved by substitution.
+pub(crate) fn solve<T: RealField + Copy>(a: &[T], n: usize, b: &[T], columns: usize, x: &mut [T]) {
+    solve_matrix(matrix(a, n), b, columns, x);
+}
+
+/// `x = a⁻ᵀ b`; otherwise as [`solve`].
+pub(crate) fn solve_transposed<T: RealField + Copy>(a: &[T], n: usize, b: &[T], columns: usize, x: &mut [T]) {
     // Read by columns, a row-major matrix is its transpose.
-    let a = if transposed { DMatrix::from_column_slice(n, n, a) } else { matrix(a, n) };
+    solve_matrix(DMatrix::from_column_slice(n, n, a), b, columns, x);
+}
+
+fn solve_matrix<T: RealField + Copy>(a: DMatrix<T>, b: &[T], columns: usize, x: &mut [T]) {
+    let n = a.nrows();
     let mut result = DMatrix::from_row_slice(n, columns, b);
     let zero = |row: usize, column: usize| a[(row, column)].is_zero();
     let lower = (0..n).all(|column| (0..column).all(|row| zero(row, column)));
@@ -84,14 +95,8 @@ pub(crate) fn cholesky<T: RealField + Copy>(a: &[T], n: usize, y: &mut [T]) {
 ///
 /// The determinant is a polynomial: its derivatives exist at any matrix, singular or not. They are symmetric in the
 /// directions.
-pub(crate) fn det_derivative<T: Copy + Into<f64>>(
-    a: &[T],
-    h: &[&[T]],
-    n: usize,
-    y: &mut [T],
-    narrow: impl Fn(f64) -> T,
-) {
-    let wide = |x: &[T]| DMatrix::from_row_iterator(n, n, x.iter().map(|&x| x.into()));
+pub(crate) fn det_derivative<T: Number>(a: &[T], h: &[&[T]], n: usize, y: &mut [T]) {
+    let wide = |x: &[T]| DMatrix::from_row_iterator(n, n, x.iter().map(|&x| x.to_f64()));
     let a = wide(a);
     let by_inverse = if h.is_empty() { cofactors(&a) } else { None };
     let result = by_inverse.or_else(|| {
@@ -112,7 +117,7 @@ pub(crate) fn det_derivative<T: Copy + Into<f64>>(
         });
         Some(factors.outside(result))
     });
-    write_narrow(result, y, narrow);
+    write_narrow(result, y);
 }
 
 /// Returns the cofactors of matrices that are small or have an inverse.
@@ -172,10 +177,10 @@ fn mixed(matrices: &[&DMatrix<f64>], rows: &[usize], columns: &[usize]) -> f64 {
 }
 
 /// Writes a matrix row by row, NaN if there is none.
-fn write_narrow<T>(result: Option<DMatrix<f64>>, y: &mut [T], narrow: impl Fn(f64) -> T) {
+fn write_narrow<T: Number>(result: Option<DMatrix<f64>>, y: &mut [T]) {
     match result {
-        Some(result) => y.iter_mut().zip(result.transpose().as_slice()).for_each(|(y, &x)| *y = narrow(x)),
-        None => y.iter_mut().for_each(|y| *y = narrow(f64::NAN)),
+        Some(result) => y.iter_mut().zip(result.transpose().as_slice()).for_each(|(y, &x)| *y = T::from_f64(x)),
+        None => y.iter_mut().for_each(|y| *y = T::from_f64(f64::NAN)),
     }
 }
 

@@ -4,10 +4,10 @@ use std::mem;
 
 use ndarray::Array2;
 
-use crate::scalar::Scalar;
+use crate::number::Number;
 
 /// Gives a matrix this shape and returns its elements in row-major order, to be overwritten. Its memory is reused.
-pub(crate) fn shape_to<T: Scalar>(array: &mut Array2<T>, (rows, columns): (usize, usize)) -> &mut [T] {
+pub(crate) fn shape_to<T: Number>(array: &mut Array2<T>, (rows, columns): (usize, usize)) -> &mut [T] {
     if array.dim() != (rows, columns) || !array.is_standard_layout() {
         let (mut values, _) = mem::take(array).into_raw_vec_and_offset();
         values.resize(rows * columns, T::ZERO);

@@ -8,8 +8,7 @@ use std::ops::Range;
 use crate::kernel::elementwise;
 use crate::kernel::reduce;
 use crate::kernel::view::View;
-use crate::op::Algebra;
-use crate::scalar::Scalar;
+use crate::number::{Algebra, Classify, Number};
 use crate::shape::{AxisSet, KeepDims, Shape};
 
 /// Elements that take all steps at a time.
@@ -44,12 +43,12 @@ impl Groups<'_> {
     }
 
     /// Returns the number of elements in a group.
-    fn length<T: Scalar>(&self) -> T {
+    fn length<T: Number>(&self) -> T {
         T::from_f64(self.axes.elements(self.shape) as f64)
     }
 
     /// `out` is the mean of each group.
-    fn means<T: Scalar>(&self, x: &[T], out: &mut [T]) {
+    fn means<T: Number>(&self, x: &[T], out: &mut [T]) {
         reduce::sum(x, self.shape, self.axes, out);
         let length = self.length();
         out.iter_mut().for_each(|sum| *sum /= length);
@@ -57,7 +56,7 @@ impl Groups<'_> {
 
     /// `y = f(x, number of the group)`.
     #[inline(always)]
-    fn with<T: Scalar>(&self, x: &[T], numbers: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Copy) {
+    fn with<T: Number>(&self, x: &[T], numbers: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Copy) {
         if let (&[_, width], true) = (self.shape, self.axes == AxisSet::one(1))
             && width > 0
         {
@@ -77,7 +76,7 @@ impl Groups<'_> {
     /// Replaces the variances of the `differences` from the mean, of which one has overflowed, by `1 / √(variance + eps)`: where
     /// the square of a difference overflows, the largest one is divided by first. `scratch` is as long as `differences`.
     #[cold]
-    fn inverse_of_far<T: Scalar>(&self, eps: T, differences: &[T], scratch: &mut [T], variances: &mut [T]) {
+    fn inverse_of_far<T: Number>(&self, eps: T, differences: &[T], scratch: &mut [T], variances: &mut [T]) {
         // Memory of its own: this happens next to never.
         let mut factors = vec![T::ONE; variances.len()];
         elementwise::map(
@@ -109,7 +108,7 @@ impl Groups<'_> {
     /// Writes the normalized `x` to `y`, and `1 / √(variance + eps)` to `inverse`.
     ///
     /// The mean first, the squares of the differences then: the difference of two large sums would lose what it is to give.
-    fn normalize<T: Scalar>(&self, x: &[T], eps: T, scratch: &mut [T], y: &mut [T], inverse: &mut [T]) {
+    fn normalize<T: Number>(&self, x: &[T], eps: T, scratch: &mut [T], y: &mut [T], inverse: &mut [T]) {
         self.means(x, inverse);
         self.with(
             x,
@@ -141,7 +140,7 @@ impl Groups<'_> {
 
 /// Writes `(x - mean) / √(variance + eps)` over `axes` to `y`, and `1 / √(variance + eps)`, one number for each group that is
 /// normalized, to `inverse`. `scratch` is as long as `x`.
-pub(crate) fn normalize<T: Scalar>(
+pub(crate) fn normalize<T: Number>(
     x: &[T],
     shape: &[usize],
     axes: AxisSet,
@@ -158,7 +157,7 @@ pub(crate) fn normalize<T: Scalar>(
 /// Writes `r (g - mean g - y mean(g y))` to `out`, where `y` is the normalized `x` and `r = 1 / √(variance + eps)`: the vjp of
 /// [`normalize`]. `y` and `scratch` are as long as `x`, `numbers` holds three for each group.
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn denormalize<T: Scalar>(
+pub(crate) fn denormalize<T: Number>(
     x: &[T],
     g: &[T],
     shape: &[usize],

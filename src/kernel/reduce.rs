@@ -7,7 +7,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use smallvec::SmallVec;
 
-use crate::scalar::Scalar;
+use crate::number::{Classify, Number};
 use crate::shape::AxisSet;
 
 /// Accumulators side by side in one block: enough to fill two AVX-512 registers of `f32`.
@@ -25,7 +25,7 @@ trait Combine<T>: Copy {
 
 #[derive(Clone, Copy)]
 struct Sum;
-impl<T: Scalar> Combine<T> for Sum {
+impl<T: Number> Combine<T> for Sum {
     const NEUTRAL: T = T::ZERO;
     #[inline(always)]
     fn combine(a: T, b: T) -> T {
@@ -35,7 +35,7 @@ impl<T: Scalar> Combine<T> for Sum {
 
 #[derive(Clone, Copy)]
 struct Max;
-impl<T: Scalar> Combine<T> for Max {
+impl<T: Number> Combine<T> for Max {
     const NEUTRAL: T = T::NEG_INFINITY;
     #[inline(always)]
     fn combine(a: T, b: T) -> T {
@@ -45,7 +45,7 @@ impl<T: Scalar> Combine<T> for Max {
 
 #[derive(Clone, Copy)]
 struct Min;
-impl<T: Scalar> Combine<T> for Min {
+impl<T: Number> Combine<T> for Min {
     const NEUTRAL: T = T::INFINITY;
     #[inline(always)]
     fn combine(a: T, b: T) -> T {
@@ -55,7 +55,7 @@ impl<T: Scalar> Combine<T> for Min {
 
 #[derive(Clone, Copy)]
 struct Prod;
-impl<T: Scalar> Combine<T> for Prod {
+impl<T: Number> Combine<T> for Prod {
     const NEUTRAL: T = T::ONE;
     #[inline(always)]
     fn combine(a: T, b: T) -> T {
@@ -65,63 +65,63 @@ impl<T: Scalar> Combine<T> for Prod {
 
 /// Returns the larger number, NaN if either is NaN.
 #[inline(always)]
-pub(crate) fn maximum<T: Scalar>(a: T, b: T) -> T {
+pub(crate) fn maximum<T: Number>(a: T, b: T) -> T {
     // NaN compares false: `a > b` hands on a NaN in b, the second test one in a.
     let larger = if a > b { a } else { b };
     if a.is_nan() { a } else { larger }
 }
 
 /// Returns the sum of a slice.
-pub(crate) fn sum_slice<T: Scalar>(x: &[T]) -> T {
+pub(crate) fn sum_slice<T: Number>(x: &[T]) -> T {
     let mut sum = T::ZERO;
     sum_rows(x, x.len(), std::slice::from_mut(&mut sum));
     sum
 }
 
 /// Returns the maximum of a slice, minus infinity of an empty one.
-pub(crate) fn max_slice<T: Scalar>(x: &[T]) -> T {
+pub(crate) fn max_slice<T: Number>(x: &[T]) -> T {
     let mut max = T::NEG_INFINITY;
     max_rows(x, x.len(), std::slice::from_mut(&mut max));
     max
 }
 
 /// Sums each row of `length` elements.
-pub(crate) fn sum_rows<T: Scalar>(x: &[T], length: usize, out: &mut [T]) {
+pub(crate) fn sum_rows<T: Number>(x: &[T], length: usize, out: &mut [T]) {
     Arch::new().dispatch(Reduction { x, shape: &[out.len(), length], axes: AxisSet::one(1), out, combine: Sum });
 }
 
 /// Takes the maximum of each row of `length` elements.
-pub(crate) fn max_rows<T: Scalar>(x: &[T], length: usize, out: &mut [T]) {
+pub(crate) fn max_rows<T: Number>(x: &[T], length: usize, out: &mut [T]) {
     Arch::new().dispatch(Reduction { x, shape: &[out.len(), length], axes: AxisSet::one(1), out, combine: Max });
 }
 
 /// Sums the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
-pub(crate) fn sum<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
+pub(crate) fn sum<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
     Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Sum });
 }
 
 /// Takes the maximum of the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
-pub(crate) fn max<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
+pub(crate) fn max<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
     Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Max });
 }
 
 /// Takes the minimum of the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
-pub(crate) fn min<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
+pub(crate) fn min<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
     Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Min });
 }
 
 /// Multiplies the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
-pub(crate) fn prod<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
+pub(crate) fn prod<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
     Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Prod });
 }
 
 /// Sums the columns of a matrix with `width` of them, from column `first` on as many as `out` takes.
-pub(crate) fn sum_columns<T: Scalar>(x: &[T], width: usize, first: usize, out: &mut [T]) {
+pub(crate) fn sum_columns<T: Number>(x: &[T], width: usize, first: usize, out: &mut [T]) {
     Arch::new().dispatch(Columns { x, width, first, out, combine: Sum });
 }
 
 /// Takes the maximum of the columns of a matrix with `width` of them, from column `first` on as many as `out` takes.
-pub(crate) fn max_columns<T: Scalar>(x: &[T], width: usize, first: usize, out: &mut [T]) {
+pub(crate) fn max_columns<T: Number>(x: &[T], width: usize, first: usize, out: &mut [T]) {
     Arch::new().dispatch(Columns { x, width, first, out, combine: Max });
 }
 
@@ -133,7 +133,7 @@ struct Columns<'a, T, C> {
     combine: C,
 }
 
-impl<T: Scalar, C: Combine<T>> WithSimd for Columns<'_, T, C> {
+impl<T: Number, C: Combine<T>> WithSimd for Columns<'_, T, C> {
     type Output = ();
 
     #[inline(always)]
@@ -151,7 +151,7 @@ struct Reduction<'a, T, C> {
     combine: C,
 }
 
-impl<T: Scalar, C: Combine<T>> WithSimd for Reduction<'_, T, C> {
+impl<T: Number, C: Combine<T>> WithSimd for Reduction<'_, T, C> {
     type Output = ();
 
     #[inline(always)]
@@ -163,7 +163,7 @@ impl<T: Scalar, C: Combine<T>> WithSimd for Reduction<'_, T, C> {
 
 /// Combines the elements of a slice: lanes within a block, blocks in pairs.
 #[inline(always)]
-fn fold<T: Scalar, C: Combine<T>>(x: &[T]) -> T {
+fn fold<T: Number, C: Combine<T>>(x: &[T]) -> T {
     if x.len() <= LANES {
         return x.iter().fold(C::NEUTRAL, |a, &b| C::combine(a, b));
     }
@@ -186,7 +186,7 @@ fn fold<T: Scalar, C: Combine<T>>(x: &[T]) -> T {
 }
 
 #[inline(always)]
-fn fold_block<T: Scalar, C: Combine<T>>(x: &[T]) -> T {
+fn fold_block<T: Number, C: Combine<T>>(x: &[T]) -> T {
     let (rows, rest) = x.as_chunks::<LANES>();
     let mut lanes = [C::NEUTRAL; LANES];
     for row in rows {
@@ -228,7 +228,7 @@ fn groups(shape: &[usize], axes: AxisSet) -> SmallVec<[Group; 4]> {
 }
 
 #[inline(always)]
-fn reduce<T: Scalar, C: Combine<T>>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
+fn reduce<T: Number, C: Combine<T>>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
     let groups = groups(shape, axes);
     match groups.as_slice() {
         _ if x.is_empty() => out.fill(C::NEUTRAL),
@@ -254,7 +254,7 @@ fn reduce<T: Scalar, C: Combine<T>>(x: &[T], shape: &[usize], axes: AxisSet, out
 
 /// Combines the rows of a matrix with `width` columns, from column `first` on as many as `out` takes, into one row.
 #[inline(always)]
-fn columns<T: Scalar, C: Combine<T>>(x: &[T], width: usize, first: usize, out: &mut [T]) {
+fn columns<T: Number, C: Combine<T>>(x: &[T], width: usize, first: usize, out: &mut [T]) {
     // A tile of columns is carried down a block of rows in registers; blocks are combined in pairs, as in `fold`.
     let block = width * ROWS;
     for (index, out) in out.chunks_mut(LANES).enumerate() {
@@ -273,7 +273,7 @@ fn columns<T: Scalar, C: Combine<T>>(x: &[T], width: usize, first: usize, out: &
 
 /// Combines the results of blocks in pairs.
 #[inline(always)]
-fn in_pairs<T: Scalar, C: Combine<T>>(blocks: usize, block: impl Fn(usize) -> [T; LANES]) -> [T; LANES] {
+fn in_pairs<T: Number, C: Combine<T>>(blocks: usize, block: impl Fn(usize) -> [T; LANES]) -> [T; LANES] {
     if blocks <= 1 {
         return block(0);
     }
@@ -296,7 +296,7 @@ fn in_pairs<T: Scalar, C: Combine<T>>(blocks: usize, block: impl Fn(usize) -> [T
 
 /// Combines `tile` columns of a block of rows, one row after the other.
 #[inline(always)]
-fn column_block<T: Scalar, C: Combine<T>>(rows: &[T], width: usize, start: usize, tile: usize) -> [T; LANES] {
+fn column_block<T: Number, C: Combine<T>>(rows: &[T], width: usize, start: usize, tile: usize) -> [T; LANES] {
     let mut lanes = [C::NEUTRAL; LANES];
     for row in rows.chunks_exact(width) {
         let row = &row[start..start + tile];
@@ -312,7 +312,7 @@ fn column_block<T: Scalar, C: Combine<T>>(rows: &[T], width: usize, start: usize
 }
 
 #[inline(always)]
-fn combine_lanes<T: Scalar, C: Combine<T>>(mut a: [T; LANES], b: [T; LANES]) -> [T; LANES] {
+fn combine_lanes<T: Number, C: Combine<T>>(mut a: [T; LANES], b: [T; LANES]) -> [T; LANES] {
     for (a, b) in a.iter_mut().zip(b) {
         *a = C::combine(*a, b);
     }
@@ -322,7 +322,7 @@ fn combine_lanes<T: Scalar, C: Combine<T>>(mut a: [T; LANES], b: [T; LANES]) -> 
 /// Any alternation of kept and reduced groups. A row is the innermost kept group, of runs of the reduced one within, if
 /// there is one; rows are combined as in `columns`.
 #[inline(always)]
-fn general<T: Scalar, C: Combine<T>>(x: &[T], groups: &[Group], out: &mut [T]) {
+fn general<T: Number, C: Combine<T>>(x: &[T], groups: &[Group], out: &mut [T]) {
     let (groups, run) = match groups {
         [groups @ .., Group { reduced: true, length }] => (groups, *length),
         _ => (groups, 1),

@@ -3,13 +3,13 @@
 //! They are carried in `f64`: in single precision a long one would drift away from the sum.
 
 use crate::kernel::index::Around;
-use crate::scalar::Scalar;
+use crate::number::Number;
 
 /// Neighbours of the inner axes whose sums run side by side.
 const COLUMNS: usize = 32;
 
 /// `y[o, i, :] = x[o, 0, :] + … + x[o, i, :]`.
-pub(crate) fn cumsum<T: Scalar>(x: &[T], around: Around, y: &mut [T]) {
+pub(crate) fn cumsum<T: Number>(x: &[T], around: Around, y: &mut [T]) {
     let Around { length, inner, .. } = around;
     if x.is_empty() {
         return;
@@ -23,7 +23,7 @@ pub(crate) fn cumsum<T: Scalar>(x: &[T], around: Around, y: &mut [T]) {
 }
 
 /// `y[o, i, :] = x[o, i, :] + … + x[o, length - 1, :]`.
-pub(crate) fn cumsum_from_last<T: Scalar>(x: &[T], around: Around, y: &mut [T]) {
+pub(crate) fn cumsum_from_last<T: Number>(x: &[T], around: Around, y: &mut [T]) {
     let Around { length, inner, .. } = around;
     if x.is_empty() {
         return;
@@ -38,7 +38,7 @@ pub(crate) fn cumsum_from_last<T: Scalar>(x: &[T], around: Around, y: &mut [T]) 
 
 /// Along the innermost axis the sum stays in a register.
 #[inline(always)]
-fn running_sum<'a, T: Scalar>(row: impl Iterator<Item = (&'a T, &'a mut T)>) {
+fn running_sum<'a, T: Number>(row: impl Iterator<Item = (&'a T, &'a mut T)>) {
     let mut sum = 0.0;
     for (&x, y) in row {
         sum += x.to_f64();
@@ -48,7 +48,7 @@ fn running_sum<'a, T: Scalar>(row: impl Iterator<Item = (&'a T, &'a mut T)>) {
 
 /// The rows, of `inner` elements each, are added up in this order.
 #[inline(always)]
-fn running_sums<T: Scalar>(x: &[T], inner: usize, rows: impl Iterator<Item = usize> + Clone, y: &mut [T]) {
+fn running_sums<T: Number>(x: &[T], inner: usize, rows: impl Iterator<Item = usize> + Clone, y: &mut [T]) {
     for first in (0..inner).step_by(COLUMNS) {
         let width = COLUMNS.min(inner - first);
         let mut sums = [0.0; COLUMNS];

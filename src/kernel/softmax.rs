@@ -3,10 +3,10 @@
 use crate::kernel::elementwise::{map, map_in_place};
 use crate::kernel::reduce::{max_columns, max_slice, maximum, sum_columns, sum_slice};
 use crate::kernel::view::CHUNK;
-use crate::scalar::Scalar;
+use crate::number::{Algebra, Number};
 
 /// `y = exp(x - max) / Σ exp(x - max)` along `axis` of the row-major `x`.
-pub(crate) fn softmax<T: Scalar>(x: &[T], shape: &[usize], axis: usize, y: &mut [T]) {
+pub(crate) fn softmax<T: Number>(x: &[T], shape: &[usize], axis: usize, y: &mut [T]) {
     let length = shape[axis];
     let inner: usize = shape[axis + 1..].iter().product();
     if inner == 1 {
@@ -44,7 +44,7 @@ pub(crate) fn softmax<T: Scalar>(x: &[T], shape: &[usize], axis: usize, y: &mut 
 }
 
 /// `y = x - max - ln Σ exp(x - max)` along `axis` of the row-major `x`.
-pub(crate) fn log_softmax<T: Scalar>(x: &[T], shape: &[usize], axis: usize, y: &mut [T]) {
+pub(crate) fn log_softmax<T: Number>(x: &[T], shape: &[usize], axis: usize, y: &mut [T]) {
     let length = shape[axis];
     let inner: usize = shape[axis + 1..].iter().product();
     if inner > 1 {
@@ -106,7 +106,7 @@ pub(crate) fn log_softmax<T: Scalar>(x: &[T], shape: &[usize], axis: usize, y: &
 }
 
 /// `y = x - max(row)` for each row of `length` elements.
-fn shift_rows<T: Scalar>(x: &[T], length: usize, y: &mut [T]) {
+fn shift_rows<T: Number>(x: &[T], length: usize, y: &mut [T]) {
     if x.is_empty() {
         return;
     }
@@ -118,7 +118,7 @@ fn shift_rows<T: Scalar>(x: &[T], length: usize, y: &mut [T]) {
     }
 }
 
-fn subtract<T: Scalar>(y: &mut [T], number: T) {
+fn subtract<T: Number>(y: &mut [T], number: T) {
     for y in y {
         *y -= number;
     }
@@ -127,11 +127,11 @@ fn subtract<T: Scalar>(y: &mut [T], number: T) {
 /// Rows shorter than this are folded on the spot: choosing the instruction set costs more than they do.
 const SHORT: usize = 32;
 
-fn sum_row<T: Scalar>(row: &[T]) -> T {
+fn sum_row<T: Number>(row: &[T]) -> T {
     if row.len() <= SHORT { row.iter().copied().sum() } else { sum_slice(row) }
 }
 
-fn max_row<T: Scalar>(row: &[T]) -> T {
+fn max_row<T: Number>(row: &[T]) -> T {
     if row.len() <= SHORT { row.iter().fold(T::NEG_INFINITY, |a, &b| maximum(a, b)) } else { max_slice(row) }
 }
 
@@ -139,7 +139,7 @@ fn max_row<T: Scalar>(row: &[T]) -> T {
 const TILE: usize = 64;
 
 /// `y = x - max(column)` for an axis that is not the last: elements of one softmax lie `inner` apart.
-fn shift_columns<T: Scalar>(x: &[T], length: usize, inner: usize, y: &mut [T]) {
+fn shift_columns<T: Number>(x: &[T], length: usize, inner: usize, y: &mut [T]) {
     for_columns(x, length, inner, y, |x, y, first, count| {
         let max = &mut [T::ZERO; TILE][..count];
         max_columns(x, inner, first, max);
@@ -152,7 +152,7 @@ fn shift_columns<T: Scalar>(x: &[T], length: usize, inner: usize, y: &mut [T]) {
 
 /// Calls `f` for each matrix of `length` rows and `inner` columns in `x` and `y`, with the first column and their number
 /// for at most `TILE` columns at a time.
-fn for_columns<T: Scalar>(x: &[T], length: usize, inner: usize, y: &mut [T], f: impl Fn(&[T], &mut [T], usize, usize)) {
+fn for_columns<T: Number>(x: &[T], length: usize, inner: usize, y: &mut [T], f: impl Fn(&[T], &mut [T], usize, usize)) {
     if x.is_empty() {
         return;
     }

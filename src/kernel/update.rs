@@ -3,7 +3,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::kernel::elementwise::{zip_in_place, zip_slices};
-use crate::scalar::Scalar;
+use crate::number::Number;
 
 /// The weights that an optimizer updates: in place, or from the old memory to the new.
 pub(crate) enum Weights<'a, T> {
@@ -11,7 +11,7 @@ pub(crate) enum Weights<'a, T> {
     Moved { from: &'a [T], to: &'a mut [T] },
 }
 
-impl<T: Scalar> Weights<'_, T> {
+impl<T: Number> Weights<'_, T> {
     /// `w = f(w, g)`.
     pub(crate) fn map(self, grad: &[T], f: impl Fn(T, T) -> T) {
         match self {
@@ -28,7 +28,7 @@ impl<T: Scalar> Weights<'_, T> {
 /// closures that come here are always inlined (`#[inline(always)] move |…| …`).
 macro_rules! update_loop {
     ($name:ident, $count:literal: $($state:ident $index:literal),+) => {
-        impl<T: Scalar> Weights<'_, T> {
+        impl<T: Number> Weights<'_, T> {
             /// `(w, s) = f(w, g, s)`, with the arrays `s` that the optimizer keeps.
             pub(crate) fn $name(
                 self,
@@ -43,7 +43,7 @@ macro_rules! update_loop {
                     f: F,
                 }
 
-                impl<T: Scalar, F: Fn(T, T, [T; $count]) -> (T, [T; $count])> WithSimd for Loop<'_, T, F> {
+                impl<T: Number, F: Fn(T, T, [T; $count]) -> (T, [T; $count])> WithSimd for Loop<'_, T, F> {
                     type Output = ();
 
                     #[inline(always)]
@@ -68,7 +68,7 @@ macro_rules! update_loop {
         $count:literal: $($state:ident $index:literal),+
     ) => {
         #[inline(always)]
-        fn $name<T: Scalar>(
+        fn $name<T: Number>(
             $w: &mut [T],
             $($from: &[T],)?
             g: &[T],

@@ -3,8 +3,8 @@
 use ndarray::{ArrayViewD, IxDyn, ShapeBuilder};
 use smallvec::SmallVec;
 
-use crate::scalar::Scalar;
-use crate::shape::{Shape, elements};
+use crate::number::Number;
+use crate::shape::{Shape, elements, row_major_strides};
 
 /// An array operand: element `(i, j, …)` is `data[i * strides[0] + j * strides[1] + …]`.
 ///
@@ -17,7 +17,7 @@ pub struct View<'a, T> {
     pub(crate) strides: Option<&'a [usize]>,
 }
 
-impl<'a, T: Scalar> View<'a, T> {
+impl<'a, T: Number> View<'a, T> {
     /// Returns the row-major array with this content.
     pub(crate) fn contiguous(data: &'a [T], shape: &'a [usize]) -> Self {
         Self { data: &data[..elements(shape)], shape, strides: None }
@@ -62,18 +62,9 @@ impl<'a, T: Scalar> View<'a, T> {
     }
 }
 
-/// Returns the strides of a row-major array.
-pub(crate) fn row_major_strides(shape: &[usize]) -> Shape {
-    let mut strides: SmallVec<[usize; 4]> = SmallVec::from_elem(1, shape.len());
-    for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis] * shape[axis];
-    }
-    Shape::from(strides.as_slice())
-}
-
 /// Returns where each matrix of a batch begins, in row-major order of `batch`, to which the axes of `view` before the
 /// last two are broadcast.
-pub(crate) fn starts<T: Scalar>(view: View<'_, T>, batch: &[usize]) -> impl Iterator<Item = usize> {
+pub(crate) fn starts<T: Number>(view: View<'_, T>, batch: &[usize]) -> impl Iterator<Item = usize> {
     let outer = view.shape.len() - 2;
     let strides = view.strides();
     let matrices = View { data: view.data, shape: &view.shape[..outer], strides: Some(&strides[..outer]) };
@@ -94,7 +85,7 @@ pub(crate) struct Reader<'a, T> {
     walk: Option<Walk>,
 }
 
-impl<'a, T: Scalar> Reader<'a, T> {
+impl<'a, T: Number> Reader<'a, T> {
     /// Returns a reader of `view` broadcast to `shape`.
     pub(crate) fn new(view: View<'a, T>, shape: &[usize]) -> Self {
         let walk = match view.row_major_as(shape) {
@@ -120,7 +111,7 @@ impl<'a, T: Scalar> Reader<'a, T> {
 }
 
 /// Copies `view`, broadcast to `shape`, into the row-major `out`.
-pub(crate) fn copy<T: Scalar>(view: View<'_, T>, shape: &[usize], out: &mut [T]) {
+pub(crate) fn copy<T: Number>(view: View<'_, T>, shape: &[usize], out: &mut [T]) {
     match view.row_major_as(shape) {
         Some(data) => out.copy_from_slice(data),
         None => Walk::new(shape, &view.broadcast_strides(shape)).gather(view.data, out),
@@ -128,7 +119,7 @@ pub(crate) fn copy<T: Scalar>(view: View<'_, T>, shape: &[usize], out: &mut [T])
 }
 
 /// Adds the row-major `g` to the elements of `data` that `shape` and `strides`, from `offset` on, name.
-pub(crate) fn scatter_add<T: Scalar>(data: &mut [T], offset: usize, shape: &[usize], strides: &[usize], g: &[T]) {
+pub(crate) fn scatter_add<T: Number>(data: &mut [T], offset: usize, shape: &[usize], strides: &[usize], g: &[T]) {
     let mut walk = Walk::new(shape, strides);
     let mut rest = g;
     while !rest.is_empty() {
@@ -198,7 +189,7 @@ impl Walk {
     }
 
     /// Fills `out` with the next elements of `data`.
-    fn gather<T: Scalar>(&mut self, data: &[T], out: &mut [T]) {
+    fn gather<T: Number>(&mut self, data: &[T], out: &mut [T]) {
         let mut rest = out;
         while !rest.is_empty() {
             let (start, length) = self.run(rest.len());

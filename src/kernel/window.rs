@@ -1,6 +1,8 @@
 //! Windows that move over the last two axes: patches for convolution, and pooling.
 
-use crate::scalar::Scalar;
+use std::fmt;
+
+use crate::number::{Classify, Number};
 
 /// A window of two axes: its extent, the distance between two neighbours, and how many zeros surround the array.
 ///
@@ -26,6 +28,16 @@ impl Window {
     /// Returns the number of elements in a window.
     pub(crate) fn elements(self) -> usize {
         self.kernel[0] as usize * self.kernel[1] as usize
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[kernel {:?}, stride {:?}", self.kernel, self.stride)?;
+        if self.padding != [0, 0] {
+            write!(f, ", padding {:?}", self.padding)?;
+        }
+        f.write_str("]")
     }
 }
 
@@ -99,7 +111,7 @@ impl Patches {
     }
 
     /// Writes the image's patches as columns of a matrix, so that a convolution is a matrix product.
-    pub(crate) fn gather<T: Scalar>(&self, x: &[T], matrix: &mut [T]) {
+    pub(crate) fn gather<T: Number>(&self, x: &[T], matrix: &mut [T]) {
         let stride = self.window.stride[1] as usize;
         self.for_each_piece(
             #[inline(always)]
@@ -118,7 +130,7 @@ impl Patches {
     }
 
     /// Adds a matrix of patches to the image that they come from: the reverse of [`gather`](Self::gather).
-    pub(crate) fn scatter_add<T: Scalar>(&self, matrix: &[T], x: &mut [T]) {
+    pub(crate) fn scatter_add<T: Number>(&self, matrix: &[T], x: &mut [T]) {
         let stride = self.window.stride[1] as usize;
         self.for_each_piece(
             #[inline(always)]
@@ -137,7 +149,7 @@ impl Patches {
 /// Calls `f` with the number of each window, over all planes, and the position of its largest element in `x`: of equal ones the
 /// first, and a NaN if there is one.
 #[inline(always)]
-fn for_each_largest<T: Scalar>(x: &[T], size: [usize; 2], window: Window, mut f: impl FnMut(usize, usize)) {
+fn for_each_largest<T: Number>(x: &[T], size: [usize; 2], window: Window, mut f: impl FnMut(usize, usize)) {
     let Some([down, across]) = window.counts(size) else { return };
     let plane = size[0] * size[1];
     let [row_stride, column_stride] = window.stride.map(|stride| stride as usize);
@@ -163,7 +175,7 @@ fn for_each_largest<T: Scalar>(x: &[T], size: [usize; 2], window: Window, mut f:
 }
 
 /// Takes from `values` what lies where the largest element of each window of `x` does.
-pub(crate) fn max_pool<T: Scalar>(x: &[T], values: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
+pub(crate) fn max_pool<T: Number>(x: &[T], values: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
     for_each_largest(
         x,
         size,
@@ -174,7 +186,7 @@ pub(crate) fn max_pool<T: Scalar>(x: &[T], values: &[T], size: [usize; 2], windo
 }
 
 /// Adds `g` where the largest element of each window of `x` lies.
-pub(crate) fn add_max_unpool<T: Scalar>(x: &[T], g: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
+pub(crate) fn add_max_unpool<T: Number>(x: &[T], g: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
     for_each_largest(
         x,
         size,
@@ -185,7 +197,7 @@ pub(crate) fn add_max_unpool<T: Scalar>(x: &[T], g: &[T], size: [usize; 2], wind
 }
 
 /// Takes the mean of each window of each plane.
-pub(crate) fn avg_pool<T: Scalar>(x: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
+pub(crate) fn avg_pool<T: Number>(x: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
     let Some([down, across]) = window.counts(size) else { return };
     let (count, stride) = (T::from_f64(window.elements() as f64), window.stride[1] as usize);
     let planes = x.chunks_exact((size[0] * size[1]).max(1)).zip(y.chunks_exact_mut((down * across).max(1)));
@@ -204,7 +216,7 @@ pub(crate) fn avg_pool<T: Scalar>(x: &[T], size: [usize; 2], window: Window, y: 
 }
 
 /// Spreads each `g` evenly over its window, adding up: the reverse of [`avg_pool`].
-pub(crate) fn add_avg_unpool<T: Scalar>(g: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
+pub(crate) fn add_avg_unpool<T: Number>(g: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
     let Some([down, across]) = window.counts(size) else { return };
     let (count, stride) = (T::from_f64(window.elements() as f64), window.stride[1] as usize);
     let planes = y.chunks_exact_mut((size[0] * size[1]).max(1)).zip(g.chunks_exact((down * across).max(1)));

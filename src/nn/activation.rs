@@ -7,9 +7,9 @@ use ndarray::{Array2, ArrayRef2};
 use super::buffer::Buffer;
 use super::module::{Module, expect};
 use crate::kernel::elementwise::{map, map_in_place, zip_in_place, zip_slices};
+use crate::number::Algebra;
 use crate::scalar::Scalar;
-use crate::tape::Tape;
-use crate::var::Var;
+use crate::tape::{Tape, Var};
 
 /// Which function [`Sequential::mlp`](super::Sequential::mlp) puts between two linear layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

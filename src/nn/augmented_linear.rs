@@ -11,8 +11,7 @@ use super::module::{Module, expect, recorded_width};
 use crate::kernel::matmul::{Matrix, Store, matmul};
 use crate::param::Param;
 use crate::scalar::Scalar;
-use crate::tape::Tape;
-use crate::var::Var;
+use crate::tape::{Tape, Var};
 
 /// A fully connected layer whose weight and bias are one matrix, `y = [x 1] W`: a column of ones is appended to the
 /// input, and the last row of `W` is the bias.

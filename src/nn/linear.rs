@@ -12,8 +12,7 @@ use crate::kernel::reduce::sum_columns;
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::shape::Shape;
-use crate::tape::Tape;
-use crate::var::Var;
+use crate::tape::{Tape, Var};
 
 /// A fully connected layer, `y = x W + b`.
 ///

@@ -4,8 +4,7 @@ use ndarray::{ArrayD, ArrayRef2};
 
 use crate::param::Param;
 use crate::scalar::Scalar;
-use crate::tape::Tape;
-use crate::var::Var;
+use crate::tape::{Tape, Var};
 
 /// A model that is only recorded: parameters, and a computation on the tape. Its gradients come from the sweep.
 ///

@@ -7,8 +7,7 @@ use ndarray::{Array2, ArrayD, ArrayRef2};
 
 use crate::param::Param;
 use crate::scalar::Scalar;
-use crate::tape::Tape;
-use crate::var::Var;
+use crate::tape::{Tape, Var};
 
 /// A layer, or a network of layers, with its forward and backward pass derived by hand.
 ///

@@ -13,8 +13,7 @@ use super::module::{Module, check_shapes, expect, recorded_width};
 use crate::error::{Error, Result};
 use crate::param::Param;
 use crate::scalar::Scalar;
-use crate::tape::Tape;
-use crate::var::Var;
+use crate::tape::{Tape, Var};
 
 /// A network of layers, each fed with the output of the one before.
 ///
@@ -320,7 +319,7 @@ impl<T: Scalar> Module<T> for Sequential<T> {
             self.expect(self.output_width(width));
         }
         // Through a trait object, the caller that a layer sees is not the user.
-        let _naming = tape.name_origin(Location::caller());
+        let _naming = tape.attribute_to(Location::caller());
         for layer in &self.layers {
             x = layer.record(tape, x);
         }

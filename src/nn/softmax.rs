@@ -7,9 +7,9 @@ use ndarray::{Array2, ArrayRef2};
 use super::buffer::Buffer;
 use super::module::{Module, expect};
 use crate::kernel::elementwise::{map, map_in_place};
+use crate::number::Algebra;
 use crate::scalar::Scalar;
-use crate::tape::Tape;
-use crate::var::Var;
+use crate::tape::{Tape, Var};
 
 /// The softmax of each row, `y[j] = e^x[j] / Σ_k e^x[k]`: a row of probabilities.
 ///

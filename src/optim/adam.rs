@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::Optimizer;
 use super::parameters::{Objective, Parameters};
+use crate::number::Algebra;
 use crate::param::Param;
 use crate::scalar::Scalar;
 

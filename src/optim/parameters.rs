@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 
 use crate::kernel::update::Weights;
+use crate::number::Classify;
 use crate::param::Param;
 use crate::scalar::Scalar;
 

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::Optimizer;
 use super::parameters::Parameters;
+use crate::number::Algebra;
 use crate::param::Param;
 use crate::scalar::Scalar;
 

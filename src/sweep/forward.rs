@@ -1,26 +1,27 @@
 //! The forward sweep: from the tangents of a few values to the tangent of one that depends on them, recorded.
 //!
-//! It has no table of its own. The Jacobian of an elementwise operation is diagonal, so its rule serves both
-//! directions; a linear operation is its own derivative; of anything else the vjp is recorded for a cotangent that stands
-//! for any, and transposed: it is linear in that cotangent, and its vjp by it is the jvp. To do that to a whole function
-//! instead of the operations that need it costs 1.3 to 1.8 times as much (`bench --path jvp` and `--path jvp-by-vjp`).
+//! It has no table of its own.
+//!
+//! 1. The Jacobian of an elementwise operation is diagonal: its rule serves both directions.
+//! 2. A linear operation is its own derivative, and a matrix product is linear in each operand.
+//! 3. Otherwise record the vjp for a dummy cotangent u; it is linear in u, so its vjp with respect to u is the jvp (the
+//!    double-vjp trick). To do that to a whole function instead of the operations that need it costs 1.3 to 1.8 times as
+//!    much (`bench --path jvp` and `--path jvp-by-vjp`).
 
 use std::panic::Location;
 
 use smallvec::SmallVec;
 
-use super::record::AtVars;
-use super::{Dependence, record};
-use crate::blame;
-use crate::op::{Op, Transposed};
+use super::on_vars::{AtVars, shape_of};
+use super::record;
+use crate::op::{Binary, Linear, Op, Transposed};
 use crate::scalar::Scalar;
-use crate::tape::Tape;
-use crate::var::Var;
+use crate::tape::{Dependence, Detach, Event, Step, Tape, Var, id_of};
 
 /// Returns the derivative of each of `from` as the targets move along their tangents, recorded on the tape; `None` of one
 /// that depends on none of them.
 ///
-/// `location` is the line of the user's that asked for it: all nodes of the forward pass name it.
+/// `location` is the user's line that asked for it: all nodes of the forward pass name it.
 #[track_caller]
 pub(crate) fn jvp<'t, T: Scalar>(
     tape: &'t Tape<T>,
@@ -29,7 +30,7 @@ pub(crate) fn jvp<'t, T: Scalar>(
     tangents: &[Var<'t, T>],
     location: &'static Location<'static>,
 ) -> Vec<Option<Var<'t, T>>> {
-    let _naming = tape.name_origin(location);
+    let _naming = tape.attribute_to(location);
     let moves: Vec<(u32, Var<'t, T>)> =
         targets.iter().zip(tangents).map(|(target, &tangent)| (target.id(), tangent)).collect();
     push(tape, from, &moves)
@@ -39,7 +40,7 @@ pub(crate) fn jvp<'t, T: Scalar>(
 #[track_caller]
 fn push<'t, T: Scalar>(tape: &'t Tape<T>, from: &[Var<'t, T>], moves: &[(u32, Var<'t, T>)]) -> Vec<Option<Var<'t, T>>> {
     let Some(last) = from.iter().map(|from| from.id()).max() else { return Vec::new() };
-    let dependence = Dependence::new(tape, last, moves.iter().map(|&(target, _)| target));
+    let dependence = Dependence::new(&tape.nodes(), last, moves.iter().map(|&(target, _)| target));
     // By the distance from the first target: no node before it moves.
     let slot = |id: u32| (id - dependence.lowest) as usize;
     let mut visited = vec![false; slot(last + 1)];
@@ -59,7 +60,7 @@ fn push<'t, T: Scalar>(tape: &'t Tape<T>, from: &[Var<'t, T>], moves: &[(u32, Va
     let mut own: Vec<Option<Var<'t, T>>> = vec![None; visited.len()];
     for &(target, tangent) in moves.iter().filter(|&&(target, _)| target <= last) {
         let own = &mut own[slot(target)];
-        *own = Some(own.map_or(tangent, |sum| sum + tangent));
+        *own = Some(own.map_or(tangent, |earlier| sum(earlier, tangent)));
     }
     let mut tangents: Vec<Option<Var<'t, T>>> = Vec::with_capacity(visited.len());
     let of = |tangents: &[Option<Var<'t, T>>], x: u32| {
@@ -67,15 +68,13 @@ fn push<'t, T: Scalar>(tape: &'t Tape<T>, from: &[Var<'t, T>], moves: &[(u32, Va
     };
     for id in dependence.lowest..=last {
         let tangent = if visited[slot(id)] {
-            let first = tape.len() as u32;
+            let first = id_of(tape.len());
             let pushed = push_node(tape, id, |x| of(&tangents, x));
-            if let Some(pushed) = pushed
-                && tape.is_checked()
-            {
-                blame::check_recorded(tape, first, pushed.id());
+            if let Some(pushed) = pushed {
+                tape.notify(Event::Derivative { first, result: pushed.id() });
             }
             match (pushed, own[slot(id)]) {
-                (Some(pushed), Some(own)) => Some(pushed + own),
+                (Some(pushed), Some(own)) => Some(sum(pushed, own)),
                 (pushed, own) => pushed.or(own),
             }
         } else {
@@ -92,14 +91,14 @@ fn push_node<'t, T: Scalar>(
     id: u32,
     tangent: impl Fn(u32) -> Option<Var<'t, T>>,
 ) -> Option<Var<'t, T>> {
-    let (op, operands) = {
+    let (step, operands) = {
         let nodes = tape.nodes();
         if nodes.node(id).detached {
             return None;
         }
-        (nodes.node(id).op.clone(), SmallVec::<[u32; 4]>::from_slice(nodes.operands(id)))
+        (nodes.node(id).step.clone(), SmallVec::<[u32; 4]>::from_slice(nodes.operands(id)))
     };
-    let passing = |k: usize| if op.passes(k) { tangent(operands[k]) } else { None };
+    let passing = |k: usize| if step.passes(k) { tangent(operands[k]) } else { None };
     let moved: SmallVec<[(usize, Var<'t, T>); 4]> =
         (0..operands.len()).filter_map(|k| Some((k, passing(k)?))).collect();
     if moved.is_empty() {
@@ -107,32 +106,39 @@ fn push_node<'t, T: Scalar>(
     }
     let x = |k: usize| Var::new(tape, operands[k]);
     let y = Var::new(tape, id);
-    if let Op::Checkpoint(_) = op {
+    if let Step::Checkpoint(_) = step {
         let segment = tape.record_segment(id);
         let moves: SmallVec<[_; 4]> =
             segment.inputs.iter().filter_map(|&(input, alias)| Some((alias.id(), tangent(input)?))).collect();
         return push(tape, &[segment.y], &moves).pop().flatten();
     }
-    if op.is_linear() {
+    if let Step::Op(op) = &step
+        && op.is_linear()
+    {
         let all: SmallVec<[u32; 4]> = (0..operands.len())
-            .map(|k| tangent(operands[k]).unwrap_or_else(|| tape.zeros(x(k).shape())).id())
+            .map(|k| tangent(operands[k]).unwrap_or_else(|| tape.zeros(shape_of(x(k)))).id())
             .collect();
-        return Some(tape.apply(op, &all));
+        return Some(tape.apply(op.clone().linear_part(), &all));
     }
-    let contribution = |&(k, t): &(usize, Var<'t, T>)| match op {
+    let contribution = |&(k, t): &(usize, Var<'t, T>)| match &step {
         // A tangent of an operand that is broadcast is broadcast with it.
-        Op::Unary(unary) => unary.record_vjp(t, x(0), y),
-        Op::Binary(binary) => {
-            let t = if t.shape() == y.shape() { t } else { t.broadcast_to(y.shape()) };
-            binary.record_vjp(k, t, x(0), x(1), y)
+        Step::Op(Op::Unary(row)) => row.vjp(t, x(0), y),
+        Step::Op(Op::Binary(row)) => {
+            let shape = shape_of(y);
+            let t = if shape_of(t) == shape { t } else { tape.apply(Linear::BroadcastTo { shape }, &[t.id()]) };
+            row.vjp(k, t, x(0), x(1), y)
         }
-        Op::Matmul { left, right } => {
+        Step::Op(Op::Matmul { left, right }) => {
             let (a, b) = if k == 0 { (t, x(1)) } else { (x(0), t) };
-            matmul(left, a, right, b)
+            matmul(*left, a, *right, b)
         }
-        _ => transpose(tape, id, &op, &operands, k, t),
+        step => transpose(tape, id, step, &operands, k, t),
     };
-    moved.iter().map(contribution).reduce(|sum, next| sum + next)
+    moved.iter().map(contribution).reduce(sum)
+}
+
+fn sum<'t, T: Scalar>(a: Var<'t, T>, b: Var<'t, T>) -> Var<'t, T> {
+    a.tape().apply(Op::Binary(Binary::Add), &[a.id(), b.id()])
 }
 
 fn matmul<'t, T: Scalar>(left: Transposed, a: Var<'t, T>, right: Transposed, b: Var<'t, T>) -> Var<'t, T> {
@@ -143,17 +149,17 @@ fn matmul<'t, T: Scalar>(left: Transposed, a: Var<'t, T>, right: Transposed, b: 
 fn transpose<'t, T: Scalar>(
     tape: &'t Tape<T>,
     id: u32,
-    op: &Op<T>,
+    step: &Step<T>,
     operands: &[u32],
     k: usize,
     tangent: Var<'t, T>,
 ) -> Var<'t, T> {
-    let shape = Var::new(tape, id).shape();
+    let shape = shape_of(Var::new(tape, id));
     let (cotangent, pulled) = {
         // The rule is a value to be differentiated, also where the derivative that asks for it is not.
-        let _attaching = tape.detach_all(false);
+        let _attaching = tape.detach_all(Detach::No);
         let cotangent = tape.zeros(shape.clone());
-        (cotangent, record::record_vjp(&AtVars::new(tape, id, operands), op, k, cotangent))
+        (cotangent, AtVars::new(tape, id, step, operands).record_vjp(k, cotangent))
     };
     let pushed = record::grad(pulled, Some(tangent), &[cotangent], Location::caller());
     pushed.into_iter().next().flatten().unwrap_or_else(|| tape.zeros(shape))

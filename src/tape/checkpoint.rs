@@ -4,96 +4,51 @@
 //! way is gone. A sweep on arrays runs it there once more, sweeps through it, and clears the tape again. A sweep that
 //! records runs it on the tape itself, where its nodes can be differentiated again.
 
-use std::cell::RefCell;
 use std::ops::Deref;
 use std::panic::Location;
 use std::sync::Arc;
 
-use elsa::FrozenVec;
 use smallvec::SmallVec;
 
-use super::{Memory, Node, Nodes, Tape, freeze, id_of};
-use crate::input::Values;
+use super::dependence::Dependence;
+use super::memory::{Place, freeze};
+use super::nodes::{Node, Nodes, SegmentId, Step};
+use super::{Detach, ParamSnapshots, Segment, Tape, Var};
+use crate::input::SharedStorage;
 use crate::kernel::view;
-use crate::op::{Op, SegmentId};
+use crate::number::Classify;
+use crate::op::Linear;
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::shape::{Shape, elements};
-use crate::sweep::Dependence;
-use crate::var::Var;
-
-type Function<T> = dyn for<'s> Fn(&'s Tape<T>, &[Var<'s, T>]) -> Var<'s, T> + Send;
-
-/// A segment: what it does, and the parameters with the values that it used.
-struct Segment<T> {
-    function: Box<Function<T>>,
-    pins: Pins<T>,
-}
-
-/// Parameters and the values that they have to a segment, whatever an optimizer did to them since.
-type Pins<T> = Vec<(Param<T>, Arc<dyn Values<T>>)>;
-
-/// What a tape keeps for its checkpoints.
-pub(super) struct Checkpoints<T> {
-    segments: FrozenVec<Box<Segment<T>>>,
-    /// While a segment runs: the parameters that it has used. A second run finds all that the first one used.
-    pins: RefCell<Option<Pins<T>>>,
-    /// A tape for segments, between uses.
-    spare: RefCell<Option<Box<Tape<T>>>>,
-}
-
-impl<T> Default for Checkpoints<T> {
-    fn default() -> Self {
-        Self { segments: FrozenVec::new(), pins: RefCell::new(None), spare: RefCell::new(None) }
-    }
-}
-
-impl<T: Scalar> Checkpoints<T> {
-    pub(super) fn clear(&mut self) {
-        self.segments.as_mut().clear();
-    }
-
-    /// Returns the value of a parameter: the current one, or the one that the running segment has used before.
-    pub(super) fn value(&self, param: &Param<T>) -> Arc<dyn Values<T>> {
-        match &mut *self.pins.borrow_mut() {
-            None => param.value(),
-            Some(pins) => {
-                if let Some((_, value)) = pins.iter().find(|(pinned, _)| pinned.is(param)) {
-                    return Arc::clone(value);
-                }
-                let value: Arc<dyn Values<T>> = param.value();
-                pins.push((param.clone(), Arc::clone(&value)));
-                value
-            }
-        }
-    }
-
-    /// Makes parameters have these values while the result lives.
-    fn pin(&self, pins: Pins<T>) -> impl Drop {
-        struct Pinning<'a, T>(&'a RefCell<Option<Pins<T>>>, Option<Pins<T>>);
-        impl<T> Drop for Pinning<'_, T> {
-            fn drop(&mut self) {
-                self.0.replace(self.1.take());
-            }
-        }
-        Pinning(&self.pins, self.pins.replace(Some(pins)))
-    }
-}
 
 /// A tape that a segment runs on. It works with the buffers of the tape that lends it, and is cleared when dropped.
-pub(crate) struct Aside<'a, T: Scalar> {
+pub(crate) struct ScratchTape<'a, T: Scalar> {
     owner: &'a Tape<T>,
     tape: Box<Tape<T>>,
+    pools: Pools,
 }
 
-impl<T: Scalar> Aside<'_, T> {
+/// Which buffers a scratch tape works with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pools {
+    /// Its own.
+    Own,
+    /// Those of the tape that lends it.
+    Lent,
+}
+
+impl<T: Scalar> ScratchTape<'_, T> {
     fn trade_pools(&self) {
-        self.owner.pool.trade(&self.tape.pool);
-        self.owner.index_pool.trade(&self.tape.index_pool);
+        if self.pools == Pools::Own {
+            return;
+        }
+        self.owner.memory.pool.trade(&self.tape.memory.pool);
+        self.owner.memory.index_pool.trade(&self.tape.memory.index_pool);
     }
 }
 
-impl<T: Scalar> Deref for Aside<'_, T> {
+impl<T: Scalar> Deref for ScratchTape<'_, T> {
     type Target = Tape<T>;
 
     fn deref(&self) -> &Tape<T> {
@@ -101,12 +56,12 @@ impl<T: Scalar> Deref for Aside<'_, T> {
     }
 }
 
-impl<T: Scalar> Drop for Aside<'_, T> {
+impl<T: Scalar> Drop for ScratchTape<'_, T> {
     fn drop(&mut self) {
         self.tape.reset();
-        self.tape.checkpoints.pins.replace(None);
+        self.tape.snapshots.replace(None);
         self.trade_pools();
-        self.owner.checkpoints.spare.replace(Some(std::mem::take(&mut self.tape)));
+        self.owner.spare.replace(Some(std::mem::take(&mut self.tape)));
     }
 }
 
@@ -115,13 +70,13 @@ type Inputs<V> = SmallVec<[(u32, V); 4]>;
 
 /// A segment that has run: its inputs' nodes where it was recorded, each with what stands for it where it ran, and its
 /// result there.
-pub(crate) struct Ran<V> {
+pub(crate) struct SegmentRun<V> {
     pub(crate) inputs: Inputs<V>,
     pub(crate) y: V,
 }
 
 /// What the result of a segment depends on.
-pub(crate) struct Reach<T> {
+pub(crate) struct Dependencies<T> {
     /// The nodes of the inputs, where the segment was recorded.
     pub(crate) inputs: Vec<u32>,
     /// The parameters that it uses, and whether its result depends on each.
@@ -196,70 +151,96 @@ impl<T: Scalar> Tape<T> {
         }
         let operands: SmallVec<[u32; 4]> = inputs.iter().map(|input| input.id()).collect();
 
-        let aside = self.aside();
+        let scratch = self.scratch();
         // Within a segment that runs again, parameters have the values that they had the first time.
-        let pins = self.checkpoints.pins.borrow().clone().unwrap_or_default();
-        aside.checkpoints.pins.replace(Some(pins));
-        let y = aside.run_function(&segment, self, &self.nodes(), &operands).y;
-        let pins = aside.checkpoints.pins.take().unwrap_or_default();
+        let earlier = self.snapshots.borrow().clone().unwrap_or_default();
+        scratch.snapshots.replace(Some(earlier));
+        let y = scratch.run_function(&segment, self, &self.nodes(), &operands).y;
+        let snapshots = scratch.snapshots.take().unwrap_or_default();
         let (buffer, shape, needs_grad) = {
-            let nodes = aside.nodes();
-            let y_view = aside.view(&nodes, y);
-            let mut buffer = aside.pool.take(elements(y_view.shape));
+            let nodes = scratch.nodes();
+            let y_view = scratch.view(&nodes, y);
+            let mut buffer = scratch.memory.pool.take(elements(y_view.shape));
             view::copy(y_view, y_view.shape, &mut buffer);
             (buffer, Shape::from(y_view.shape), nodes.node(y).needs_grad)
         };
-        drop(aside);
+        drop(scratch);
 
-        if let Some(own) = &mut *self.checkpoints.pins.borrow_mut() {
-            own.clone_from(&pins);
+        if let Some(own) = &mut *self.snapshots.borrow_mut() {
+            own.clone_from(&snapshots);
         }
-        let id = SegmentId(freeze(&self.checkpoints.segments, Box::new(Segment { function: Box::new(segment), pins })));
-        let memory = Memory::Buffer(freeze(&self.buffers, buffer));
-        let detached = self.detaching.get();
-        let nodes = &mut *self.nodes.borrow_mut();
-        let shape = nodes.add_dims(&shape);
-        let start = id_of(nodes.operands.len());
-        nodes.operands.extend_from_slice(&operands);
-        let node = Node {
-            op: Op::Checkpoint(id),
-            operands: (start, id_of(operands.len())),
-            needs_grad: needs_grad && !detached,
-            detached,
-            ..Node::source(Op::Constant, shape, memory, location)
-        };
-        let id = nodes.push(node);
+        let segment = Segment { function: Box::new(segment), snapshots };
+        let id = SegmentId(freeze(&self.recording.segments, Box::new(segment)));
+        let storage = self.memory.keep(buffer);
+        let detached = self.detaching.get() == Detach::Yes;
+        let mut nodes = self.edit();
+        let (shape, operands) = (nodes.add_dims(&shape), nodes.add_operands(&operands));
+        let (step, needs_grad) = (Step::Checkpoint(id), needs_grad && !detached);
+        self.memory.places.borrow_mut().push(Place::whole(storage));
+        let id = nodes.push(Node { step, operands, shape, location, needs_grad, detached });
+        drop(nodes);
         Var::new(self, id)
     }
 
-    /// Returns a tape to run a segment on.
-    pub(crate) fn aside(&self) -> Aside<'_, T> {
-        let aside = Aside { owner: self, tape: self.checkpoints.spare.take().unwrap_or_default() };
-        aside.trade_pools();
-        aside.set_checked(self.is_checked());
-        aside
+    /// Returns the value of a parameter: the current one, or the one that the running segment has used before.
+    pub(super) fn param_value(&self, param: &Param<T>) -> Arc<dyn SharedStorage<T>> {
+        match &mut *self.snapshots.borrow_mut() {
+            None => param.value(),
+            Some(snapshots) => {
+                if let Some((_, value)) = snapshots.iter().find(|(known, _)| known.is(param)) {
+                    return Arc::clone(value);
+                }
+                let value: Arc<dyn SharedStorage<T>> = param.value();
+                snapshots.push((param.clone(), Arc::clone(&value)));
+                value
+            }
+        }
     }
 
-    /// Runs the segment of a node again on the tape `aside`.
+    /// Makes parameters have these values while the result lives.
+    fn pin(&self, snapshots: ParamSnapshots<T>) -> impl Drop {
+        struct Pinned<'a, T>(&'a Tape<T>, Option<ParamSnapshots<T>>);
+        impl<T> Drop for Pinned<'_, T> {
+            fn drop(&mut self) {
+                self.0.snapshots.replace(self.1.take());
+            }
+        }
+        Pinned(self, self.snapshots.replace(Some(snapshots)))
+    }
+
+    /// Returns a tape to run a segment on.
+    pub(crate) fn scratch(&self) -> ScratchTape<'_, T> {
+        let scratch = ScratchTape { owner: self, tape: self.spare.take().unwrap_or_default(), pools: Pools::Lent };
+        scratch.trade_pools();
+        scratch.observe(self.observer());
+        scratch
+    }
+
+    /// Returns a tape for the rule of a custom operation. It works with buffers of its own.
+    pub(crate) fn scratch_for_rules(&self) -> ScratchTape<'_, T> {
+        ScratchTape { owner: self, tape: self.spare.take().unwrap_or_default(), pools: Pools::Own }
+    }
+
+    /// Runs the segment of a node again on the tape `scratch`.
     ///
     /// # Panics
     ///
     /// If it gives other values than it gave the first time.
-    pub(crate) fn run_segment(&self, nodes: &Nodes<T>, id: u32, aside: &Aside<'_, T>) -> Ran<u32> {
-        let Segment { function, pins } = self.segment(nodes, id);
-        aside.checkpoints.pins.replace(Some(pins.clone()));
-        let ran = aside.run_function(function, self, nodes, nodes.operands(id));
-        self.assert_repeats(nodes, id, aside, &aside.nodes(), ran.y);
+    pub(crate) fn run_segment(&self, nodes: &Nodes<T>, id: u32, scratch: &ScratchTape<'_, T>) -> SegmentRun<u32> {
+        let Segment { function, snapshots } = self.segment(nodes, id);
+        scratch.snapshots.replace(Some(snapshots.clone()));
+        let ran = scratch.run_function(function, self, nodes, nodes.operands(id));
+        self.assert_repeats(nodes, id, scratch, &scratch.nodes(), ran.y);
         ran
     }
 
     /// Runs the segment of a node again and returns what its result depends on.
-    pub(crate) fn segment_reach(&self, nodes: &Nodes<T>, id: u32) -> Reach<T> {
-        let aside = self.aside();
-        aside.set_checked(false);
-        let Ran { inputs, y } = self.run_segment(nodes, id, &aside);
-        let own = aside.nodes();
-        let depends = |on: u32| own.node(y).needs_grad && Dependence::new(&aside, y, std::iter::once(on)).has(y);
+    pub(crate) fn segment_reach(&self, nodes: &Nodes<T>, id: u32) -> Dependencies<T> {
+        let scratch = self.scratch();
+        scratch.observe(None);
+        let SegmentRun { inputs, y } = self.run_segment(nodes, id, &scratch);
+        let own = scratch.nodes();
+        let depends = |on: u32| own.node(y).needs_grad && Dependence::new(&own, y, std::iter::once(on)).has(y);
         let inputs = inputs.iter().filter(|&&(_, input)| depends(input)).map(|&(operand, _)| operand).collect();
         let mut params: Vec<(Param<T>, bool)> = Vec::new();
         for &(param_id, ref param) in own.params() {
@@ -269,41 +250,44 @@ impl<T: Scalar> Tape<T> {
             }
         }
         // Within a segment of this one: it is used, and reached as far as this says.
-        for (param, _) in &self.segment(nodes, id).pins {
+        for (param, _) in &self.segment(nodes, id).snapshots {
             if !params.iter().any(|(known, _)| known.is(param)) {
                 params.push((param.clone(), true));
             }
         }
-        Reach { inputs, params }
+        Dependencies { inputs, params }
     }
 
     /// Records the segment of a node on this tape itself, on values that are the inputs but nodes of their own: what
     /// stops there is the derivative by the inputs alone, not by what they themselves depend on.
-    pub(crate) fn record_segment(&self, id: u32) -> Ran<Var<'_, T>> {
+    pub(crate) fn record_segment(&self, id: u32) -> SegmentRun<Var<'_, T>> {
         // The segment is part of the record, also where the derivative that asks for it is not.
-        let _attaching = self.detach_all(false);
+        let _attaching = self.detach_all(Detach::No);
         let (segment, operands) = {
             let nodes = self.nodes();
             (self.segment(&nodes, id), SmallVec::<[u32; 4]>::from_slice(nodes.operands(id)))
         };
-        let _pinning = self.checkpoints.pin(segment.pins.clone());
-        let alias = |x: u32| Var::new(self, x).broadcast_to(Var::new(self, x).shape());
+        let _pinned = self.pin(segment.snapshots.clone());
+        let alias = |x: u32| {
+            let shape = Shape::from(self.nodes().shape(x));
+            self.apply(Linear::BroadcastTo { shape }, &[x])
+        };
         let (inputs, values) = stand_ins(&operands, alias);
         let y = (segment.function)(self, &values);
         assert!(std::ptr::eq(y.tape(), self), "checkpoint: the segment returned a Var of another tape");
         let nodes = self.nodes();
         self.assert_repeats(&nodes, id, self, &nodes, y.id());
-        Ran { inputs, y }
+        SegmentRun { inputs, y }
     }
 
     /// Returns whether a segment has used the parameter: the sweep that records gives no gradient of that.
     pub(crate) fn is_param_of_segment(&self, param: &Param<T>) -> bool {
-        self.checkpoints.segments.iter().any(|segment| segment.pins.iter().any(|(pinned, _)| pinned.is(param)))
+        self.recording.segments.iter().any(|segment| segment.snapshots.iter().any(|(pinned, _)| pinned.is(param)))
     }
 
     fn segment(&self, nodes: &Nodes<T>, id: u32) -> &Segment<T> {
-        let Op::Checkpoint(segment) = nodes.node(id).op else { unreachable!("the node is not a checkpoint") };
-        &self.checkpoints.segments[segment.0 as usize]
+        let Step::Checkpoint(segment) = nodes.node(id).step else { unreachable!("the node is not a checkpoint") };
+        &self.recording.segments[segment.0 as usize]
     }
 
     /// Runs a segment's function on this tape, on copies of another one's values.
@@ -313,23 +297,20 @@ impl<T: Scalar> Tape<T> {
         owner: &Self,
         nodes: &Nodes<T>,
         operands: &[u32],
-    ) -> Ran<u32> {
+    ) -> SegmentRun<u32> {
         let (inputs, values) = stand_ins(operands, |id| Var::new(self, self.adopt(owner, nodes, id)));
         let y = function(self, &values);
         assert!(std::ptr::eq(y.tape(), self), "checkpoint: the segment returned a Var of another tape");
-        Ran { inputs: inputs.into_iter().map(|(operand, input)| (operand, input.id())).collect(), y: y.id() }
+        SegmentRun { inputs: inputs.into_iter().map(|(operand, input)| (operand, input.id())).collect(), y: y.id() }
     }
 
     /// Records a copy of another tape's value: a leaf if that needs a gradient, else a constant.
     fn adopt(&self, owner: &Self, nodes: &Nodes<T>, id: u32) -> u32 {
         let (node, x) = (nodes.node(id), owner.view(nodes, id));
-        let mut buffer = self.pool.take(elements(x.shape));
+        let mut buffer = self.memory.pool.take(elements(x.shape));
         view::copy(x, x.shape, &mut buffer);
-        let memory = Memory::Buffer(freeze(&self.buffers, buffer));
-        let op = if node.needs_grad { Op::Leaf } else { Op::Constant };
-        let own = &mut *self.nodes.borrow_mut();
-        let shape = own.add_dims(x.shape);
-        own.push(Node::source(op, shape, memory, node.location))
+        let step = if node.needs_grad { Step::Leaf } else { Step::Constant };
+        self.push_source(step, x.shape, self.memory.keep(buffer), node.location)
     }
 
     /// Asserts that a segment gave the value of the node `id` again.

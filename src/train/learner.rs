@@ -9,8 +9,7 @@ use crate::kernel::matrix::shape_to;
 use crate::nn::{Loss, Module};
 use crate::scalar::Scalar;
 use crate::shape::Shape;
-use crate::tape::Tape;
-use crate::var::Var;
+use crate::tape::{Tape, Var};
 
 /// A model with its loss, as a descent sees it.
 ///

@@ -1,9 +1,9 @@
-//! Methods of [`Var`] from linear algebra: inverses, determinants, linear systems.
+//! Methods of [`Var`] from linear algebra: products, inverses, determinants, linear systems.
 
-use super::Var;
-use crate::op::{Op, Transposed};
+use crate::op::{Linear, Op, ReduceKind, Transposed, matmul_shape};
 use crate::scalar::Scalar;
-use crate::shape::{AxisSet, KeepDims};
+use crate::shape::{AxisSet, KeepDims, elements};
+use crate::tape::Var;
 
 /// Linear algebra. The last two axes are matrices; axes before them are a batch.
 ///
@@ -12,6 +12,79 @@ use crate::shape::{AxisSet, KeepDims};
 /// the inverse only: it is finite where that is NaN because the determinant is negative.) Nearly singular matrices give what rounding makes of them,
 /// as in NumPy.
 impl<T: Scalar> Var<'_, T> {
+    /// Returns the matrix product, as NumPy's `@` does.
+    ///
+    /// # Shapes
+    ///
+    /// `(m, k) x (k, n) -> (m, n)`, `(k) x (k, n) -> (n)`, `(m, k) x (k) -> (m)`, `(k) x (k) -> ()`. Axes before the last
+    /// two are a batch of matrices and broadcast: `(b, m, k) x (b, k, n)`, `(b, m, k) x (k, n)` and
+    /// `(m, k) x (b, k, n) -> (b, m, n)`.
+    ///
+    /// # Derivative
+    ///
+    /// `g bᵀ` and `aᵀ g` (Giles 2008, 2.2.1), summed over what is repeated. A transposed operand is read transposed, never
+    /// copied.
+    ///
+    /// # Panics
+    ///
+    /// If an operand has no axis, the inner dimensions differ, the batches do not broadcast, or `other` is of another tape.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let a = tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// let x = tape.leaf(array![1.0, -1.0]);
+    /// let y = a.matmul(x);
+    /// assert_eq!(y.value(), array![-1.0, -1.0].into_dyn());
+    /// y.sum().backward();
+    /// assert_eq!(x.grad().unwrap(), array![4.0, 6.0].into_dyn());
+    ///
+    /// let batch = tape.leaf(array![[[1.0, 0.0]], [[0.0, 2.0]]]); // two matrices of one row
+    /// assert_eq!(batch.matmul(a).value(), array![[[1.0, 2.0]], [[6.0, 8.0]]].into_dyn());
+    /// ```
+    #[doc(alias = "dot")]
+    #[track_caller]
+    #[must_use]
+    pub fn matmul(self, other: Self) -> Self {
+        self.assert_same_tape("matmul", other);
+        let (a, b) = (self.shape(), other.shape());
+        if let ([_, _], [_, _]) = (&*a, &*b) {
+            return self.matmul_matrices(other);
+        }
+        let shape = match matmul_shape(&a, &b) {
+            Ok(shape) => shape,
+            Err(error) => panic!("{}", self.tape().explain(&error, &[self.id(), other.id()])),
+        };
+        // A vector is a matrix of one row at the left, of one column at the right.
+        let left = if a.len() == 1 { self.apply(Linear::Reshape { shape: [1, a[0]].into() }) } else { self };
+        let right = if b.len() == 1 { other.apply(Linear::Reshape { shape: [b[0], 1].into() }) } else { other };
+        // A batch of matrices that meets a single one is a taller matrix: one large product instead of many small ones,
+        // and the gradient of the single one is a product as well, not a sum of many.
+        if let (&[ref rows @ .., inner], 1..=2) = (&*a, b.len())
+            && rows.len() > 1
+            && self.tape().is_row_major(self.id())
+        {
+            let rows = elements(rows);
+            return left
+                .apply(Linear::Reshape { shape: [rows, inner].into() })
+                .matmul_matrices(right)
+                .apply(Linear::Reshape { shape: shape });
+        }
+        let product = left.matmul_matrices(right);
+        if a.len() == 1 || b.len() == 1 { product.apply(Linear::Reshape { shape: shape }) } else { product }
+    }
+
+    /// Records the product of operands of two axes or more.
+    #[track_caller]
+    fn matmul_matrices(self, other: Self) -> Self {
+        let op = Op::Matmul { left: Transposed::No, right: Transposed::No };
+        self.tape().apply(op, &[self.id(), other.id()])
+    }
+
     /// Returns the inverse of a matrix; NaN in every element if it is singular.
     ///
     /// # Shapes
@@ -149,7 +222,11 @@ impl<T: Scalar> Var<'_, T> {
         if rank < 2 {
             self.refuse("trace", format!("the operand has {rank} axes, not at least 2"));
         }
-        self.apply(Op::Diagonal).apply(Op::Sum { axes: AxisSet::one(rank - 2), keep: KeepDims::No })
+        self.apply(Linear::Diagonal).apply(Op::Reduce {
+            kind: ReduceKind::Sum,
+            axes: AxisSet::one(rank - 2),
+            keep: KeepDims::No,
+        })
     }
 
     /// Returns the solution `x` of the linear equations `a x = b`, where this array is `a`; NaN in every element if `a` is
@@ -193,17 +270,17 @@ impl<T: Scalar> Var<'_, T> {
         let op = Op::Solve { left: Transposed::No };
         let length = match *b.shape() {
             [length] => length,
-            _ => return self.tape.apply(op, &[self.id, b.id]),
+            _ => return self.tape().apply(op, &[self.id(), b.id()]),
         };
         // Refused here, a vector is shown as it is.
         if let Err(error) = op.shape(&[&self.shape(), &[length, 1]]) {
             let error = error.with_shapes(&[&self.shape(), &[length]]);
-            panic!("{}", self.tape.explain(&error, &[self.id, b.id]));
+            panic!("{}", self.tape().explain(&error, &[self.id(), b.id()]));
         }
-        let column = b.apply(Op::Reshape([length, 1].into()));
-        let x = self.tape.apply(op, &[self.id, column.id]);
+        let column = b.apply(Linear::Reshape { shape: [length, 1].into() });
+        let x = self.tape().apply(op, &[self.id(), column.id()]);
         let shape = x.shape();
-        x.apply(Op::Reshape(shape[..shape.len() - 1].into()))
+        x.apply(Linear::Reshape { shape: shape[..shape.len() - 1].into() })
     }
 
     /// Returns the lower triangular `y` with positive diagonal for which `y yᵀ` is this matrix; NaN in every element if the matrix

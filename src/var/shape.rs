@@ -1,22 +1,317 @@
 //! Methods of [`Var`] that move elements about: nothing here computes.
 
+use std::ops::{Bound, RangeBounds};
+
 use ndarray::{ArrayRef, Dimension};
 use smallvec::SmallVec;
 
-use super::Var;
 use crate::input::Mask;
-use crate::kernel::view::row_major_strides;
-use crate::op::{Op, Permutation};
+use crate::op::{IndexList, Linear, Op, Permutation};
 use crate::scalar::Scalar;
-use crate::shape::{AxisRange, AxisSet, Shape, ShapeError, elements, excess_in_memory, resolve_axis};
+use crate::shape::{AxisRange, AxisSet, Shape, ShapeError, check_memory, elements, resolve_axis, row_major_strides};
+use crate::tape::{Var, id_of};
 
 /// Shapes and indices.
 impl<'t, T: Scalar> Var<'t, T> {
-    /// Panics with a finding on this value's shape.
+    /// Returns the same elements, in row-major order, in another shape.
+    ///
+    /// # Panics
+    ///
+    /// If the shape takes another number of elements.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![1.0, 2.0, 3.0, 4.0]);
+    /// assert_eq!(x.reshape([2, 2]).value(), array![[1.0, 2.0], [3.0, 4.0]].into_dyn());
+    /// ```
     #[track_caller]
-    pub(super) fn refuse(self, op: &'static str, finding: String) -> ! {
-        let error = ShapeError::new(op, &[&self.shape()], finding);
-        panic!("{}", self.tape.explain(&error, &[self.id]))
+    #[must_use]
+    pub fn reshape(self, shape: impl Into<Shape>) -> Self {
+        self.apply(Linear::Reshape { shape: shape.into() })
+    }
+
+    /// Returns the array with its axes in reverse order: the transpose of a matrix. Nothing is copied.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0, 3.0]]);
+    /// assert_eq!(x.transpose().value(), array![[1.0], [2.0], [3.0]].into_dyn());
+    /// ```
+    #[doc(alias = "t")]
+    #[track_caller]
+    #[must_use]
+    pub fn transpose(self) -> Self {
+        self.apply(Linear::Permute { order: Permutation::reversed(self.shape().len()) })
+    }
+
+    /// Returns the array with its axes in another order: axis `i` of the result is axis `axes[i]`. Nothing is copied.
+    ///
+    /// # Panics
+    ///
+    /// If `axes` does not name each axis once.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::Array3;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(Array3::<f64>::zeros((2, 3, 4)));
+    /// assert_eq!(x.permute([2, 0, 1]).shape().to_string(), "(4, 2, 3)");
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn permute(self, axes: impl AsRef<[isize]>) -> Self {
+        let (axes, shape) = (axes.as_ref(), self.shape());
+        let _ = self.check(AxisSet::new("permute", axes, &shape)); // in range and named once
+        if axes.len() != shape.len() {
+            let finding = format!("{axes:?} does not name each of the {} axes once", shape.len());
+            self.check::<()>(Err(ShapeError::new("permute", &[&shape], finding)));
+        }
+        let index = |&axis: &isize| if axis < 0 { (axis + axes.len() as isize) as usize } else { axis as usize };
+        self.apply(Linear::Permute { order: Permutation::new(axes.iter().map(index)) })
+    }
+
+    /// Returns the array repeated to a wider shape by NumPy's rule. Nothing is copied.
+    ///
+    /// # Derivative
+    ///
+    /// `g` summed over what is repeated.
+    ///
+    /// # Panics
+    ///
+    /// If the array does not broadcast to the shape.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![1.0, 2.0]);
+    /// let y = x.broadcast_to([3, 2]);
+    /// y.sum().backward();
+    /// assert_eq!(y.value().sum(), 9.0);
+    /// assert_eq!(x.grad().unwrap(), array![3.0, 3.0].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn broadcast_to(self, shape: impl Into<Shape>) -> Self {
+        self.apply(Linear::BroadcastTo { shape: shape.into() })
+    }
+
+    /// Returns the sum over what broadcasting to this array's shape would repeat: the reverse of
+    /// [`broadcast_to`](Self::broadcast_to).
+    ///
+    /// # Panics
+    ///
+    /// If an array of `shape` does not broadcast to this array's shape.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.sum_to([2]).value(), array![4.0, 6.0].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn sum_to(self, shape: impl Into<Shape>) -> Self {
+        self.apply(Linear::SumTo { shape: shape.into() })
+    }
+
+    /// Returns a range of an axis. Nothing is copied.
+    ///
+    /// # Panics
+    ///
+    /// If the axis is out of range, or the range goes beyond it or ends before it starts.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]);
+    /// assert_eq!(x.slice(0, 1..).value(), array![[3.0, 4.0], [5.0, 6.0]].into_dyn());
+    /// assert_eq!(x.slice(-1, ..1).shape().to_string(), "(3, 1)");
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn slice(self, axis: isize, range: impl RangeBounds<usize>) -> Self {
+        self.slice_step(axis, range, 1)
+    }
+
+    /// Returns every `step`-th element of a range of an axis. Nothing is copied.
+    ///
+    /// # Panics
+    ///
+    /// As [`slice`](Self::slice), and if the step is 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![0.0, 1.0, 2.0, 3.0, 4.0]);
+    /// assert_eq!(x.slice_step(0, 1.., 2).value(), array![1.0, 3.0].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn slice_step(self, axis: isize, range: impl RangeBounds<usize>, step: usize) -> Self {
+        let shape = self.shape();
+        let axis = self.check(resolve_axis("slice", axis, &shape));
+        let start = match range.start_bound() {
+            Bound::Included(&start) => start,
+            Bound::Excluded(&before) => before.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(&last) => last.saturating_add(1),
+            Bound::Excluded(&end) => end,
+            Bound::Unbounded => shape[axis],
+        };
+        if start > end || end > shape[axis] || step == 0 {
+            let finding =
+                format!("{start}..{end} in steps of {step} is no range of axis {axis} of length {}", shape[axis]);
+            self.check::<()>(Err(ShapeError::new("slice", &[&shape], finding)));
+        }
+        let length = (end - start).div_ceil(step);
+        // A step that is never taken may be of any size; as a stride it would overflow.
+        let step = if length > 1 { step } else { 1 };
+        self.apply(Linear::Slice { axis, start, step, length })
+    }
+
+    /// Returns the given positions of an axis, in the given order; a position may occur more than once.
+    ///
+    /// # Derivative
+    ///
+    /// `g` added up at the positions that it came from.
+    ///
+    /// # Panics
+    ///
+    /// If the axis or an index is out of range.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0], [2.0], [3.0]]);
+    /// let y = x.index_select(0, &[2, 0, 2]);
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![[3.0], [1.0], [3.0]].into_dyn());
+    /// assert_eq!(x.grad().unwrap(), array![[1.0], [0.0], [2.0]].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn index_select(self, axis: isize, indices: &[usize]) -> Self {
+        let shape = self.shape();
+        let axis = self.check(resolve_axis("index_select", axis, &shape));
+        self.check_indices("index_select", indices, axis, &shape);
+        let indices = self.tape().index_list(indices.iter().copied());
+        self.apply(Linear::IndexSelect { axis, indices })
+    }
+
+    /// Returns one element of each row of a matrix: `y[i] = x[i, columns[i]]`.
+    ///
+    /// # Shapes
+    ///
+    /// `(rows, columns) -> (rows)`
+    ///
+    /// # Derivative
+    ///
+    /// `g[i]` at `(i, columns[i])`, 0 elsewhere. Elements are selected, never multiplied: an infinity that is not
+    /// picked leaves no trace.
+    ///
+    /// # Panics
+    ///
+    /// If the operand is not a matrix with as many rows as there are columns named, or a column is out of range.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.pick(&[1, 0]).value(), array![2.0, 3.0].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn pick(self, columns: &[usize]) -> Self {
+        let shape = self.shape();
+        if shape.len() == 2 {
+            self.check_indices("pick", columns, 1, &shape);
+        }
+        let columns = self.tape().index_list(columns.iter().copied());
+        self.apply(Linear::TakeAlongRows { columns })
+    }
+
+    #[track_caller]
+    pub(crate) fn check_indices(self, op: &'static str, indices: &[usize], axis: usize, shape: &[usize]) {
+        let length = shape[axis];
+        if let Some((position, index)) = indices.iter().enumerate().find(|&(_, &index)| index >= length) {
+            let finding =
+                format!("index {index} at position {position} is out of range for axis {axis} of length {length}");
+            self.check::<()>(Err(ShapeError::new(op, &[shape], finding)));
+        }
+        let fits = u32::try_from(length).is_ok() && u32::try_from(indices.len()).is_ok();
+        assert!(fits, "{op}: an axis of {length} and {} indices: at most 4,294,967,295 are possible", indices.len());
+    }
+
+    /// Returns arrays joined along an axis.
+    ///
+    /// # Shapes
+    ///
+    /// All axes but the joined one have equal lengths.
+    ///
+    /// # Panics
+    ///
+    /// If there is nothing to join, the axis is out of range, the shapes do not fit, or the operands are of
+    /// different tapes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{Tape, Var};
+    ///
+    /// let tape = Tape::new();
+    /// let (a, b) = (tape.leaf(array![1.0, 2.0]), tape.leaf(array![3.0]));
+    /// assert_eq!(Var::concat(&[a, b], 0).value(), array![1.0, 2.0, 3.0].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn concat(parts: &[Self], axis: isize) -> Self {
+        let Some(&first) = parts.first() else { panic!("concat: there is nothing to join") };
+        for &part in parts {
+            first.assert_same_tape("concat", part);
+        }
+        let axis = first.check(resolve_axis("concat", axis, &first.shape()));
+        let ids: SmallVec<[u32; 8]> = parts.iter().map(|part| part.id()).collect();
+        first.tape().apply(Linear::Concat { axis }, &ids)
     }
 
     /// Returns the array without an axis of length 1. Nothing is copied.
@@ -43,7 +338,7 @@ impl<'t, T: Scalar> Var<'t, T> {
             self.refuse("squeeze", format!("axis {axis} has the length {}, not 1", shape[index]));
         }
         let rest = shape.iter().enumerate().filter(|&(axis, _)| axis != index);
-        self.apply(Op::Reshape(rest.map(|(_, &length)| length).collect()))
+        self.apply(Linear::Reshape { shape: rest.map(|(_, &length)| length).collect() })
     }
 
     /// Returns the array with a new axis of length 1, which becomes axis `axis` of the result. Nothing is copied.
@@ -69,7 +364,9 @@ impl<'t, T: Scalar> Var<'t, T> {
     pub fn expand_dims(self, axis: isize) -> Self {
         let shape = self.shape();
         let axis = self.new_axis("expand_dims", axis, &shape);
-        self.apply(Op::Reshape(shape[..axis].iter().copied().chain([1]).chain(shape[axis..].iter().copied()).collect()))
+        self.apply(Linear::Reshape {
+            shape: shape[..axis].iter().copied().chain([1]).chain(shape[axis..].iter().copied()).collect(),
+        })
     }
 
     /// Returns the index of an axis that an array of this shape is to get.
@@ -110,7 +407,7 @@ impl<'t, T: Scalar> Var<'t, T> {
             if part.shape() != shape {
                 let error =
                     ShapeError::new("stack", &[&shape, &part.shape()], format!("operand {k} has another shape"));
-                panic!("{}", first.tape.explain(&error, &[first.id, part.id]));
+                panic!("{}", first.tape().explain(&error, &[first.id(), part.id()]));
             }
         }
         let axis = first.new_axis("stack", axis, &shape);
@@ -158,13 +455,13 @@ impl<'t, T: Scalar> Var<'t, T> {
                 self.refuse("slice_axes", format!("the step along axis {axis} is 0"));
             };
             if length < shape[axis] {
-                result = result.apply(Op::Slice { axis, start, step, length });
+                result = result.apply(Linear::Slice { axis, start, step, length });
             }
             if reversed {
                 backward = backward.with(axis);
             }
         }
-        if backward == AxisSet::default() { result } else { result.apply(Op::Flip(backward)) }
+        if backward == AxisSet::default() { result } else { result.apply(Linear::Flip { axes: backward }) }
     }
 
     /// Returns the array with the order of its elements along `axes` reversed.
@@ -191,7 +488,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[must_use]
     pub fn flip(self, axes: impl AsRef<[isize]>) -> Self {
         let axes = self.check(AxisSet::new("flip", axes.as_ref(), &self.shape()));
-        self.apply(Op::Flip(axes))
+        self.apply(Linear::Flip { axes })
     }
 
     /// Returns the array with `value` before and after its elements: as often as `pads` says for each axis.
@@ -226,7 +523,7 @@ impl<'t, T: Scalar> Var<'t, T> {
             let Some(length) = before.checked_add(after).and_then(|more| more.checked_add(shape[axis])) else {
                 self.refuse("pad", format!("{before} before and {after} after axis {axis} are too many"));
             };
-            result = result.apply(Op::Pad { axis, before, length, value });
+            result = result.apply(Linear::Pad { axis, before, length, value });
         }
         result
     }
@@ -253,7 +550,7 @@ impl<'t, T: Scalar> Var<'t, T> {
         let shape = self.shape();
         let first = self.check(resolve_axis("swapaxes", first, &shape));
         let second = self.check(resolve_axis("swapaxes", second, &shape));
-        self.apply(Op::Permute(Permutation::swapped(shape.len(), first, second)))
+        self.apply(Linear::Permute { order: Permutation::swapped(shape.len(), first, second) })
     }
 
     /// Returns the array repeated `reps[i]` times along axis `i`, one copy after the other. As in NumPy, missing axes and
@@ -293,10 +590,12 @@ impl<'t, T: Scalar> Var<'t, T> {
             wide.push(length);
             result.push(repeat.saturating_mul(length));
         }
-        if let Some(finding) = excess_in_memory(&result) {
+        if let Err(finding) = check_memory(&result) {
             self.refuse("tile", format!("repeated {} times: {finding}", Shape::from(reps)));
         }
-        self.apply(Op::Reshape(apart)).apply(Op::BroadcastTo(wide)).apply(Op::Reshape(result))
+        self.apply(Linear::Reshape { shape: apart })
+            .apply(Linear::BroadcastTo { shape: wide })
+            .apply(Linear::Reshape { shape: result })
     }
 
     /// Returns elements by their position along an axis: `y[i, j, …] = x[indices[i, j, …], j, …]` for axis 0, and likewise for
@@ -333,8 +632,9 @@ impl<'t, T: Scalar> Var<'t, T> {
     pub fn gather<D: Dimension>(self, axis: isize, indices: &ArrayRef<usize, D>) -> Self {
         let shape = self.shape();
         let positions = self.positions("gather", axis, indices);
-        let flat = self.apply(Op::Reshape([elements(&shape)].into()));
-        flat.apply(Op::IndexSelect { axis: 0, indices: positions }).apply(Op::Reshape(indices.shape().into()))
+        let flat = self.apply(Linear::Reshape { shape: [elements(&shape)].into() });
+        flat.apply(Linear::IndexSelect { axis: 0, indices: positions })
+            .apply(Linear::Reshape { shape: indices.shape().into() })
     }
 
     /// Returns the array with the elements of `source` added at the positions that `indices` names along an axis:
@@ -373,21 +673,16 @@ impl<'t, T: Scalar> Var<'t, T> {
         if *source.shape() != *indices.shape() {
             let finding = format!("the source has another shape than the indices, {}", Shape::from(indices.shape()));
             let error = ShapeError::new("scatter_add", &[&shape, &source.shape()], finding);
-            panic!("{}", self.tape.explain(&error, &[self.id, source.id]));
+            panic!("{}", self.tape().explain(&error, &[self.id(), source.id()]));
         }
-        let flat = source.apply(Op::Reshape([indices.len()].into()));
-        let sums = flat.apply(Op::IndexAdd { axis: 0, indices: positions, length: elements(&shape) });
-        self.add(sums.apply(Op::Reshape(shape)))
+        let flat = source.apply(Linear::Reshape { shape: [indices.len()].into() });
+        let sums = flat.apply(Linear::IndexAdd { axis: 0, indices: positions, length: elements(&shape) });
+        self.add(sums.apply(Linear::Reshape { shape: shape }))
     }
 
     /// Returns the positions, in row-major order of this array, of the elements that `indices` names along an axis.
     #[track_caller]
-    fn positions<D: Dimension>(
-        self,
-        op: &'static str,
-        axis: isize,
-        indices: &ArrayRef<usize, D>,
-    ) -> crate::op::IndexList {
+    fn positions<D: Dimension>(self, op: &'static str, axis: isize, indices: &ArrayRef<usize, D>) -> IndexList {
         let shape = self.shape();
         let axis = self.check(resolve_axis(op, axis, &shape));
         let dims = indices.shape();
@@ -403,7 +698,7 @@ impl<'t, T: Scalar> Var<'t, T> {
         let possible = u32::try_from(count).is_ok() && u32::try_from(indices.len()).is_ok();
         assert!(possible, "{op}: {count} elements and {} indices: at most 4,294,967,295 are possible", indices.len());
         let strides = row_major_strides(&shape);
-        self.tape.index_list_with(indices.len(), |list| {
+        self.tape().index_list_with(indices.len(), |list| {
             let Some((&width, outer)) = dims.split_last().filter(|_| !list.is_empty()) else { return };
             let mut indices = indices.iter();
             let mut place: SmallVec<[usize; 8]> = SmallVec::from_elem(0, outer.len());
@@ -413,7 +708,7 @@ impl<'t, T: Scalar> Var<'t, T> {
                 let start: usize = fixed.sum();
                 let step = usize::from(axis != outer.len());
                 for (column, (to, &index)) in row.iter_mut().zip(&mut indices).enumerate() {
-                    *to = (start + strides[axis] * index + step * column) as u32;
+                    *to = id_of(start + strides[axis] * index + step * column);
                 }
                 for (index, &length) in place.iter_mut().zip(outer).rev() {
                     *index += 1;
@@ -457,9 +752,9 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[must_use]
     pub fn diag(self) -> Self {
         match *self.shape() {
-            [length] => self.apply(Op::Undiagonal { rows: length, columns: length }),
-            [_, _] => self.apply(Op::Diagonal),
-            ref shape => self.refuse("diag", format!("the operand has {} axes, neither 1 nor 2", shape.len())),
+            [length] => self.apply(Linear::DiagonalBackward { rows: length, columns: length }),
+            [_, _, ..] => self.apply(Linear::Diagonal),
+            [] => self.refuse("diag", "a number has no diagonal".into()),
         }
     }
 
@@ -488,7 +783,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[track_caller]
     #[must_use]
     pub fn tril(self, k: isize) -> Self {
-        self.apply(Op::Tril(k))
+        self.apply(Linear::Tril { offset: k })
     }
 
     /// Returns the upper triangle: the elements on and above diagonal `k`, zeros below it; otherwise as [`tril`](Self::tril).
@@ -510,7 +805,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[track_caller]
     #[must_use]
     pub fn triu(self, k: isize) -> Self {
-        self.apply(Op::Triu(k))
+        self.apply(Linear::Triu { offset: k })
     }
 
     /// Returns `a` where `mask` is true and `b` where it is false, with NumPy's broadcasting of all three: NumPy's `where`.
@@ -543,7 +838,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[must_use]
     pub fn select<D: Dimension>(mask: &ArrayRef<bool, D>, a: Self, b: Self) -> Self {
         a.assert_same_tape("select", b);
-        let mask = a.tape.constant(Mask(mask));
-        a.tape.apply(Op::Select, &[mask.id, a.id, b.id])
+        let mask = a.tape().constant(Mask(mask));
+        a.tape().apply(Op::Select, &[mask.id(), a.id(), b.id()])
     }
 }

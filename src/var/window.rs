@@ -1,10 +1,10 @@
 //! Methods of [`Var`] for images and layers: convolution, pooling, normalization.
 
-use super::Var;
 use crate::kernel::window::Window;
-use crate::op::Op;
+use crate::op::{Linear, Op};
 use crate::scalar::Scalar;
 use crate::shape::{AxisSet, Shape, ShapeError};
+use crate::tape::Var;
 
 /// Two lengths, along height and width: of windows, and of the steps between them.
 ///
@@ -105,15 +105,15 @@ impl<T: Scalar> Var<'_, T> {
         // Operands of other ranks are refused by the shape rule.
         let kernel =
             if let [_, _, height, width] = *shape { Size2d([height, width]).lengths("conv2d") } else { [1, 1] };
-        let y = self.tape.apply(Op::Conv2d(Window { kernel, stride, padding }), &[self.id, weight.id]);
+        let y = self.tape().apply(Op::Conv2d { window: Window { kernel, stride, padding } }, &[self.id(), weight.id()]);
         let Some(bias) = bias else { return y };
         self.assert_same_tape("conv2d", bias);
         if *bias.shape() != [shape[0]] {
             let finding = format!("the bias is not of shape ({},)", shape[0]);
             let error = ShapeError::new("conv2d", &[&self.shape(), &shape, &bias.shape()], finding);
-            panic!("{}", self.tape.explain(&error, &[self.id, weight.id, bias.id]));
+            panic!("{}", self.tape().explain(&error, &[self.id(), weight.id(), bias.id()]));
         }
-        y.add(bias.apply(Op::Reshape([shape[0], 1, 1].into())))
+        y.add(bias.apply(Linear::Reshape { shape: [shape[0], 1, 1].into() }))
     }
 
     /// Returns the largest element of each window of the last two axes.
@@ -149,7 +149,8 @@ impl<T: Scalar> Var<'_, T> {
     pub fn max_pool2d(self, kernel: impl Into<Size2d>, stride: impl Into<Size2d>) -> Self {
         let (kernel, stride) = (kernel.into().lengths("max_pool2d"), stride.into().lengths("max_pool2d"));
         // The elements are taken from the array itself, from where its windows are largest.
-        self.tape.apply(Op::MaxPool2d(Window { kernel, stride, padding: [0, 0] }), &[self.id, self.id])
+        self.tape()
+            .apply(Op::TakeAtArgmax2d { window: Window { kernel, stride, padding: [0, 0] } }, &[self.id(), self.id()])
     }
 
     /// Returns the mean of each window of the last two axes.
@@ -183,7 +184,7 @@ impl<T: Scalar> Var<'_, T> {
     #[must_use]
     pub fn avg_pool2d(self, kernel: impl Into<Size2d>, stride: impl Into<Size2d>) -> Self {
         let (kernel, stride) = (kernel.into().lengths("avg_pool2d"), stride.into().lengths("avg_pool2d"));
-        self.apply(Op::AvgPool2d(Window { kernel, stride, padding: [0, 0] }))
+        self.apply(Linear::AvgPool2d { window: Window { kernel, stride, padding: [0, 0] } })
     }
 
     /// Returns the array normalized over its last axes, those of `gain`: `(x - mean) / √(variance + eps) · gain + bias`.
@@ -272,7 +273,7 @@ impl<T: Scalar> Var<'_, T> {
         (2..shape.len()).for_each(|_| wide.push(1));
         let (gain, bias) = match shape.len() {
             2 => (gain, bias),
-            _ => (gain.apply(Op::Reshape(wide.clone())), bias.apply(Op::Reshape(wide))),
+            _ => (gain.apply(Linear::Reshape { shape: wide.clone() }), bias.apply(Linear::Reshape { shape: wide })),
         };
         self.apply(Op::Normalize { axes, eps }).mul(gain).add(bias)
     }
@@ -280,6 +281,6 @@ impl<T: Scalar> Var<'_, T> {
     #[track_caller]
     fn refuse_norm(self, op: &'static str, gain: Self, bias: Self, finding: String) -> ! {
         let error = ShapeError::new(op, &[&self.shape(), &gain.shape(), &bias.shape()], finding);
-        panic!("{}", self.tape.explain(&error, &[self.id]))
+        panic!("{}", self.tape().explain(&error, &[self.id()]))
     }
 }

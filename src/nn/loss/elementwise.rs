@@ -5,9 +5,10 @@ use ndarray::{Array2, ArrayRef2};
 use super::{Loss, check_shapes};
 use crate::kernel::elementwise::zip_in_place;
 use crate::nn::buffer::Buffer;
+use crate::number::Algebra;
 use crate::reduction::Reduction;
 use crate::scalar::Scalar;
-use crate::var::Var;
+use crate::tape::Var;
 
 /// Keeps the logarithm of a probability of 0 finite.
 const EPSILON: f64 = 1e-16;

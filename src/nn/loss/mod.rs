@@ -9,7 +9,7 @@ use ndarray::{Array2, ArrayRef2};
 
 use crate::scalar::Scalar;
 use crate::shape::Shape;
-use crate::var::Var;
+use crate::tape::Var;
 
 pub use elementwise::{CrossEntropy, Hinge, Mse, Perceptron};
 pub use softmax_cross_entropy::SoftmaxCrossEntropy;

@@ -5,10 +5,11 @@ use ndarray::{Array2, ArrayRef2};
 use super::{Loss, check_shapes};
 use crate::nn::buffer::Buffer;
 use crate::nn::softmax::{row_max, softmax_rows};
+use crate::number::Algebra;
 use crate::reduction::Reduction;
 use crate::scalar::Scalar;
 use crate::shape::Shape;
-use crate::var::Var;
+use crate::tape::Var;
 
 /// The cross-entropy between target distributions `y` and the softmax of scores `ŷ`, the mean over the `n` rows:
 /// `L = -1/n Σ_i Σ_j y[i, j] ln p[i, j]` with `p = softmax(ŷ)`. [`Reduction::Sum`] leaves out the `1/n`.
@@ -229,7 +230,7 @@ impl<T: Scalar> Loss<T> for SoftmaxCrossEntropy<T> {
         let n = T::from_f64(self.divisor(y.nrows()));
         let y = yhat.tape().constant(y);
         // The gate selects the classes that count, as in `forward`.
-        -(y * yhat.log_softmax(-1).gate(y.abs())).sum() / n
+        -(y * yhat.log_softmax(-1).where_positive(y.abs())).sum() / n
     }
 }
 

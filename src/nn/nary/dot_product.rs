@@ -7,8 +7,7 @@ use crate::kernel::matrix::shape_to;
 use crate::nn::buffer::Buffer;
 use crate::scalar::Scalar;
 use crate::shape::KeepDims;
-use crate::tape::Tape;
-use crate::var::Var;
+use crate::tape::{Tape, Var};
 
 /// The dot product of two vectors, for each row of two batches: `y[i] = Σ_j a[i, j] b[i, j]`.
 ///

@@ -12,8 +12,7 @@ use crate::kernel::matrix::shape_to;
 use crate::nn::module::Module;
 use crate::param::Param;
 use crate::scalar::Scalar;
-use crate::tape::Tape;
-use crate::var::Var;
+use crate::tape::{Tape, Var};
 
 /// A network of modules that feed one another, without a cycle: each takes any of the graph's inputs and of the
 /// outputs that came before. The last one's output is the graph's.
@@ -268,7 +267,7 @@ impl<T: Scalar> NaryModule<T> for Graph<T> {
     fn record<'t>(&self, tape: &'t Tape<T>, inputs: &[Var<'t, T>]) -> Var<'t, T> {
         expect(&self.name(), recorded_shapes(inputs).and_then(|shapes| self.output_shape(&shapes)));
         // Through a trait object, the caller that a module sees is not the user.
-        let _naming = tape.name_origin(Location::caller());
+        let _naming = tape.attribute_to(Location::caller());
         let mut values = inputs.to_vec();
         for Node { module, from } in &self.nodes {
             let operands: SmallVec<[Var<'t, T>; 4]> = from.iter().map(|&place| values[place]).collect();

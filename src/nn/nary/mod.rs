@@ -13,8 +13,7 @@ use ndarray::{Array2, ArrayD, ArrayRef2};
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::shape::Shape;
-use crate::tape::Tape;
-use crate::var::Var;
+use crate::tape::{Tape, Var};
 
 pub use dot_product::DotProduct;
 pub use graph::{Graph, NodeId};

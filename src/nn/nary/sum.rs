@@ -6,8 +6,7 @@ use super::{NaryModule, common_shape, expect, recorded_shapes, shapes};
 use crate::kernel::matrix::shape_to;
 use crate::nn::buffer::Buffer;
 use crate::scalar::Scalar;
-use crate::tape::Tape;
-use crate::var::Var;
+use crate::tape::{Tape, Var};
 
 /// The sum of any number of inputs, `y = Σ_k x_k`, elementwise.
 ///

@@ -6,8 +6,7 @@ use super::{NaryModule, expect};
 use crate::nn::buffer::{Buffer, row_major};
 use crate::param::Param;
 use crate::scalar::Scalar;
-use crate::tape::Tape;
-use crate::var::Var;
+use crate::tape::{Tape, Var};
 
 /// A module without input whose output is its parameter, a vector `z` as one row: `y = z`.
 ///

@@ -6,7 +6,7 @@
 use crate::reduction::Reduction;
 use crate::scalar::Scalar;
 use crate::shape::ShapeError;
-use crate::var::Var;
+use crate::tape::Var;
 
 /// Losses: of a prediction, `self`, and a target.
 ///
@@ -102,7 +102,6 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// assert_eq!(loss.item(), 8.5); // 1² / 2 + 2 (5 - 1)
     /// assert_eq!(x.grad().unwrap(), array![1.0, 2.0].into_dyn());
     /// ```
-    #[doc(alias = "smooth_l1_loss")]
     #[track_caller]
     #[must_use]
     pub fn huber_loss(self, target: Self, delta: T, reduction: Reduction) -> Self {
@@ -148,7 +147,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     pub fn cross_entropy(self, target: Self, reduction: Reduction) -> Self {
         self.check_target("cross_entropy", target);
         let (rows, _) = self.check_classes("cross_entropy");
-        target.mul_or_zero(self.log_softmax(-1)).negative_sum(reduction.divisor(rows, 1))
+        target.multiply_no_nan(self.log_softmax(-1)).negative_sum(reduction.divisor(rows, 1))
     }
 
     /// Returns the cross-entropy of scores (logits) with one right class for each row: the mean over the rows, or the sum,
@@ -183,7 +182,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[track_caller]
     #[must_use]
     pub fn cross_entropy_labels(self, labels: &[usize], reduction: Reduction) -> Self {
-        self.check_labels("cross_entropy", labels);
+        self.check_labels("cross_entropy_labels", labels);
         self.log_softmax(-1).pick(labels).negative_sum(reduction.divisor(labels.len(), 1))
     }
 

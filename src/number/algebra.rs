@@ -1,0 +1,271 @@
+//! [`Algebra`]: the vocabulary in which the rows of the table are written.
+
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use super::math;
+use super::{Classify, Number};
+
+/// Hands the vocabulary to the macro `$then`: each function with its documentation, its parameters, and how numbers compute
+/// it.
+///
+/// A function that is added here is declared in [`Algebra`], computed by numbers, and recorded by a `Var`, whose method
+/// of this name is a row of the table.
+///
+/// - `by_type`: a function for each number type, `f32` then `f64`. Those that `libm` computes are one element at a time and
+///   the same bits on every machine; the others vectorize.
+/// - `by_formula`: one formula for both.
+macro_rules! vocabulary {
+    ($then:ident) => {
+        $then! {
+            by_type {
+                /// `e^x`.
+                fn exp(): math::exp_f32, math::exp_f64;
+                /// `e^x - 1`, accurate near 0.
+                fn exp_m1(): math::exp_m1_f32, math::exp_m1_f64;
+                /// The natural logarithm.
+                fn ln(): math::ln_f32, math::ln_f64;
+                /// `ln(1 + x)`.
+                fn ln_1p(): math::ln_1p_f32, math::ln_1p_f64;
+                /// The logarithm to base 2.
+                fn log2(): libm::log2f, libm::log2;
+                /// The logarithm to base 10.
+                fn log10(): libm::log10f, libm::log10;
+                /// The square root.
+                fn sqrt(): f32::sqrt, f64::sqrt;
+                /// The absolute value.
+                fn abs(): f32::abs, f64::abs;
+                /// The inverse sine.
+                fn asin(): libm::asinf, libm::asin;
+                /// The inverse cosine.
+                fn acos(): libm::acosf, libm::acos;
+                /// The inverse tangent.
+                fn atan(): libm::atanf, libm::atan;
+                /// The angle of the point `(x, self)`.
+                fn atan2(x: Self): libm::atan2f, libm::atan2;
+                /// The hyperbolic sine.
+                fn sinh(): libm::sinhf, libm::sinh;
+                /// The hyperbolic cosine.
+                fn cosh(): libm::coshf, libm::cosh;
+                /// The hyperbolic tangent.
+                fn tanh(): math::tanh_f32, math::tanh_f64;
+                /// The inverse hyperbolic sine.
+                fn asinh(): libm::asinhf, libm::asinh;
+                /// The inverse hyperbolic cosine.
+                fn acosh(): libm::acoshf, libm::acosh;
+                /// The inverse hyperbolic tangent.
+                fn atanh(): libm::atanhf, libm::atanh;
+                /// `1 / (1 + e^-x)`.
+                fn sigmoid(): math::sigmoid_f32, math::sigmoid_f64;
+                /// The error function.
+                fn erf(): math::erf_f32, libm::erf;
+                /// The complementary error function.
+                fn erfc(): math::erfc_f32, libm::erfc;
+                /// `x^exponent`.
+                fn powf(exponent: T): f32::powf, f64::powf;
+                /// `self^exponent`.
+                fn pow(exponent: Self): f32::powf, f64::powf;
+            }
+            by_formula {
+                /// The sine.
+                fn sin(self) -> Self {
+                    if T::Functions::in_fast_range(self) {
+                        T::Functions::sin_fast(self)
+                    } else {
+                        T::Functions::sin_far(self)
+                    }
+                }
+                /// The cosine.
+                fn cos(self) -> Self {
+                    if T::Functions::in_fast_range(self) {
+                        T::Functions::cos_fast(self)
+                    } else {
+                        T::Functions::cos_far(self)
+                    }
+                }
+                /// The tangent.
+                fn tan(self) -> Self {
+                    if T::Functions::in_fast_range(self) {
+                        T::Functions::sin_fast(self) / T::Functions::cos_fast(self)
+                    } else {
+                        T::Functions::tan_far(self)
+                    }
+                }
+                /// -1, 0 or 1; NaN of NaN.
+                fn sign(self) -> Self {
+                    let sign = if self < T::ZERO { -T::ONE } else { self };
+                    if self > T::ZERO { T::ONE } else { sign }
+                }
+                /// `√(a² + b²)`, scaled by the larger operand: no square overflows or vanishes.
+                fn hypot(self, other: Self) -> Self {
+                    let (a, b) = (T::Functions::abs(self), T::Functions::abs(other));
+                    let (small, large) = if a > b { (b, a) } else { (a, b) };
+                    let ratio = small / large;
+                    let y = large * T::Functions::sqrt(T::ONE + ratio * ratio);
+                    let y = if large == T::ZERO { small } else { y };
+                    // As in IEEE, even if the other is NaN.
+                    if a == T::INFINITY || b == T::INFINITY { T::INFINITY } else { y }
+                }
+                /// The larger of two; NaN if either is.
+                fn maximum(self, other: Self) -> Self {
+                    // NaN compares false: `a > b` hands on a NaN in b, the second test one in a.
+                    let larger = if self > other { self } else { other };
+                    if self.is_nan() { self } else { larger }
+                }
+                /// The number limited to the interval from `low` to `high`.
+                fn clamp(self, low: T, high: T) -> Self {
+                    let x = if self < low { low } else { self };
+                    if x > high { high } else { x }
+                }
+                /// `1 - x`.
+                fn one_minus(self) -> Self {
+                    T::ONE - self
+                }
+                /// 0, whatever the operand.
+                fn zeros_like(self) -> Self {
+                    T::ZERO
+                }
+                /// 0 where `mask <= 0`, else `self`: selects and never multiplies, so that a NaN or an infinity that is
+                /// not selected leaves no trace. Where the mask is NaN, `self` is selected.
+                fn where_positive(self, mask: Self) -> Self {
+                    if mask <= T::ZERO { T::ZERO } else { self }
+                }
+                /// 1 where `low < x < high`, else 0; an infinite bound is no bound.
+                fn in_range_mask(self, low: T, high: T) -> Self {
+                    let above = low < self || low == T::NEG_INFINITY;
+                    let below = self < high || high == T::INFINITY;
+                    if above && below && !self.is_nan() { T::ONE } else { T::ZERO }
+                }
+                /// The share of a cotangent that `maximum` hands to its first operand: 0 for the smaller, ½ at a tie, else 1.
+                fn tie_weight(self, other: Self) -> Self {
+                    let weight = if self == other { T::ONE / (T::ONE + T::ONE) } else { T::ONE };
+                    if self < other { T::ZERO } else { weight }
+                }
+                /// 1 where two numbers are equal, else 0.
+                fn equal(self, other: Self) -> Self {
+                    if self == other { T::ONE } else { T::ZERO }
+                }
+                /// 1 where `x > 0`, else `slope`.
+                fn leaky_slope(self, slope: T) -> Self {
+                    if self > T::ZERO { T::ONE } else { slope }
+                }
+                /// 1 where `x > 0`, else `alpha e^x`.
+                fn elu_slope(self, alpha: T) -> Self {
+                    let slope = alpha * T::Functions::exp(self);
+                    if self > T::ZERO { T::ONE } else { slope }
+                }
+                /// `e^(a - b)`, 1 where both are infinity, 0 where `a` is minus infinity.
+                fn exp_difference(self, other: Self) -> Self {
+                    let e = T::Functions::exp(self - other);
+                    let e = if self == other { T::ONE } else { e };
+                    if self == T::NEG_INFINITY { T::ZERO } else { e }
+                }
+                /// `a b`, and 0 where `a` is 0 and `b` is infinite: a term without weight counts for nothing.
+                fn multiply_no_nan(self, factor: Self) -> Self {
+                    let product = self * factor;
+                    if self == T::ZERO && !factor.is_nan() { T::ZERO } else { product }
+                }
+                /// `a / b`, and 0 where both are 0: a term without weight counts for nothing.
+                fn zero_divide(self, divisor: Self) -> Self {
+                    let quotient = self / divisor;
+                    if self == T::ZERO && !divisor.is_nan() { T::ZERO } else { quotient }
+                }
+                /// `a / b`, and 0 where `b` is 0: a vector of length 0 has no direction.
+                fn divide_no_nan(self, divisor: Self) -> Self {
+                    let quotient = self / divisor;
+                    if divisor == T::ZERO { T::ZERO } else { quotient }
+                }
+            }
+        }
+    };
+}
+pub(crate) use vocabulary;
+
+macro_rules! algebra {
+    (
+        by_type { $( $(#[$doc:meta])* fn $f:ident($($p:ident: $P:ident)?): $single:path, $double:path; )* }
+        by_formula { $( $(#[$formula_doc:meta])* fn $g:ident($me:ident $(, $q:ident: $Q:ident)*) -> Self $body:block )* }
+    ) => {
+        /// The operators and functions in which the rows of the table are written.
+        ///
+        /// Numbers implement it by computing, a [`Var`](crate::Var) by recording: a rule that is written once serves both
+        /// sweeps. `T` is the number type, `Self` a number or a `Var` of such numbers.
+        pub trait Algebra<T>:
+            Copy
+            + Neg<Output = Self>
+            + Add<Output = Self>
+            + Sub<Output = Self>
+            + Mul<Output = Self>
+            + Div<Output = Self>
+            + Add<T, Output = Self>
+            + Sub<T, Output = Self>
+            + Mul<T, Output = Self>
+            + Div<T, Output = Self>
+        {
+            $( $(#[$doc])* #[must_use] fn $f(self $(, $p: $P)?) -> Self; )*
+            $( $(#[$formula_doc])* #[must_use] fn $g(self $(, $q: $Q)*) -> Self; )*
+        }
+
+        impl<T: Number> Algebra<T> for T {
+            $(
+                #[inline(always)]
+                fn $f(self $(, $p: $P)?) -> Self {
+                    T::Functions::$f(self $(, $p)?)
+                }
+            )*
+            $(
+                #[inline(always)]
+                fn $g($me $(, $q: $Q)*) -> Self $body
+            )*
+        }
+
+        /// The functions that differ between the number types.
+        pub trait Functions<T> {
+            $( $(#[$doc])* fn $f(x: T $(, $p: algebra!(@number $P))?) -> T; )*
+            /// Whether the number is neither infinite nor NaN.
+            fn is_finite(x: T) -> bool;
+            /// Whether the number is NaN.
+            fn is_nan(x: T) -> bool;
+            /// Whether `sin_fast` and its kind hold at this argument.
+            fn in_fast_range(x: T) -> bool;
+            /// The sine in the fast range, without a branch.
+            fn sin_fast(x: T) -> T;
+            /// The cosine in the fast range, without a branch.
+            fn cos_fast(x: T) -> T;
+            /// The sine anywhere.
+            fn sin_far(x: T) -> T;
+            /// The cosine anywhere.
+            fn cos_far(x: T) -> T;
+            /// The tangent anywhere.
+            fn tan_far(x: T) -> T;
+        }
+
+        algebra!(@functions f32, math::TRIG_LIMIT_F32, $( $f $single $(, $p)?; )*
+            sin_fast math::sin_f32; cos_fast math::cos_f32; sin_far libm::sinf; cos_far libm::cosf; tan_far libm::tanf;);
+        algebra!(@functions f64, math::TRIG_LIMIT_F64, $( $f $double $(, $p)?; )*
+            sin_fast math::sin_f64; cos_fast math::cos_f64; sin_far libm::sin; cos_far libm::cos; tan_far libm::tan;);
+    };
+    (@number $P:ident) => { T };
+    (@functions $T:ident, $limit:path, $( $f:ident $by:path $(, $p:ident)?; )*) => {
+        impl Functions<$T> for $T {
+            $(
+                #[inline(always)]
+                fn $f(x: $T $(, $p: $T)?) -> $T {
+                    $by(x $(, $p)?)
+                }
+            )*
+            #[inline(always)]
+            fn is_finite(x: $T) -> bool {
+                x.is_finite()
+            }
+            #[inline(always)]
+            fn is_nan(x: $T) -> bool {
+                x.is_nan()
+            }
+            #[inline(always)]
+            fn in_fast_range(x: $T) -> bool {
+                x.abs() <= $limit
+            }
+        }
+    };
+}
+vocabulary!(algebra);

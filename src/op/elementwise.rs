@@ -1,0 +1,248 @@
+//! [`Unary`] and [`Binary`]: the rows of the table as operations, with kernel, pullback and recorded rule.
+
+use std::ops::Range;
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::kernel::elementwise;
+use crate::kernel::view::View;
+use crate::number::{Algebra, Functions, Number, inlined};
+use crate::op::rows::{GELU_CUBE, GELU_SLOPE, NORMAL_DENSITY, binary_rows, unary_rows};
+
+/// What the derivative of a row reads besides the cotangent: what has to be kept, and be at hand in row-major order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saves {
+    /// Nothing, and the cotangent is handed on as it is.
+    Nothing,
+    /// Nothing: the cotangent suffices.
+    Cotangent,
+    /// The operands.
+    Operands,
+    /// The result.
+    Result,
+    /// The operands and the result.
+    All,
+    /// Nothing: the function is piecewise constant and serves as a mask, so that no cotangent passes.
+    NotDifferentiable,
+}
+
+impl Saves {
+    /// Returns whether the operands are among it.
+    pub(crate) fn operands(self) -> bool {
+        matches!(self, Self::Operands | Self::All)
+    }
+}
+
+/// Makes of a row's derivative what the place needs.
+macro_rules! derivative {
+    (@saves [same]) => { Saves::Nothing };
+    (@saves [none]) => { Saves::NotDifferentiable };
+    (@saves [|$g:tt, _, _| $dx:expr]) => { Saves::Cotangent };
+    (@saves [|$g:tt, _, $y:ident| $dx:expr]) => { Saves::Result };
+    (@saves [|$g:tt, $x:ident, _| $dx:expr]) => { Saves::Operands };
+    (@saves [|$g:tt, $x:ident, $y:ident| $dx:expr]) => { Saves::All };
+    (@saves [|$g:tt, _, _, _| $dx:expr]) => { Saves::Cotangent };
+    (@saves [|$g:tt, _, _, $y:ident| $dx:expr]) => { Saves::Result };
+    (@saves [|$g:tt, $a:tt, $b:tt, _| $dx:expr]) => { Saves::Operands };
+    (@saves [|$g:tt, $a:tt, $b:tt, $y:ident| $dx:expr]) => { Saves::All };
+
+    (@pull [same], $($array:ident),+) => { {} };
+    (@pull [none], $cotangent:ident $(, $array:ident)+) => { $cotangent.fill(T::ZERO) };
+    (@pull [|$g:tt, $x:tt, $y:tt| $dx:expr], $cotangent:ident, $operand:ident, $result:ident) => {
+        elementwise::pull($cotangent, $operand, $result, inlined!(|$g: T, $x: T, $y: T| -> T { $dx }))
+    };
+    (
+        @pull [|$g:tt, $a:tt, $b:tt, $y:tt| $dx:expr],
+        $cotangent:ident, $left:ident, $right:ident, $result:ident, $shape:ident
+    ) => {
+        elementwise::pull_zip(
+            $cotangent, $left, $right, $result, $shape, inlined!(|$g: T, $a: T, $b: T, $y: T| -> T { $dx }),
+        )
+    };
+
+    (@vjp [same], $cotangent:ident $(, $value:ident)+) => { $cotangent };
+    (@vjp [none], $cotangent:ident $(, $value:ident)+) => { $cotangent.zeros_like() };
+    (@vjp [|$($name:tt),+| $dx:expr], $($value:ident),+) => { {
+        let ($($name),+) = ($($value),+);
+        $dx
+    } };
+}
+
+/// Returns whether a row's second form, without a branch, holds for all of these arguments.
+fn all_in_fast_range<T: Number>(x: &[T]) -> bool {
+    // No early exit: a plain fold vectorizes.
+    x.iter().fold(true, |all, &x| all & T::Functions::in_fast_range(x))
+}
+
+// Not every expression of a row mentions every parameter, hence the `allow`s.
+macro_rules! unary {
+    ($(
+        $(#[$doc:meta])*
+        $vis:vis $Variant:ident $({ $($p:ident = $sample:literal),+ })? as $method:ident:
+            |$x:tt| $f:expr, $dx:tt,
+            $(fast |$fast_x:tt| $fast_f:expr, $fast_dx:tt,)?
+            on $low:literal to $high:literal
+            $(, where $check:expr, $message:literal)?;
+    )*) => {
+        /// An elementwise function of one operand: a row of the table.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub enum Unary<T> {
+            $( $(#[$doc])* $Variant $({ $(
+                #[doc = concat!("The parameter `", stringify!($p), "`.")]
+                $p: T
+            ),+ })?, )*
+        }
+
+        impl<T: Number> Unary<T> {
+            /// The names of all rows.
+            #[doc(hidden)]
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($method)),*];
+
+            /// Returns every row, with parameters fit for tests and an interval of operands that holds no kink or pole
+            /// except perhaps 0.
+            #[doc(hidden)]
+            #[must_use]
+            pub fn samples() -> Vec<(Self, Range<f64>)> {
+                vec![$( (Self::$Variant $({ $($p: T::from_f64($sample)),+ })?, $low..$high) ),*]
+            }
+
+            /// Returns the name in messages and printed tapes.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                match self { $( Self::$Variant $({ $($p: _),+ })? => stringify!($method), )* }
+            }
+
+            /// Returns what the derivative reads.
+            #[must_use]
+            pub fn saves(&self) -> Saves {
+                match self { $( Self::$Variant $({ $($p: _),+ })? => derivative!(@saves $dx), )* }
+            }
+
+            /// Returns the parameters.
+            pub(crate) fn parameters(&self) -> SmallVec<[T; 2]> {
+                match *self { $( Self::$Variant $({ $($p),+ })? => smallvec![$($($p),+)?], )* }
+            }
+
+            /// Panics if a parameter does not fulfil the row's condition.
+            #[allow(unused_variables)]
+            #[track_caller]
+            pub(crate) fn check(&self) {
+                match *self { $( Self::$Variant $({ $($p),+ })? => { $( assert!($check, $message); )? } )* }
+            }
+
+            /// `y = f(x)`.
+            #[allow(unused_variables)]
+            pub(crate) fn forward(self, x: &[T], y: &mut [T]) {
+                match self {
+                    $(
+                        $( Self::$Variant if all_in_fast_range(x) => {
+                            elementwise::map(y, x, inlined!(|$fast_x: T| -> T { $fast_f }))
+                        } )?
+                        Self::$Variant $({ $($p),+ })? => elementwise::map(y, x, inlined!(|$x: T| -> T { $f })),
+                    )*
+                }
+            }
+
+            /// `g = dx(g, x, y)`, in place.
+            #[allow(unused_variables)]
+            pub(crate) fn pull(self, g: &mut [T], x: &[T], y: &[T]) {
+                match self {
+                    $(
+                        $( Self::$Variant if all_in_fast_range(x) => derivative!(@pull $fast_dx, g, x, y), )?
+                        Self::$Variant $({ $($p),+ })? => derivative!(@pull $dx, g, x, y),
+                    )*
+                }
+            }
+
+            /// Returns `dx(g, x, y)`.
+            #[allow(unused_variables)]
+            pub(crate) fn vjp<A: Algebra<T>>(self, g: A, x: A, y: A) -> A {
+                match self { $( Self::$Variant $({ $($p),+ })? => derivative!(@vjp $dx, g, x, y), )* }
+            }
+        }
+    };
+}
+unary_rows!(unary);
+
+macro_rules! binary {
+    ($(
+        $(#[$doc:meta])*
+        $vis:vis $Variant:ident as $method:ident: |$a:ident, $b:ident| $f:expr, $da:tt, $db:tt
+            $(, on $low:literal to $high:literal)?;
+    )*) => {
+        /// An elementwise function of two operands, with NumPy's broadcasting: a row of the table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum Binary {
+            $( $(#[$doc])* $Variant, )*
+        }
+
+        impl Binary {
+            /// The names of all rows.
+            #[doc(hidden)]
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($method)),*];
+
+            /// All rows.
+            #[doc(hidden)]
+            pub const ALL: &'static [Self] = &[$(Self::$Variant),*];
+
+            /// Returns every row, with an interval of operands that holds no kink or pole.
+            #[doc(hidden)]
+            #[must_use]
+            pub fn samples() -> Vec<(Self, Range<f64>)> {
+                let sample = |row, interval: Option<Range<f64>>| (row, interval.unwrap_or(0.5..2.0));
+                vec![$( sample(Self::$Variant, None::<Range<f64>>$(.or(Some($low..$high)))?) ),*]
+            }
+
+            /// Returns the name in messages and printed tapes.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $( Self::$Variant => stringify!($method), )* }
+            }
+
+            /// Returns what the derivative by operand `k` reads.
+            #[must_use]
+            pub fn saves(self, k: usize) -> Saves {
+                match self {
+                    $( Self::$Variant => if k == 0 { derivative!(@saves $da) } else { derivative!(@saves $db) }, )*
+                }
+            }
+
+            /// `y = f(a, b)`, broadcast to `shape`.
+            pub(crate) fn forward<T: Number>(self, a: View<'_, T>, b: View<'_, T>, shape: &[usize], y: &mut [T]) {
+                match self {
+                    $( Self::$Variant => elementwise::zip(a, b, shape, y, inlined!(|$a: T, $b: T| -> T { $f })), )*
+                }
+            }
+
+            /// `g = da(g, a, b, y)` for the first operand, `k = 0`, and `g = db(g, a, b, y)` for the second, in place; `g` and
+            /// `y` of shape `shape`, to which the operands broadcast.
+            pub(crate) fn pull<T: Number>(
+                self, k: usize, g: &mut [T], a: View<'_, T>, b: View<'_, T>, y: &[T], shape: &[usize],
+            ) {
+                // A strided operand that the rule does not read is not gathered.
+                let y_view = View::contiguous(y, shape);
+                let (a, b) = if self.saves(k).operands() { (a, b) } else { (y_view, y_view) };
+                match (self, k) {
+                    $(
+                        (Self::$Variant, 0) => derivative!(@pull $da, g, a, b, y, shape),
+                        (Self::$Variant, _) => derivative!(@pull $db, g, a, b, y, shape),
+                    )*
+                }
+            }
+
+            /// Returns `da(g, a, b, y)` for the first operand, `k = 0`, and `db(g, a, b, y)` for the second.
+            #[allow(unused_variables)]
+            pub(crate) fn vjp<T: Number, A: Algebra<T>>(self, k: usize, g: A, a: A, b: A, y: A) -> A {
+                match (self, k) {
+                    $(
+                        (Self::$Variant, 0) => derivative!(@vjp $da, g, a, b, y),
+                        (Self::$Variant, _) => derivative!(@vjp $db, g, a, b, y),
+                    )*
+                }
+            }
+        }
+    };
+}
+binary_rows!(binary);

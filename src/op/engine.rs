@@ -1,0 +1,98 @@
+//! [`Engine`]: the one door to the kernels for each number type, and [`evaluate`], which goes through it.
+
+use crate::kernel::matmul::Store;
+use crate::kernel::view::View;
+use crate::memory::{Lent, Pool};
+use crate::number::Number;
+use crate::op::data::OpData;
+use crate::op::elementwise::{Binary, Unary};
+use crate::op::operation::Op;
+use crate::op::view_rule::Layout;
+use crate::shape::elements;
+
+/// What runs operations on arrays of one number type.
+///
+/// These are functions of each type and not generic ones: all that lies behind them is compiled once, with this crate, and
+/// not again with every crate that uses it.
+#[doc(hidden)]
+pub trait Engine: Number {
+    /// Computes an operation into `out`, row-major, of the shape that the shape rule gives. What `out` held before is never
+    /// read.
+    fn run(
+        op: &Op<Self>,
+        operands: &[View<'_, Self>],
+        shape: &[usize],
+        out: &mut [Self],
+        data: &OpData,
+        pool: &Pool<Self>,
+    );
+
+    /// Adds an operation's result to `out`, if it can do that in one go with the bits of a sum; returns whether it did.
+    fn run_add(
+        op: &Op<Self>,
+        operands: &[View<'_, Self>],
+        shape: &[usize],
+        out: &mut [Self],
+        data: &OpData,
+        pool: &Pool<Self>,
+    ) -> bool;
+
+    /// `g = dx(g, x, y)`, in place.
+    fn pull_unary(row: Unary<Self>, g: &mut [Self], x: &[Self], y: &[Self]);
+
+    /// `g = dx(g, a, b, y)` for operand `k`, in place; `g` is of the shape of `y`, to which the operands broadcast.
+    fn pull_binary(row: Binary, k: usize, g: &mut [Self], a: View<'_, Self>, b: View<'_, Self>, y: View<'_, Self>);
+}
+
+macro_rules! engine {
+    ($($T:ident)*) => { $(
+        impl Engine for $T {
+            fn run(op: &Op<$T>, operands: &[View<'_, $T>], shape: &[usize], out: &mut [$T], data: &OpData, pool: &Pool<$T>) {
+                op.run_on(operands, shape, out, data, pool, Store::Overwrite);
+            }
+
+            fn run_add(
+                op: &Op<$T>, operands: &[View<'_, $T>], shape: &[usize], out: &mut [$T], data: &OpData, pool: &Pool<$T>,
+            ) -> bool {
+                let adds = op.adds();
+                if adds {
+                    op.run_on(operands, shape, out, data, pool, Store::Add);
+                }
+                adds
+            }
+
+            fn pull_unary(row: Unary<$T>, g: &mut [$T], x: &[$T], y: &[$T]) {
+                row.pull(g, x, y);
+            }
+
+            fn pull_binary(row: Binary, k: usize, g: &mut [$T], a: View<'_, $T>, b: View<'_, $T>, y: View<'_, $T>) {
+                row.pull(k, g, a, b, y.data, y.shape);
+            }
+        }
+    )* };
+}
+engine!(f32 f64);
+
+/// The result of an operation: where it lies.
+pub(crate) enum Evaluated<'p, T: Number> {
+    /// In the memory of its only operand, from this position on.
+    View(Layout, usize),
+    /// In a buffer of its own, in row-major order.
+    Computed(Lent<'p, T>),
+}
+
+/// Evaluates an operation: sees its operand in another way, or computes. The one place that decides between the two.
+pub(crate) fn evaluate<'p, T: Engine>(
+    op: &Op<T>,
+    operands: &[View<'_, T>],
+    shape: &[usize],
+    data: &OpData,
+    pool: &'p Pool<T>,
+) -> Evaluated<'p, T> {
+    if let Some((layout, offset)) = op.view(operands, shape) {
+        return Evaluated::View(layout, offset);
+    }
+    let mut buffer = pool.lend(elements(shape));
+    T::run(op, operands, shape, &mut buffer, data, pool);
+    Evaluated::Computed(buffer)
+}

@@ -1,0 +1,404 @@
+//! The derivative rules of structural operations, each written once for both sweeps: [`vjp`], and the adjoints of linear
+//! operations. The rules of elementwise operations are in the rows of the table.
+//!
+//! `g` is the cotangent of the output `y`; a rule returns the cotangent of an operand. Rules are written in a small language,
+//! the methods of [`RuleContext`]: one sweep computes with it on arrays, the other records. Broadcasting does not appear:
+//! the sweep undoes it.
+
+use std::cell::OnceCell;
+
+use smallvec::SmallVec;
+
+use crate::number::Number;
+use crate::op::axes::{Permutation, Transposed};
+use crate::op::elementwise::{Binary, Unary};
+use crate::op::operation::{Linear, Op, ReduceKind};
+use crate::shape::{AxisSet, KeepDims, Shape};
+
+/// What a rule can say, at one node: `x` and `y` are that node's operands and result.
+///
+/// One sweep runs the rules on arrays, the other records them.
+pub(crate) trait RuleContext<T: Number> {
+    /// An array, or a `Var`.
+    type Value;
+
+    /// Returns operand `k`.
+    fn x(&self, k: usize) -> Self::Value;
+
+    /// Returns the shape of operand `k`.
+    fn x_shape(&self, k: usize) -> Shape;
+
+    /// Returns where operand `k` of arrays that are joined along `axis` begins.
+    fn x_start(&self, k: usize, axis: usize) -> usize;
+
+    /// Returns the result.
+    fn y(&self) -> Self::Value;
+
+    /// Returns a second handle to a value that a rule uses twice.
+    fn dup(&self, value: &mut Self::Value) -> Self::Value;
+
+    /// Applies an operation.
+    fn apply<const N: usize>(&self, op: impl Into<Op<T>>, operands: [Self::Value; N]) -> Self::Value;
+
+    /// Runs the rule of a row of the table for operand `k`.
+    fn row_vjp(&self, k: usize, g: Self::Value) -> Self::Value;
+
+    /// `a + b`.
+    fn add(&self, a: Self::Value, b: Self::Value) -> Self::Value {
+        self.apply(Binary::Add, [a, b])
+    }
+
+    /// `a - b`.
+    fn sub(&self, a: Self::Value, b: Self::Value) -> Self::Value {
+        self.apply(Binary::Sub, [a, b])
+    }
+
+    /// `a b`, element by element.
+    fn mul(&self, a: Self::Value, b: Self::Value) -> Self::Value {
+        self.apply(Binary::Mul, [a, b])
+    }
+
+    /// `-x`.
+    fn neg(&self, x: Self::Value) -> Self::Value {
+        self.apply(Unary::Neg, [x])
+    }
+
+    /// `x²`.
+    fn square(&self, x: Self::Value) -> Self::Value {
+        self.apply(Unary::Square, [x])
+    }
+
+    /// `x * factor`.
+    fn scale(&self, x: Self::Value, factor: f64) -> Self::Value {
+        self.apply(Unary::Scale { factor: T::from_f64(factor) }, [x])
+    }
+
+    /// `x / divisor`.
+    fn divide_by(&self, x: Self::Value, divisor: f64) -> Self::Value {
+        self.apply(Unary::DivideBy { divisor: T::from_f64(divisor) }, [x])
+    }
+
+    /// `x` where `mask` is positive, else 0: selected, not multiplied.
+    fn where_positive(&self, x: Self::Value, mask: Self::Value) -> Self::Value {
+        self.apply(Binary::WherePositive, [x, mask])
+    }
+
+    /// The sum over `axes`, which stay with length 1.
+    fn sum(&self, x: Self::Value, axes: AxisSet) -> Self::Value {
+        self.apply(Op::Reduce { kind: ReduceKind::Sum, axes, keep: KeepDims::Yes }, [x])
+    }
+
+    /// The elements in another shape.
+    fn reshape(&self, x: Self::Value, shape: Shape) -> Self::Value {
+        self.apply(Linear::Reshape { shape }, [x])
+    }
+
+    /// A reduced value with its axes back at length 1, so that it broadcasts against the operand.
+    fn keep_dims(&self, reduced: Self::Value, axes: AxisSet) -> Self::Value {
+        self.reshape(reduced, self.x_shape(0).reduced(axes, KeepDims::Yes))
+    }
+
+    /// The product of matrices.
+    fn matmul(&self, a: (Self::Value, Transposed), b: (Self::Value, Transposed)) -> Self::Value {
+        self.apply(Op::Matmul { left: a.1, right: b.1 }, [a.0, b.0])
+    }
+
+    /// The solution of `a x = b`, or of `aᵀ x = b`.
+    fn solve(&self, a: (Self::Value, Transposed), b: Self::Value) -> Self::Value {
+        self.apply(Op::Solve { left: a.1 }, [a.0, b])
+    }
+
+    /// The transposes of matrices, of the shape of the operand.
+    fn transpose(&self, matrices: Self::Value) -> Self::Value {
+        self.apply(Linear::Permute { order: Permutation::transpose(self.x_shape(0).len()) }, [matrices])
+    }
+
+    /// One number for each matrix of the operand, as a matrix of one element.
+    fn matrix_of_one(&self, number: Self::Value) -> Self::Value {
+        let shape = self.x_shape(0);
+        let batch = shape[..shape.len() - 2].iter().copied();
+        self.reshape(number, batch.chain([1, 1]).collect())
+    }
+}
+
+impl<T: Number> Op<T> {
+    /// Returns whether the operation is linear in its operands taken together, up to constants that it adds.
+    pub(crate) fn is_linear(&self) -> bool {
+        matches!(self, Self::Linear(_) | Self::Reduce { kind: ReduceKind::Sum, .. })
+    }
+
+    /// Returns the derivative of a linear operation along a tangent: an operation on the tangent.
+    pub(crate) fn linear_part(self) -> Self {
+        match self {
+            Self::Linear(linear) => Self::Linear(linear.linear_part()),
+            other => other,
+        }
+    }
+}
+
+impl<T: Number> Linear<T> {
+    /// Returns the adjoint by operand `k`: the operation that takes the cotangent of the result to that of the operand.
+    ///
+    /// Elements that were moved move back, repeated ones are summed, and those that were left out are 0.
+    pub(crate) fn adjoint(&self, k: usize, at: &impl RuleContext<T>) -> Self {
+        match *self {
+            Self::CumSum { axis, from } => Self::CumSum { axis, from: from.other() },
+            Self::Reshape { .. } => Self::Reshape { shape: at.x_shape(k) },
+            Self::Permute { ref order } => Self::Permute { order: order.inverse() },
+            Self::BroadcastTo { .. } => Self::SumTo { shape: at.x_shape(k) },
+            Self::SumTo { .. } => Self::BroadcastTo { shape: at.x_shape(k) },
+            Self::Slice { axis, start, step, .. } => {
+                Self::SliceBackward { axis, start, step, length: at.x_shape(k)[axis] }
+            }
+            Self::SliceBackward { axis, start, step, .. } => {
+                Self::Slice { axis, start, step, length: at.x_shape(k)[axis] }
+            }
+            Self::IndexSelect { axis, indices } => Self::IndexAdd { axis, indices, length: at.x_shape(k)[axis] },
+            Self::IndexAdd { axis, indices, .. } => Self::IndexSelect { axis, indices },
+            Self::TakeAlongRows { columns } => Self::TakeAlongRowsBackward { columns, width: at.x_shape(k)[1] },
+            Self::TakeAlongRowsBackward { columns, .. } => Self::TakeAlongRows { columns },
+            Self::Concat { axis } => {
+                Self::Slice { axis, start: at.x_start(k, axis), step: 1, length: at.x_shape(k)[axis] }
+            }
+            Self::Flip { axes } => Self::Flip { axes },
+            Self::Pad { axis, before, .. } => Self::Slice { axis, start: before, step: 1, length: at.x_shape(k)[axis] },
+            Self::Diagonal => {
+                let shape = at.x_shape(k);
+                Self::DiagonalBackward { rows: shape[shape.len() - 2], columns: shape[shape.len() - 1] }
+            }
+            Self::DiagonalBackward { .. } => Self::Diagonal,
+            Self::Tril { offset } => Self::Tril { offset },
+            Self::Triu { offset } => Self::Triu { offset },
+            Self::AvgPool2d { window } => Self::AvgPool2dBackward { window, size: size(&at.x_shape(k)) },
+            Self::AvgPool2dBackward { window, .. } => Self::AvgPool2d { window },
+        }
+    }
+}
+
+/// Returns the rule of an operation for its operand `k`: the vector-Jacobian product with the cotangent `g`.
+pub(crate) fn vjp<T: Number, I: RuleContext<T>>(op: &Op<T>, k: usize, i: &I, mut g: I::Value) -> I::Value {
+    use Transposed::{No, Yes};
+    match *op {
+        Op::Unary(_) | Op::Binary(_) => i.row_vjp(k, g),
+        Op::Linear(ref linear) => i.apply(linear.adjoint(k, i), [g]),
+        // y = a b: da = g bᵀ, db = aᵀ g (Giles 2008, 2.2.1). A transposed operand is read transposed, never copied.
+        Op::Matmul { left, right } => {
+            let ((a, left), (b, right)) = match (k, left, right) {
+                (0, No, _) => ((g, No), (i.x(1), right.flipped())),
+                (0, Yes, _) => ((i.x(1), right), (g, Yes)),
+                (_, _, No) => ((i.x(0), left.flipped()), (g, No)),
+                (_, _, Yes) => ((g, Yes), (i.x(0), left)),
+            };
+            i.matmul((a, left), (b, right))
+        }
+        Op::Reduce { kind: ReduceKind::Sum, axes, .. } => {
+            i.apply(Linear::BroadcastTo { shape: i.x_shape(0) }, [i.keep_dims(g, axes)])
+        }
+        // Ties share evenly: the mask of the largest or smallest elements, divided by how many there are. The others get 0 even
+        // of an infinite cotangent.
+        Op::Reduce { kind: ReduceKind::Max | ReduceKind::Min, axes, .. } => {
+            let (y, g) = (i.keep_dims(i.y(), axes), i.keep_dims(g, axes));
+            let mut mask = i.apply(Binary::Equal, [i.x(0), y]);
+            let count = i.sum(i.dup(&mut mask), axes);
+            let mut weight = i.apply(Binary::Div, [mask, count]);
+            i.mul(i.where_positive(g, i.dup(&mut weight)), weight)
+        }
+        // g times the product of the others
+        Op::Reduce { kind: ReduceKind::Prod, axes, .. } => {
+            let g = i.keep_dims(g, axes);
+            match axes.elements(&i.x_shape(0)) {
+                0 | 1 => i.apply(Linear::BroadcastTo { shape: i.x_shape(0) }, [g]),
+                _ => i.mul(products_of_others(i, axes), g),
+            }
+        }
+        // g x / y, and 0 even of an infinite cotangent where the norm is 0
+        Op::Reduce { kind: ReduceKind::Norm, axes, .. } => {
+            let mut y = i.keep_dims(i.y(), axes);
+            let g = i.where_positive(i.keep_dims(g, axes), i.dup(&mut y));
+            i.mul(i.apply(Binary::DivideNoNan, [i.x(0), y]), g)
+        }
+        // g e^(x - y), divided by its sum, which is 1 except for the rounding of y, large where y is, or for infinities
+        Op::Reduce { kind: ReduceKind::LogSumExp, axes, .. } => {
+            let (y, g) = (i.keep_dims(i.y(), axes), i.keep_dims(g, axes));
+            let mut weight = i.apply(Binary::ExpDifference, [i.x(0), y]);
+            let total = i.sum(i.dup(&mut weight), axes);
+            i.mul(weight, i.apply(Binary::DivideNoNan, [g, total]))
+        }
+        // y (g - Σ g y)
+        Op::Softmax { axis } => {
+            let total = i.sum(i.mul(i.dup(&mut g), i.y()), AxisSet::one(axis));
+            i.mul(i.sub(g, total), i.y())
+        }
+        // g - softmax Σ g, and softmax = e^y
+        Op::LogSoftmax { axis } => {
+            let total = i.sum(i.dup(&mut g), AxisSet::one(axis));
+            i.sub(g, i.mul(i.apply(Unary::Exp, [i.y()]), total))
+        }
+        // Selected, never multiplied. The mask gets nothing.
+        Op::Select => match k {
+            1 => i.where_positive(g, i.x(0)),
+            _ => i.where_positive(g, i.apply(Unary::SubtractFrom { minuend: T::ONE }, [i.x(0)])),
+        },
+        // The convolution is a bilinear form: the sum of y g is one of x, w and g alike. Each operation gives the factor of one
+        // of the three, so each is a derivative of the others.
+        Op::Conv2d { window } => match k {
+            0 => i.apply(Op::Conv2dInput { window, size: size(&i.x_shape(0)) }, [g, i.x(1)]),
+            _ => i.apply(Op::Conv2dWeight { window }, [i.x(0), g]),
+        },
+        Op::Conv2dInput { window, .. } => match k {
+            0 => i.apply(Op::Conv2d { window }, [g, i.x(1)]),
+            _ => i.apply(Op::Conv2dWeight { window }, [g, i.x(0)]),
+        },
+        Op::Conv2dWeight { window } => match k {
+            0 => i.apply(Op::Conv2dInput { window, size: size(&i.x_shape(0)) }, [i.x(1), g]),
+            _ => i.apply(Op::Conv2d { window }, [i.x(0), g]),
+        },
+        // Where the largest elements lie is piecewise constant; taking them from there is linear.
+        Op::TakeAtArgmax2d { window } => i.apply(Op::TakeAtArgmax2dBackward { window }, [i.x(0), g]),
+        Op::TakeAtArgmax2dBackward { window } => i.apply(Op::TakeAtArgmax2d { window }, [i.x(0), g]),
+        // r (g - mean g - y mean(g y)) with r = 1 / √(variance + eps) (Ioffe and Szegedy 2015, 3)
+        Op::Normalize { axes, eps } => i.apply(Op::NormalizeBackward { axes, eps }, [i.x(0), g]),
+        // It is symmetric in its two cotangents.
+        Op::NormalizeBackward { axes, eps } => match k {
+            1 => i.apply(Op::NormalizeBackward { axes, eps }, [i.x(0), g]),
+            _ => second_of_normalize(i, axes, eps, g),
+        },
+        // r = (variance + eps)^-½: -g r³ (x - mean) / n, and (x - mean) r is the normalized x
+        Op::InverseStd { axes, eps } => {
+            let factor = i.divide_by(i.mul(g, i.square(i.y())), -(axes.elements(&i.x_shape(0)) as f64));
+            i.mul(i.apply(Op::Normalize { axes, eps }, [i.x(0)]), factor)
+        }
+        // Giles 2008, 2.2.3: y = a⁻¹: -yᵀ g yᵀ
+        Op::Inverse => i.neg(i.matmul((i.matmul((i.y(), Yes), (g, No)), No), (i.y(), Yes))),
+        // Giles 2008, 2.2.4: g det(a) a⁻ᵀ, which is g times the cofactors at singular matrices too
+        Op::Det => i.mul(i.apply(Op::DetDerivative { order: 1 }, [i.x(0)]), i.matrix_of_one(g)),
+        // By the matrix: order + 1, with g appended as a direction. By a direction: the same order, with g in its place.
+        Op::DetDerivative { order } => {
+            let (order, place) = if k == 0 { (order + 1, usize::from(order)) } else { (order, k) };
+            let op = Op::DetDerivative { order };
+            match order {
+                2 => i.apply(op, replaced::<_, _, 2>(i, place, g)),
+                3 => i.apply(op, replaced::<_, _, 3>(i, place, g)),
+                4 => i.apply(op, replaced::<_, _, 4>(i, place, g)),
+                5 => i.apply(op, replaced::<_, _, 5>(i, place, g)),
+                _ => panic!("det: there are derivatives up to order 5"),
+            }
+        }
+        // g a⁻ᵀ
+        Op::LogDet => i.mul(i.transpose(i.apply(Op::Inverse, [i.x(0)])), i.matrix_of_one(g)),
+        // Giles 2008, 2.3.1: a x = b: db = a⁻ᵀ g, da = -db xᵀ; with aᵀ in the place of a, da is transposed.
+        Op::Solve { left } => {
+            let db = i.solve((i.x(0), left.flipped()), g);
+            match (k, left) {
+                (1, _) => db,
+                (_, No) => i.neg(i.matmul((db, No), (i.y(), Yes))),
+                (_, Yes) => i.neg(i.matmul((i.y(), No), (db, Yes))),
+            }
+        }
+        // Murray 2016, (10): y⁻ᵀ Φ(yᵀ g) y⁻¹, symmetric; Φ takes the lower triangle and half of the diagonal.
+        Op::Cholesky => {
+            let mut product = i.matmul((i.y(), Yes), (g, No));
+            let below = i.apply(Linear::Tril { offset: -1 }, [i.dup(&mut product)]);
+            let phi = i.scale(i.add(below, i.apply(Linear::Tril { offset: 0 }, [product])), 0.5);
+            let left = i.solve((i.y(), Yes), phi);
+            let mut both = i.solve((i.y(), Yes), i.transpose(left));
+            let turned = i.transpose(i.dup(&mut both));
+            i.scale(i.add(both, turned), 0.5)
+        }
+    }
+}
+
+/// Where the operands of a node begin along the axis on which they are joined.
+///
+/// They are added up once for the node: counted anew for each operand, the rules of a long list of parts would take time
+/// that grows with its square.
+#[derive(Default)]
+pub(crate) struct ConcatOffsets(OnceCell<SmallVec<[usize; 8]>>);
+
+impl ConcatOffsets {
+    /// Returns where operand `k` begins; `lengths` are those of all operands.
+    pub(crate) fn of(&self, k: usize, lengths: impl Iterator<Item = usize>) -> usize {
+        let add_up = |end: &mut usize, length: usize| Some(std::mem::replace(end, *end + length));
+        self.0.get_or_init(|| lengths.scan(0, add_up).collect())[k]
+    }
+}
+
+/// Returns the operands with another value in one place.
+fn replaced<T: Number, I: RuleContext<T>, const N: usize>(i: &I, place: usize, value: I::Value) -> [I::Value; N] {
+    let mut value = Some(value);
+    std::array::from_fn(|k| if k == place { value.take().expect("a place comes once") } else { i.x(k) })
+}
+
+/// Returns the derivative of `<g, normalize_backward(x, h)>` by `x`.
+///
+/// With `y` the normalized `x` and `r = 1 / √(variance + eps)` that number is, for each group of `n` elements,
+/// `n r (mean(g h) - mean g mean h - mean(g y) mean(h y))`. Its derivative by `y` is `-r (mean(h y) g + mean(g y) h)`, which
+/// goes on to `x` as any cotangent of `y` does; `r` has the derivative `-r² y / n`.
+fn second_of_normalize<T: Number, I: RuleContext<T>>(i: &I, axes: AxisSet, eps: T, mut g: I::Value) -> I::Value {
+    let count = axes.elements(&i.x_shape(0)) as f64;
+    let mean = |x: I::Value| i.divide_by(i.sum(x, axes), count);
+    let (mut y, mut h) = (i.apply(Op::Normalize { axes, eps }, [i.x(0)]), i.x(1));
+    let mut r = i.apply(Op::InverseStd { axes, eps }, [i.x(0)]);
+    let mut g_y = mean(i.mul(i.dup(&mut g), i.dup(&mut y)));
+    let mut h_y = mean(i.mul(i.dup(&mut h), i.dup(&mut y)));
+    let products = i.mul(mean(i.dup(&mut g)), mean(i.dup(&mut h)));
+    let means = i.add(products, i.mul(i.dup(&mut g_y), i.dup(&mut h_y)));
+    let number = i.sub(mean(i.mul(i.dup(&mut g), i.dup(&mut h))), means);
+    let by_y = i.mul(i.add(i.mul(h_y, g), i.mul(g_y, h)), i.dup(&mut r));
+    let by_y = i.apply(Op::NormalizeBackward { axes, eps }, [i.x(0), by_y]);
+    let by_r = i.mul(i.mul(number, i.square(r)), y);
+    i.neg(i.add(by_y, by_r))
+}
+
+/// Returns the lengths of the last two axes, as operations on windows keep them.
+fn size(shape: &[usize]) -> [u32; 2] {
+    let length = |axis: usize| u32::try_from(axis).expect("a window that fits counts its axes in 32 bits");
+    [length(shape[shape.len() - 2]), length(shape[shape.len() - 1])]
+}
+
+/// Returns, for each element of the operand, the product of all others that a reduction over `axes` takes with it.
+///
+/// Neighbours are multiplied with each other until two elements are left; back down, each one of a pair takes the other
+/// one along. No element is divided by, so zeros are exact, and since these are operations like any other, the rule can be
+/// differentiated again. Neighbours, and not the halves: large and small elements that take turns then make up for each other.
+fn products_of_others<T: Number, I: RuleContext<T>>(i: &I, axes: AxisSet) -> I::Value {
+    let shape = i.x_shape(0);
+    let ranks = 0..shape.len();
+    let reduced = ranks.clone().filter(|&axis| axes.contains(axis));
+    let order = Permutation::new(ranks.clone().filter(|&axis| !axes.contains(axis)).chain(reduced));
+    let in_order = order.axes().eq(ranks);
+    let mut length = axes.elements(&shape);
+    let rows = shape.elements() / length.max(1);
+    let slice =
+        |x: &mut I::Value, start, step, length| i.apply(Linear::Slice { axis: 1, start, step, length }, [i.dup(x)]);
+    let join = |a: I::Value, b: I::Value| i.apply(Linear::Concat { axis: 1 }, [a, b]);
+    let column = |x: I::Value, length| i.reshape(x, [rows, length, 1].into());
+    let interleave = |a: I::Value, b: I::Value, half| {
+        let pairs = i.apply(Linear::Concat { axis: 2 }, [column(a, half), column(b, half)]);
+        i.reshape(pairs, [rows, 2 * half].into())
+    };
+
+    let x = if in_order { i.x(0) } else { i.apply(Linear::Permute { order: order.clone() }, [i.x(0)]) };
+    let mut x = i.reshape(x, [rows, length].into());
+    let mut pairs: SmallVec<[[I::Value; 2]; 8]> = SmallVec::new();
+    let mut lengths: SmallVec<[usize; 8]> = SmallVec::new();
+    while length > 2 {
+        let half = length / 2;
+        let (mut a, mut b) = (slice(&mut x, 0, 2, half), slice(&mut x, 1, 2, half));
+        let product = i.mul(i.dup(&mut a), i.dup(&mut b));
+        // An odd one waits for the next level.
+        x = if length.is_multiple_of(2) { product } else { join(product, slice(&mut x, 2 * half, 1, 1)) };
+        pairs.push([a, b]);
+        lengths.push(length);
+        length = length.div_ceil(2);
+    }
+    let mut others = join(slice(&mut x, 1, 1, 1), slice(&mut x, 0, 1, 1));
+    while let (Some([a, b]), Some(length)) = (pairs.pop(), lengths.pop()) {
+        let half = length / 2;
+        let mut shared = slice(&mut others, 0, 1, half);
+        let both = interleave(i.mul(i.dup(&mut shared), b), i.mul(shared, a), half);
+        others = if length.is_multiple_of(2) { both } else { join(both, slice(&mut others, half, 1, 1)) };
+    }
+    let others = i.reshape(others, order.apply(&shape));
+    if in_order { others } else { i.apply(Linear::Permute { order: order.inverse() }, [others]) }
+}

@@ -1,0 +1,99 @@
+//! What a tape tells an observer: values and rules as they are recorded, and the sweeps that ran.
+
+use std::cell::Ref;
+
+use super::nodes::RecordedRule;
+use super::workspace::SweepRun;
+use super::{Tape, Var};
+use crate::scalar::Scalar;
+
+/// Whether a tape checks as it goes: what [`Tape::set_checked`] takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// Every value and cotangent is checked.
+    Yes,
+    /// Nothing is checked, which costs nothing.
+    No,
+}
+
+/// Something that was recorded.
+#[derive(Clone, Copy)]
+pub(crate) enum Event {
+    /// The value of a node.
+    Value(u32),
+    /// Nodes of a derivative, up to its result.
+    Derivative { first: u32, result: u32 },
+    /// The rule of a node, whose result is recorded.
+    Rule(RecordedRule),
+}
+
+/// An observer: returns the text of a panic if it finds something wrong.
+pub(crate) type Check<T> = fn(&Tape<T>, Event) -> Option<String>;
+
+impl<T: Scalar> Tape<T> {
+    /// Makes the tape tell an observer of each event, or none.
+    pub(crate) fn observe(&self, check: Option<Check<T>>) {
+        self.check.set(check);
+    }
+
+    /// Returns the observer.
+    pub(crate) fn observer(&self) -> Option<Check<T>> {
+        self.check.get()
+    }
+
+    /// Tells the observer of an event.
+    ///
+    /// # Panics
+    ///
+    /// If it finds something wrong.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn notify(&self, event: Event) {
+        if let Some(check) = self.check.get()
+            && let Some(found) = check(self, event)
+        {
+            panic!("{found}");
+        }
+    }
+
+    /// Returns the handle of a node that was recorded just now, after a look at its value on a checked tape. The values that
+    /// a rule records are checked when its result is there.
+    #[inline]
+    #[track_caller]
+    pub(super) fn checked_var(&self, id: u32) -> Var<'_, T> {
+        if self.check.get().is_some() && self.origin.get().is_none() {
+            self.notify(Event::Value(id));
+        }
+        Var::new(self, id)
+    }
+
+    /// Notes that a sweep on `Var`s recorded a rule, and tells the observer.
+    #[track_caller]
+    pub(crate) fn note_rule(&self, rule: RecordedRule) {
+        self.edit().add_rule(rule);
+        self.notify(Event::Rule(rule));
+    }
+
+    /// Returns the sweeps on arrays since the last reset.
+    pub(crate) fn sweeps(&self) -> Ref<'_, Vec<SweepRun<T>>> {
+        self.sweeps.borrow()
+    }
+
+    /// Notes that a sweep on arrays ran. Of several from one value only the last is kept.
+    pub(crate) fn note_sweep(&self, from: u32, seed: Option<&[T]>) {
+        let mut sweeps = self.sweeps.borrow_mut();
+        let mut buffer = match sweeps.iter().position(|sweep| sweep.from == from) {
+            Some(earlier) => sweeps.remove(earlier).seed,
+            None => None,
+        };
+        if let Some(unused) = buffer.take_if(|_| seed.is_none()) {
+            self.memory.pool.put(unused);
+        }
+        let seed = seed.map(|seed| {
+            let mut copy = buffer.unwrap_or_else(|| self.memory.pool.take(seed.len()));
+            copy.copy_from_slice(seed);
+            copy
+        });
+        sweeps.push(SweepRun { from, seed });
+    }
+}

@@ -1,0 +1,340 @@
+//! Differentiating: backward, gradients as values, products with vectors.
+
+use std::panic::Location;
+
+use crate::blame;
+use crate::input::Input;
+use crate::op::Linear;
+use crate::scalar::Scalar;
+use crate::sweep;
+use crate::tape::{Detach, Var};
+
+/// Differentiating.
+impl<'t, T: Scalar> Var<'t, T> {
+    /// Sweeps backward from this value, a loss with one element, and accumulates the gradient in every leaf and parameter
+    /// that it depends on: [`Var::grad`], [`Param::grad`](crate::Param::grad).
+    ///
+    /// Nothing is recorded. If a rule panics, no gradient changes. A second sweep adds to the gradients in place; where
+    /// [`Var::grad`] has handed out a view, the sum goes to new memory, which the tape holds until [`Tape::reset`].
+    ///
+    /// # Panics
+    ///
+    /// If the value has more than one element (see [`backward_with`](Self::backward_with)), or depends on no leaf
+    /// and no parameter.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// let w = tape.leaf(array![[0.5], [-0.5]]);
+    /// let loss = x.matmul(w).square().mean(); // x w = [-0.5, -0.5]
+    /// loss.backward();
+    /// assert_eq!(w.grad().unwrap(), array![[-2.0], [-3.0]].into_dyn());
+    /// ```
+    #[track_caller]
+    pub fn backward(self) {
+        self.assert_single("backward");
+        self.assert_differentiable();
+        blame::backward(self, None);
+    }
+
+    /// Sweeps backward from this value with a cotangent of its shape as the seed: accumulates the gradient of
+    /// `Σ value * seed`.
+    ///
+    /// # Panics
+    ///
+    /// If the seed's shape is another, or the value depends on no leaf and no parameter.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![1.0, 2.0]);
+    /// x.square().backward_with(array![1.0, 10.0]);
+    /// assert_eq!(x.grad().unwrap(), array![2.0, 40.0].into_dyn());
+    /// ```
+    #[track_caller]
+    pub fn backward_with(self, seed: impl Input<T>) {
+        let (found, shape) = (seed.dims(), self.shape());
+        assert!(found == shape, "backward_with: a seed of shape {found} for a value of shape {shape}");
+        self.assert_differentiable();
+        let mut buffer = self.tape().pool().take(shape.elements());
+        seed.write_to(&mut buffer);
+        blame::backward(self, Some(buffer));
+    }
+
+    /// Returns the gradients of this value, a loss with one element, by `targets`, recorded on the same tape, so that
+    /// they can be differentiated again.
+    ///
+    /// A target may be any value on the tape. `.grad()` of leaves and parameters stays as it is. What is recorded stays
+    /// until [`Tape::reset`]: a loop that asks again and again makes the tape longer and longer.
+    ///
+    /// # Panics
+    ///
+    /// If the value has more than one element, or does not depend on one of the targets (see
+    /// [`grads_or_none`](Self::grads_or_none)).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(2.0);
+    /// let y = x * x * x;
+    /// let first = y.grad_wrt(x);
+    /// let second = first.grad_wrt(x);
+    /// assert_eq!(first.item(), 12.0); // 3 x²
+    /// assert_eq!(second.item(), 12.0); // 6 x
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn grads(self, targets: &[Self]) -> Vec<Self> {
+        let grads = self.grads_or_none(targets);
+        self.all_reached("grads", grads, targets)
+    }
+
+    /// Returns the gradient by one target; otherwise as [`grads`](Self::grads).
+    ///
+    /// # Panics
+    ///
+    /// If the value has more than one element, or does not depend on the target.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(3.0);
+    /// assert_eq!(x.square().grad_wrt(x).item(), 6.0);
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn grad_wrt(self, target: Self) -> Self {
+        let mut grads = self.grads(&[target]);
+        grads.swap_remove(0)
+    }
+
+    /// Returns what [`grads`](Self::grads) returns, `None` for a target on which the value does not depend.
+    ///
+    /// # Panics
+    ///
+    /// If the value has more than one element.
+    #[track_caller]
+    #[must_use]
+    pub fn grads_or_none(self, targets: &[Self]) -> Vec<Option<Self>> {
+        self.assert_single("grads");
+        for &target in targets {
+            self.assert_same_tape("grads", target);
+        }
+        sweep::grad(self, None, targets, Location::caller())
+    }
+
+    /// Returns the vector-Jacobian products of this value and a cotangent of its shape, by `targets`: the gradients of
+    /// `Σ value * cotangent` with the cotangent held fixed.
+    ///
+    /// They are recorded and can be differentiated again, by the cotangent, too: it is a value like any other. For a loss
+    /// with one element and the cotangent 1 this is [`grads`](Self::grads).
+    ///
+    /// # Panics
+    ///
+    /// If the cotangent has another shape or is of another tape, or the value does not depend on one of the targets (see
+    /// [`vjp_or_none`](Self::vjp_or_none)).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![1.0, 2.0, 3.0]);
+    /// let g = tape.constant(array![1.0, 10.0, 100.0]);
+    /// let pulled = x.square().vjp(g, &[x]);
+    /// assert_eq!(pulled[0].value(), array![2.0, 40.0, 600.0].into_dyn()); // 2 x g
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn vjp(self, cotangent: Self, targets: &[Self]) -> Vec<Self> {
+        let grads = self.vjp_or_none(cotangent, targets);
+        self.all_reached("vjp", grads, targets)
+    }
+
+    /// Returns what [`vjp`](Self::vjp) returns, `None` for a target on which the value does not depend.
+    ///
+    /// # Panics
+    ///
+    /// If the cotangent has another shape, or an operand is of another tape.
+    #[track_caller]
+    #[must_use]
+    pub fn vjp_or_none(self, cotangent: Self, targets: &[Self]) -> Vec<Option<Self>> {
+        self.assert_same_tape("vjp", cotangent);
+        let (found, shape) = (cotangent.shape(), self.shape());
+        assert!(found == shape, "vjp: a cotangent of shape {found} for a value of shape {shape}");
+        for &target in targets {
+            self.assert_same_tape("vjp", target);
+        }
+        sweep::grad(self, Some(cotangent), targets, Location::caller())
+    }
+
+    /// Returns the Jacobian-vector product of this value along `tangents` of the targets: its derivative as every target
+    /// moves along its tangent, `Σ ∂value/∂target · tangent`.
+    ///
+    /// Forward mode: the recorded operations are visited once, in order, and the result is recorded and can be
+    /// differentiated again. The rules are those of the table. For an elementwise operation the same rule serves in both
+    /// directions, a linear one is its own derivative, and any other is transposed twice (the vjp is linear in its
+    /// cotangent, and its own vjp by that cotangent is the jvp; J. Townsend, 2017).
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many tangents as targets, a tangent has another shape than its target, an operand is of another
+    /// tape, or the value depends on none of the targets (see [`jvp_or_none`](Self::jvp_or_none)).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![1.0, 2.0, 3.0]);
+    /// let v = tape.constant(array![1.0, 0.0, 10.0]);
+    /// let pushed = x.square().sum().jvp(&[x], &[v]);
+    /// assert_eq!(pushed.item(), 62.0); // 2·1·1 + 2·2·0 + 2·3·10
+    /// ```
+    #[doc(alias = "jacobian_vector_product")]
+    #[doc(alias = "pushforward")]
+    #[track_caller]
+    #[must_use]
+    pub fn jvp(self, targets: &[Self], tangents: &[Self]) -> Self {
+        match self.jvp_or_none(targets, tangents) {
+            Some(tangent) => tangent,
+            None => panic!("jvp: the value depends on none of the targets: {}", self.tape().describe(self.id())),
+        }
+    }
+
+    /// Returns what [`jvp`](Self::jvp) returns, `None` if the value depends on none of the targets.
+    ///
+    /// # Panics
+    ///
+    /// As [`jvp`](Self::jvp), but for a value that depends on no target.
+    #[track_caller]
+    #[must_use]
+    pub fn jvp_or_none(self, targets: &[Self], tangents: &[Self]) -> Option<Self> {
+        self.assert_tangents("jvp", targets, tangents);
+        sweep::jvp(self.tape(), &[self], targets, tangents, Location::caller()).pop().flatten()
+    }
+
+    /// Returns the Hessian-vector products of this value, a loss with one element: for each target the derivative of
+    /// the gradient by it, as every target moves along its vector.
+    ///
+    /// A jvp of the gradients; the Hessian itself is never formed. The result is recorded and can be differentiated
+    /// again. Where a gradient is constant its derivative is 0.
+    ///
+    /// # Panics
+    ///
+    /// If the value has more than one element or does not depend on one of the targets, if there are not as many
+    /// vectors as targets, a vector has another shape than its target, or an operand is of another tape.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![1.0, 2.0]);
+    /// let v = tape.constant(array![1.0, 10.0]);
+    /// let loss = (x * x * x).sum(); // the Hessian is diag(6 x)
+    /// assert_eq!(loss.hvp(&[x], &[v])[0].value(), array![6.0, 120.0].into_dyn());
+    /// ```
+    #[doc(alias = "hessian_vector_product")]
+    #[track_caller]
+    #[must_use]
+    pub fn hvp(self, targets: &[Self], vectors: &[Self]) -> Vec<Self> {
+        self.assert_tangents("hvp", targets, vectors);
+        let _naming = self.tape().attribute_to(Location::caller());
+        let grads = {
+            // They are to be differentiated once more, also where the product is not.
+            let _attaching = self.tape().detach_all(Detach::No);
+            self.grads(targets)
+        };
+        let pushed = sweep::jvp(self.tape(), &grads, targets, vectors, Location::caller());
+        let along = |(pushed, grad): (Option<Self>, &Self)| pushed.unwrap_or_else(|| self.tape().zeros(grad.shape()));
+        pushed.into_iter().zip(&grads).map(along).collect()
+    }
+
+    /// Returns the value as a constant to every derivative: no cotangent passes through. Nothing is copied.
+    ///
+    /// For more than one value see [`Tape::no_grad`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(3.0);
+    /// (x.detach() * x).backward();
+    /// assert_eq!(x.grad().unwrap().sum(), 3.0); // not 2 x
+    /// ```
+    #[doc(alias = "stop_gradient")]
+    #[track_caller]
+    #[must_use]
+    pub fn detach(self) -> Self {
+        let _detaching = self.tape().detach_all(Detach::Yes);
+        self.apply(Linear::BroadcastTo { shape: self.shape() })
+    }
+
+    /// Returns the gradients, or panics for the first target that has none.
+    #[track_caller]
+    fn all_reached(self, method: &str, grads: Vec<Option<Self>>, targets: &[Self]) -> Vec<Self> {
+        let mut result = Vec::with_capacity(targets.len());
+        for (k, grad) in grads.into_iter().enumerate() {
+            let Some(grad) = grad else {
+                panic!("{method}: the value does not depend on target {k}: {}", self.tape().describe(targets[k].id()));
+            };
+            result.push(grad);
+        }
+        result
+    }
+
+    #[track_caller]
+    fn assert_tangents(self, method: &str, targets: &[Self], tangents: &[Self]) {
+        let (count, expected) = (tangents.len(), targets.len());
+        assert!(count == expected, "{method}: {count} vectors for {expected} targets");
+        for (k, (&target, &tangent)) in targets.iter().zip(tangents).enumerate() {
+            self.assert_same_tape(method, target);
+            self.assert_same_tape(method, tangent);
+            let (found, shape) = (tangent.shape(), target.shape());
+            assert!(found == shape, "{method}: vector {k} of shape {found} for a target of shape {shape}");
+        }
+    }
+
+    #[track_caller]
+    fn assert_single(self, method: &str) {
+        let shape = self.shape();
+        assert!(
+            shape.elements() == 1,
+            "{method}: a value of shape {shape} has no single gradient: reduce it to one number first, or use backward_with(seed)"
+        );
+    }
+
+    #[track_caller]
+    fn assert_differentiable(self) {
+        let needs_grad = self.tape().nodes().node(self.id()).needs_grad;
+        assert!(
+            needs_grad,
+            "backward: the value depends on no leaf and no parameter: {}",
+            self.tape().describe(self.id())
+        );
+    }
+}

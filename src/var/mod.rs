@@ -1,0 +1,14 @@
+//! The vocabulary of [`Var`](crate::Var): its methods and operators, which record.
+
+mod differentiate;
+mod elementwise;
+mod linalg;
+mod loss;
+mod operators;
+mod read;
+mod record;
+mod reduce;
+mod shape;
+mod window;
+
+pub use window::Size2d;

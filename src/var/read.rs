@@ -1,0 +1,87 @@
+//! Reading: values, shapes, gradients.
+
+use std::fmt;
+
+use ndarray::ArrayViewD;
+
+use crate::scalar::Scalar;
+use crate::shape::Shape;
+use crate::tape::Var;
+
+/// Reading.
+impl<'t, T: Scalar> Var<'t, T> {
+    /// Returns the value, without copying it.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![1.0, 2.0]) * 3.0;
+    /// assert_eq!(x.value(), array![3.0, 6.0].into_dyn());
+    /// assert_eq!(x.value().sum(), 9.0);
+    /// ```
+    #[must_use]
+    pub fn value(self) -> ArrayViewD<'t, T> {
+        self.tape().array(self.id())
+    }
+
+    /// Returns the only element of a value with one element.
+    ///
+    /// # Panics
+    ///
+    /// If the value has another number of elements.
+    #[track_caller]
+    #[must_use]
+    pub fn item(self) -> T {
+        let value = self.value();
+        assert!(value.len() == 1, "item: a value of shape {} is not a single number", self.shape());
+        value.first().copied().expect("there is one element")
+    }
+
+    /// Returns the shape.
+    #[must_use]
+    pub fn shape(self) -> Shape {
+        Shape::from(self.tape().nodes().shape(self.id()))
+    }
+
+    /// Returns the accumulated gradient of a leaf or a parameter; `None` if no backward sweep has reached it since it was
+    /// recorded or cleared.
+    ///
+    /// Only leaves and parameters keep a gradient. The gradient by any other value, or by a constant, is what
+    /// [`grads`](Self::grads) of the loss returns. The view is a snapshot: a later sweep leaves it as it is. For a
+    /// parameter it is a copy, one for each call, which the tape holds until [`Tape::reset`];
+    /// [`Param::grad`](crate::Param::grad) does without.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let (x, unused) = (tape.leaf(3.0), tape.leaf(1.0));
+    /// let y = x * x;
+    /// y.backward();
+    /// assert_eq!(x.grad().unwrap().sum(), 6.0);
+    /// y.backward(); // accumulates
+    /// assert_eq!(x.grad().unwrap().sum(), 12.0);
+    /// assert!(unused.grad().is_none()); // never a made-up zero
+    /// ```
+    #[must_use]
+    pub fn grad(self) -> Option<ArrayViewD<'t, T>> {
+        let param = self.tape().nodes().param(self.id()).cloned();
+        match param {
+            Some(param) => param.grad().map(|grad| self.tape().keep(&grad)),
+            None => self.tape().leaf_grad(self.id()),
+        }
+    }
+}
+
+/// Prints number, operation, shape and value.
+impl<T: Scalar> fmt::Debug for Var<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {:?}", self.tape().describe(self.id()), self.value())
+    }
+}

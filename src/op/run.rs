@@ -3,7 +3,7 @@
 use super::{Binary, End, IndexList, Op, Transposed, Unary};
 use smallvec::SmallVec;
 
-use crate::kernel::index::{self, Around};
+use crate::kernel::index::{self, AxisSplit};
 use crate::kernel::matmul::{Matrix, Store, matmul};
 use crate::kernel::view::{self, View};
 use crate::kernel::window::{self, Patches, Window};
@@ -232,16 +232,16 @@ impl<T: Scalar> Op<T> {
             (Self::Norm { axes, .. }, &[x]) => norm(&row_major(x, pool), x.shape, *axes, out, pool),
             (Self::LogSumExp { axes, .. }, &[x]) => logsumexp(&row_major(x, pool), x.shape, *axes, out, pool),
             (Self::CumSum { axis, from: End::First }, &[x]) => {
-                scan::cumsum(&row_major(x, pool), Around::new(x.shape, *axis), out);
+                scan::cumsum(&row_major(x, pool), AxisSplit::new(x.shape, *axis), out);
             }
             (Self::CumSum { axis, from: End::Last }, &[x]) => {
-                scan::cumsum_from_last(&row_major(x, pool), Around::new(x.shape, *axis), out);
+                scan::cumsum_from_last(&row_major(x, pool), AxisSplit::new(x.shape, *axis), out);
             }
             (Self::Softmax { axis }, &[x]) => T::softmax(&row_major(x, pool), x.shape, *axis, out),
             (Self::LogSoftmax { axis }, &[x]) => T::log_softmax(&row_major(x, pool), x.shape, *axis, out),
             (Self::Reshape(_), &[x]) => view::copy(x, x.shape, out),
             (Self::IndexSelect { axis, indices }, &[x]) => {
-                index::select(&row_major(x, pool), Around::new(x.shape, *axis), lists.indices(*indices), out);
+                index::select(&row_major(x, pool), AxisSplit::new(x.shape, *axis), lists.indices(*indices), out);
             }
             (Self::Pick { columns }, &[x]) => {
                 index::pick(&row_major(x, pool), x.shape[1], lists.indices(*columns), out)
@@ -249,14 +249,14 @@ impl<T: Scalar> Op<T> {
             (Self::Concat { axis }, parts) => {
                 let mut start = 0;
                 for &part in parts {
-                    index::place(&row_major(part, pool), Around::new(shape, *axis), start, out);
+                    index::place(&row_major(part, pool), AxisSplit::new(shape, *axis), start, out);
                     start += part.shape[*axis];
                 }
             }
             (Self::Flip(axes), &[x]) => index::flip(&row_major(x, pool), x.shape, *axes, out),
             (&Self::Pad { axis, before, value, .. }, &[x]) => {
                 out.fill(value);
-                index::place(&row_major(x, pool), Around::new(shape, axis), before, out);
+                index::place(&row_major(x, pool), AxisSplit::new(shape, axis), before, out);
             }
             (&Self::Tril(offset), &[x]) => {
                 view::copy(x, x.shape, out);
@@ -374,7 +374,7 @@ impl<T: Scalar> Op<T> {
                 view::scatter_add(out, offset, x.shape, &strides, &row_major(x, pool));
             }
             (Self::IndexAdd { axis, indices, .. }, &[x]) => {
-                index::add_selected(&row_major(x, pool), Around::new(shape, *axis), lists.indices(*indices), out);
+                index::add_selected(&row_major(x, pool), AxisSplit::new(shape, *axis), lists.indices(*indices), out);
             }
             (Self::Unpick { columns, width }, &[x]) => {
                 index::add_picked(&row_major(x, pool), *width, lists.indices(*columns), out);

@@ -150,6 +150,7 @@ mod kernel;
 mod loss;
 mod memory;
 pub mod nn;
+mod number;
 pub mod op;
 pub mod optim;
 mod param;

@@ -7,7 +7,7 @@ use std::ops::{AddAssign, DivAssign, MulAssign, Neg, SubAssign};
 use ndarray::{LinalgScalar, ScalarOperand};
 
 use crate::input::Input;
-use crate::kernel::matmul::MatmulScalar;
+use crate::kernel::matmul::Matmul;
 use crate::op::{Algebra, Functions, Kernels};
 
 mod sealed {
@@ -35,7 +35,7 @@ pub trait Scalar:
     sealed::Sealed
     + Algebra<Self>
     + Functions
-    + MatmulScalar
+    + Matmul
     + Kernels
     + Input<Self>
     + LinalgScalar

@@ -3,7 +3,7 @@
 //! Images are `(count, channels, height, width)`, results `(count, out, down, across)`, a weight is
 //! `(out, channels, height, width)`, all row-major. `scratch` holds the matrix of patches of one image.
 
-use crate::kernel::matmul::{Matrix, Store, matmul};
+use crate::kernel::matmul::{Accumulate, MatrixRef, matmul};
 use crate::kernel::window::Patches;
 use crate::scalar::Scalar;
 
@@ -13,13 +13,13 @@ pub(crate) fn scratch(patches: &Patches) -> usize {
 }
 
 /// Returns a row-major matrix.
-fn rows<T>(data: &[T], columns: usize) -> Matrix<'_, T> {
-    Matrix { data, row_stride: columns, col_stride: 1 }
+fn rows<T>(data: &[T], columns: usize) -> MatrixRef<'_, T> {
+    MatrixRef { data, row_stride: columns, col_stride: 1 }
 }
 
 /// Returns the transpose of a row-major matrix.
-fn transposed<T>(data: &[T], columns: usize) -> Matrix<'_, T> {
-    Matrix { data, row_stride: 1, col_stride: columns }
+fn transposed<T>(data: &[T], columns: usize) -> MatrixRef<'_, T> {
+    MatrixRef { data, row_stride: 1, col_stride: columns }
 }
 
 /// Returns the image's matrix of patches, in the scratch memory if it is not the image itself.
@@ -40,7 +40,7 @@ pub(crate) fn conv2d<T: Scalar>(x: &[T], w: &[T], out: usize, patches: &Patches,
     for (n, y) in y.chunks_exact_mut(out * columns).enumerate() {
         let x = &x[n * patches.elements()..(n + 1) * patches.elements()];
         let matrix = patches_of(x, patches, scratch);
-        matmul(out, columns, inner, rows(w, inner), rows(matrix, columns), y, Store::Overwrite);
+        matmul(out, columns, inner, rows(w, inner), rows(matrix, columns), y, Accumulate::No);
     }
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn add_conv2d_weight<T: Scalar>(
     for (n, g) in g.chunks_exact(out * columns).enumerate() {
         let x = &x[n * patches.elements()..(n + 1) * patches.elements()];
         let matrix = patches_of(x, patches, scratch);
-        matmul(out, inner, columns, rows(g, columns), transposed(matrix, columns), dw, Store::Add);
+        matmul(out, inner, columns, rows(g, columns), transposed(matrix, columns), dw, Accumulate::Yes);
     }
 }
 
@@ -79,9 +79,9 @@ pub(crate) fn add_conv2d_input<T: Scalar>(
     }
     for (g, dx) in g.chunks_exact(out * columns).zip(dx.chunks_exact_mut(patches.elements())) {
         if patches.are_elements() {
-            matmul(inner, columns, out, transposed(w, inner), rows(g, columns), dx, Store::Add);
+            matmul(inner, columns, out, transposed(w, inner), rows(g, columns), dx, Accumulate::Yes);
         } else {
-            matmul(inner, columns, out, transposed(w, inner), rows(g, columns), scratch, Store::Overwrite);
+            matmul(inner, columns, out, transposed(w, inner), rows(g, columns), scratch, Accumulate::No);
             patches.scatter_add(scratch, dx);
         }
     }

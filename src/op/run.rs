@@ -4,7 +4,7 @@ use super::{Binary, End, IndexList, Op, Transposed, Unary};
 use smallvec::SmallVec;
 
 use crate::kernel::index::{self, AxisSplit};
-use crate::kernel::matmul::{Matrix, Store, matmul};
+use crate::kernel::matmul::{Accumulate, MatrixRef, matmul};
 use crate::kernel::view::{self, View};
 use crate::kernel::window::{self, Patches, Window};
 use crate::kernel::{conv, elementwise, linalg, normalize, reduce, scan, softmax};
@@ -221,7 +221,7 @@ impl<T: Scalar> Op<T> {
         match (self, operands) {
             (Self::Unary(unary), &[x]) => T::unary(*unary, &row_major(x, pool), out),
             (Self::Binary(binary), &[a, b]) => T::binary(*binary, a, b, shape, out),
-            (Self::Matmul { .. }, &[a, b]) => self.run_matmul(a, b, out, Store::Overwrite),
+            (Self::Matmul { .. }, &[a, b]) => self.run_matmul(a, b, out, Accumulate::No),
             (Self::Sum { axes, .. }, &[x]) => T::sum_over(&row_major(x, pool), x.shape, *axes, out),
             (Self::SumTo(target), &[x]) => {
                 T::sum_over(&row_major(x, pool), x.shape, AxisSet::stretched(target, x.shape), out);
@@ -366,7 +366,7 @@ impl<T: Scalar> Op<T> {
         pool: &Pool<T>,
     ) -> bool {
         match (self, operands) {
-            (Self::Matmul { .. }, &[a, b]) => self.run_matmul(a, b, out, Store::Add),
+            (Self::Matmul { .. }, &[a, b]) => self.run_matmul(a, b, out, Accumulate::Yes),
             (&Self::Unslice { axis, start, step, .. }, &[x]) => {
                 let strides = view::row_major_strides(shape);
                 let offset = start * strides[axis];
@@ -405,12 +405,12 @@ impl<T: Scalar> Op<T> {
         true
     }
 
-    fn run_matmul(&self, a: View<'_, T>, b: View<'_, T>, out: &mut [T], store: Store) {
+    fn run_matmul(&self, a: View<'_, T>, b: View<'_, T>, out: &mut [T], accumulate: Accumulate) {
         let Self::Matmul { left, right } = *self else { unreachable!("{self} is not a matrix product") };
         let ((m, k, a_matrix), (_, n, b_matrix)) = (matrix(a, left), matrix(b, right));
         let (a_batch, b_batch) = (&a.shape[..a.shape.len() - 2], &b.shape[..b.shape.len() - 2]);
         if a_batch.is_empty() && b_batch.is_empty() {
-            return matmul(m, n, k, a_matrix, b_matrix, out, store);
+            return matmul(m, n, k, a_matrix, b_matrix, out, accumulate);
         }
         // With an empty result there is no product to compute; operands may then have no element to begin at.
         if out.is_empty() {
@@ -423,7 +423,7 @@ impl<T: Scalar> Op<T> {
             // Without a k there is no element at the start either.
             let (a, b) =
                 if k == 0 { (&[][..], &[][..]) } else { (&a_matrix.data[a_start..], &b_matrix.data[b_start..]) };
-            matmul(m, n, k, Matrix { data: a, ..a_matrix }, Matrix { data: b, ..b_matrix }, c, store);
+            matmul(m, n, k, MatrixRef { data: a, ..a_matrix }, MatrixRef { data: b, ..b_matrix }, c, accumulate);
         }
     }
 }
@@ -474,13 +474,13 @@ fn logsumexp<T: Scalar>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T], 
 
 /// Returns rows, columns and strides of a matrix operand, of the first one of a batch. A transpose is a swap of strides,
 /// never a copy.
-fn matrix<T: Scalar>(x: View<'_, T>, transposed: Transposed) -> (usize, usize, Matrix<'_, T>) {
+fn matrix<T: Scalar>(x: View<'_, T>, transposed: Transposed) -> (usize, usize, MatrixRef<'_, T>) {
     let last = x.shape.len() - 1;
     let (rows, columns) = (x.shape[last - 1], x.shape[last]);
     let (row_stride, col_stride) = x.strides.map_or((columns, 1), |strides| (strides[last - 1], strides[last]));
     match transposed {
-        Transposed::No => (rows, columns, Matrix { data: x.data, row_stride, col_stride }),
-        Transposed::Yes => (columns, rows, Matrix { data: x.data, row_stride: col_stride, col_stride: row_stride }),
+        Transposed::No => (rows, columns, MatrixRef { data: x.data, row_stride, col_stride }),
+        Transposed::Yes => (columns, rows, MatrixRef { data: x.data, row_stride: col_stride, col_stride: row_stride }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`Scalar`]: the element types of a tape, `f32` and `f64`.
 
 use crate::input::Input;
-use crate::kernel::matmul::MatmulScalar;
+use crate::kernel::matmul::Matmul;
 use crate::number::Number;
 use crate::op::Engine;
 
@@ -31,7 +31,7 @@ use crate::op::Engine;
 /// }
 /// assert_eq!(softplus(0.0_f64), 2.0_f64.ln());
 /// ```
-pub trait Scalar: Number + MatmulScalar + Engine + Input<Self> {}
+pub trait Scalar: Number + Matmul + Engine + Input<Self> {}
 
 impl Scalar for f32 {}
 impl Scalar for f64 {}

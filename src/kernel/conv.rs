@@ -3,7 +3,7 @@
 //! Images are `(count, channels, height, width)`, results `(count, out, down, across)`, a weight is
 //! `(out, channels, height, width)`, all row-major. `scratch` holds the matrix of patches of one image.
 
-use crate::kernel::matmul::{MatmulScalar, Matrix, Store, matmul};
+use crate::kernel::matmul::{Accumulate, Matmul, MatrixRef, matmul};
 use crate::kernel::window::Patches;
 use crate::number::Number;
 
@@ -13,13 +13,13 @@ pub(crate) fn scratch(patches: &Patches) -> usize {
 }
 
 /// Returns a row-major matrix.
-fn rows<T>(data: &[T], columns: usize) -> Matrix<'_, T> {
-    Matrix { data, row_stride: columns, col_stride: 1 }
+fn rows<T>(data: &[T], columns: usize) -> MatrixRef<'_, T> {
+    MatrixRef { data, row_stride: columns, col_stride: 1 }
 }
 
 /// Returns the transpose of a row-major matrix.
-fn transposed<T>(data: &[T], columns: usize) -> Matrix<'_, T> {
-    Matrix { data, row_stride: 1, col_stride: columns }
+fn transposed<T>(data: &[T], columns: usize) -> MatrixRef<'_, T> {
+    MatrixRef { data, row_stride: 1, col_stride: columns }
 }
 
 /// Returns the image's matrix of patches, in the scratch memory if it is not the image itself.
@@ -32,7 +32,7 @@ fn patches_of<'a, T: Number>(x: &'a [T], patches: &Patches, scratch: &'a mut [T]
 }
 
 /// `y = W · patches(x)` for each image.
-pub(crate) fn conv2d<T: Number + MatmulScalar>(
+pub(crate) fn conv2d<T: Number + Matmul>(
     x: &[T],
     w: &[T],
     out: usize,
@@ -47,12 +47,12 @@ pub(crate) fn conv2d<T: Number + MatmulScalar>(
     for (n, y) in y.chunks_exact_mut(out * columns).enumerate() {
         let x = &x[n * patches.elements()..(n + 1) * patches.elements()];
         let matrix = patches_of(x, patches, scratch);
-        matmul(out, columns, inner, rows(w, inner), rows(matrix, columns), y, Store::Overwrite);
+        matmul(out, columns, inner, rows(w, inner), rows(matrix, columns), y, Accumulate::No);
     }
 }
 
 /// `dw += g · patches(x)ᵀ`, summed over the images.
-pub(crate) fn add_conv2d_weight<T: Number + MatmulScalar>(
+pub(crate) fn add_conv2d_weight<T: Number + Matmul>(
     x: &[T],
     g: &[T],
     out: usize,
@@ -67,12 +67,12 @@ pub(crate) fn add_conv2d_weight<T: Number + MatmulScalar>(
     for (n, g) in g.chunks_exact(out * columns).enumerate() {
         let x = &x[n * patches.elements()..(n + 1) * patches.elements()];
         let matrix = patches_of(x, patches, scratch);
-        matmul(out, inner, columns, rows(g, columns), transposed(matrix, columns), dw, Store::Add);
+        matmul(out, inner, columns, rows(g, columns), transposed(matrix, columns), dw, Accumulate::Yes);
     }
 }
 
 /// `dx += ` the patches `Wᵀ · g`, put back to where they come from, for each image.
-pub(crate) fn add_conv2d_input<T: Number + MatmulScalar>(
+pub(crate) fn add_conv2d_input<T: Number + Matmul>(
     g: &[T],
     w: &[T],
     out: usize,
@@ -86,9 +86,9 @@ pub(crate) fn add_conv2d_input<T: Number + MatmulScalar>(
     }
     for (g, dx) in g.chunks_exact(out * columns).zip(dx.chunks_exact_mut(patches.elements())) {
         if patches.are_elements() {
-            matmul(inner, columns, out, transposed(w, inner), rows(g, columns), dx, Store::Add);
+            matmul(inner, columns, out, transposed(w, inner), rows(g, columns), dx, Accumulate::Yes);
         } else {
-            matmul(inner, columns, out, transposed(w, inner), rows(g, columns), scratch, Store::Overwrite);
+            matmul(inner, columns, out, transposed(w, inner), rows(g, columns), scratch, Accumulate::No);
             patches.scatter_add(scratch, dx);
         }
     }

@@ -9,21 +9,21 @@ use crate::shape::AxisSet;
 
 /// The lengths before, at and after an axis.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Around {
+pub(crate) struct AxisSplit {
     pub(crate) outer: usize,
     pub(crate) length: usize,
     pub(crate) inner: usize,
 }
 
-impl Around {
+impl AxisSplit {
     pub(crate) fn new(shape: &[usize], axis: usize) -> Self {
         Self { outer: shape[..axis].iter().product(), length: shape[axis], inner: shape[axis + 1..].iter().product() }
     }
 }
 
 /// `y[o, i, :] = x[o, indices[i], :]`.
-pub(crate) fn select<T: Number>(x: &[T], around: Around, indices: &[u32], y: &mut [T]) {
-    let Around { length, inner, .. } = around;
+pub(crate) fn select<T: Number>(x: &[T], split: AxisSplit, indices: &[u32], y: &mut [T]) {
+    let AxisSplit { length, inner, .. } = split;
     if y.is_empty() {
         return;
     }
@@ -40,9 +40,9 @@ pub(crate) fn select<T: Number>(x: &[T], around: Around, indices: &[u32], y: &mu
     }
 }
 
-/// `y[o, indices[i], :] += x[o, i, :]`; `around` describes `y`. An index that occurs twice receives both.
-pub(crate) fn add_selected<T: Number>(x: &[T], around: Around, indices: &[u32], y: &mut [T]) {
-    let Around { length, inner, .. } = around;
+/// `y[o, indices[i], :] += x[o, i, :]`; `split` describes `y`. An index that occurs twice receives both.
+pub(crate) fn add_selected<T: Number>(x: &[T], split: AxisSplit, indices: &[u32], y: &mut [T]) {
+    let AxisSplit { length, inner, .. } = split;
     if x.is_empty() {
         return;
     }
@@ -70,9 +70,9 @@ pub(crate) fn add_picked<T: Number>(x: &[T], width: usize, columns: &[u32], y: &
     }
 }
 
-/// Writes `x` into the rows of `y` that begin at `start` along the axis; `around` describes `y`.
-pub(crate) fn place<T: Number>(x: &[T], around: Around, start: usize, y: &mut [T]) {
-    let Around { outer, length, inner } = around;
+/// Writes `x` into the rows of `y` that begin at `start` along the axis; `split` describes `y`.
+pub(crate) fn place<T: Number>(x: &[T], split: AxisSplit, start: usize, y: &mut [T]) {
+    let AxisSplit { outer, length, inner } = split;
     if x.is_empty() {
         return;
     }

@@ -2,15 +2,15 @@
 //!
 //! They are carried in `f64`: in single precision a long one would drift away from the sum.
 
-use crate::kernel::index::Around;
+use crate::kernel::index::AxisSplit;
 use crate::number::Number;
 
 /// Neighbours of the inner axes whose sums run side by side.
 const COLUMNS: usize = 32;
 
 /// `y[o, i, :] = x[o, 0, :] + … + x[o, i, :]`.
-pub(crate) fn cumsum<T: Number>(x: &[T], around: Around, y: &mut [T]) {
-    let Around { length, inner, .. } = around;
+pub(crate) fn cumsum<T: Number>(x: &[T], split: AxisSplit, y: &mut [T]) {
+    let AxisSplit { length, inner, .. } = split;
     if x.is_empty() {
         return;
     }
@@ -23,8 +23,8 @@ pub(crate) fn cumsum<T: Number>(x: &[T], around: Around, y: &mut [T]) {
 }
 
 /// `y[o, i, :] = x[o, i, :] + … + x[o, length - 1, :]`.
-pub(crate) fn cumsum_from_last<T: Number>(x: &[T], around: Around, y: &mut [T]) {
-    let Around { length, inner, .. } = around;
+pub(crate) fn cumsum_from_last<T: Number>(x: &[T], split: AxisSplit, y: &mut [T]) {
+    let AxisSplit { length, inner, .. } = split;
     if x.is_empty() {
         return;
     }

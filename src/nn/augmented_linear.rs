@@ -8,7 +8,7 @@ use rand::Rng;
 use super::buffer::{Buffer, row_major};
 use super::linear::uniform;
 use super::module::{Module, expect, recorded_width};
-use crate::kernel::matmul::{Matrix, Store, matmul};
+use crate::kernel::matmul::{Accumulate, MatrixRef, matmul};
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::tape::{Tape, Var};
@@ -130,9 +130,9 @@ impl<T: Scalar> Module<T> for AugmentedLinear<T> {
         self.augment(input);
         let (batch, rows, outputs) = (input.nrows(), self.inputs + 1, self.outputs);
         let weight = self.weight[0].value();
-        let x1 = Matrix { data: self.augmented.values(), row_stride: rows, col_stride: 1 };
-        let w = Matrix { data: row_major(&weight), row_stride: outputs, col_stride: 1 };
-        matmul(batch, outputs, rows, x1, w, self.output.shaped((batch, outputs)), Store::Overwrite);
+        let x1 = MatrixRef { data: self.augmented.values(), row_stride: rows, col_stride: 1 };
+        let w = MatrixRef { data: row_major(&weight), row_stride: outputs, col_stride: 1 };
+        matmul(batch, outputs, rows, x1, w, self.output.shaped((batch, outputs)), Accumulate::No);
         self.output.array()
     }
 
@@ -145,9 +145,9 @@ impl<T: Scalar> Module<T> for AugmentedLinear<T> {
         expect(self, self.check_backward(input, delta));
         self.augment(input);
         let (batch, rows, outputs) = (input.nrows(), self.inputs + 1, self.outputs);
-        let x1_transposed = Matrix { data: self.augmented.values(), row_stride: 1, col_stride: rows };
-        let delta = Matrix { data: self.delta_rows.rows_of(delta), row_stride: outputs, col_stride: 1 };
-        self.weight[0].contribute(|dw| matmul(rows, outputs, batch, x1_transposed, delta, dw, Store::Overwrite));
+        let x1_transposed = MatrixRef { data: self.augmented.values(), row_stride: 1, col_stride: rows };
+        let delta = MatrixRef { data: self.delta_rows.rows_of(delta), row_stride: outputs, col_stride: 1 };
+        self.weight[0].contribute(|dw| matmul(rows, outputs, batch, x1_transposed, delta, dw, Accumulate::No));
     }
 
     /// `delta W[..in]ᵀ`: the last row of `W` is left out, and the rest is read transposed, by its strides.
@@ -155,9 +155,9 @@ impl<T: Scalar> Module<T> for AugmentedLinear<T> {
         expect(self, self.check_backward(input, delta));
         let (batch, inputs, outputs) = (input.nrows(), self.inputs, self.outputs);
         let weight = self.weight[0].value();
-        let delta = Matrix { data: self.delta_rows.rows_of(delta), row_stride: outputs, col_stride: 1 };
-        let w_transposed = Matrix { data: row_major(&weight), row_stride: 1, col_stride: outputs };
-        matmul(batch, inputs, outputs, delta, w_transposed, self.delta.shaped((batch, inputs)), Store::Overwrite);
+        let delta = MatrixRef { data: self.delta_rows.rows_of(delta), row_stride: outputs, col_stride: 1 };
+        let w_transposed = MatrixRef { data: row_major(&weight), row_stride: 1, col_stride: outputs };
+        matmul(batch, inputs, outputs, delta, w_transposed, self.delta.shaped((batch, inputs)), Accumulate::No);
         self.delta.array()
     }
 

@@ -7,7 +7,7 @@ use rand::{Rng, RngExt};
 
 use super::buffer::{Buffer, row_major};
 use super::module::{Module, expect, recorded_width};
-use crate::kernel::matmul::{Matrix, Store, matmul};
+use crate::kernel::matmul::{Accumulate, MatrixRef, matmul};
 use crate::kernel::reduce::sum_columns;
 use crate::param::Param;
 use crate::scalar::Scalar;
@@ -193,19 +193,19 @@ impl<T: Scalar> Module<T> for Linear<T> {
         expect(self, self.output_width(input.ncols()));
         let (batch, inputs, outputs) = (input.nrows(), self.inputs, self.outputs);
         let y = self.output.shaped((batch, outputs));
-        let store = match self.parameters.get(1) {
+        let accumulate = match self.parameters.get(1) {
             Some(bias) => {
                 let bias = bias.value();
                 let b = row_major(&bias);
                 y.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(b));
-                Store::Add
+                Accumulate::Yes
             }
-            None => Store::Overwrite,
+            None => Accumulate::No,
         };
         let weight = self.parameters[0].value();
-        let x = Matrix { data: self.input_rows.rows_of(input), row_stride: inputs, col_stride: 1 };
-        let w = Matrix { data: row_major(&weight), row_stride: outputs, col_stride: 1 };
-        matmul(batch, outputs, inputs, x, w, y, store);
+        let x = MatrixRef { data: self.input_rows.rows_of(input), row_stride: inputs, col_stride: 1 };
+        let w = MatrixRef { data: row_major(&weight), row_stride: outputs, col_stride: 1 };
+        matmul(batch, outputs, inputs, x, w, y, accumulate);
         self.output.array()
     }
 
@@ -218,10 +218,10 @@ impl<T: Scalar> Module<T> for Linear<T> {
         expect(self, self.check_backward(input, delta));
         let (batch, inputs, outputs) = (input.nrows(), self.inputs, self.outputs);
         let delta = self.delta_rows.rows_of(delta);
-        let x_transposed = Matrix { data: self.input_rows.rows_of(input), row_stride: 1, col_stride: inputs };
+        let x_transposed = MatrixRef { data: self.input_rows.rows_of(input), row_stride: 1, col_stride: inputs };
         self.parameters[0].contribute(|dw| {
-            let delta = Matrix { data: delta, row_stride: outputs, col_stride: 1 };
-            matmul(inputs, outputs, batch, x_transposed, delta, dw, Store::Overwrite);
+            let delta = MatrixRef { data: delta, row_stride: outputs, col_stride: 1 };
+            matmul(inputs, outputs, batch, x_transposed, delta, dw, Accumulate::No);
         });
         if let Some(bias) = self.parameters.get(1) {
             bias.contribute(|db| sum_columns(delta, outputs, 0, db));
@@ -233,9 +233,9 @@ impl<T: Scalar> Module<T> for Linear<T> {
         expect(self, self.check_backward(input, delta));
         let (batch, inputs, outputs) = (input.nrows(), self.inputs, self.outputs);
         let weight = self.parameters[0].value();
-        let delta = Matrix { data: self.delta_rows.rows_of(delta), row_stride: outputs, col_stride: 1 };
-        let w_transposed = Matrix { data: row_major(&weight), row_stride: 1, col_stride: outputs };
-        matmul(batch, inputs, outputs, delta, w_transposed, self.delta.shaped((batch, inputs)), Store::Overwrite);
+        let delta = MatrixRef { data: self.delta_rows.rows_of(delta), row_stride: outputs, col_stride: 1 };
+        let w_transposed = MatrixRef { data: row_major(&weight), row_stride: 1, col_stride: outputs };
+        matmul(batch, inputs, outputs, delta, w_transposed, self.delta.shaped((batch, inputs)), Accumulate::No);
         self.delta.array()
     }
 

@@ -5,6 +5,7 @@
 
 mod algebra;
 mod math;
+pub(crate) mod simd;
 
 use std::fmt::{Debug, Display, LowerExp};
 use std::iter::Sum;
@@ -14,6 +15,7 @@ use ndarray::{LinalgScalar, ScalarOperand};
 
 pub(crate) use algebra::vocabulary;
 pub use algebra::{Algebra, Functions};
+pub use simd::Vectors;
 
 mod sealed {
     pub trait Sealed {}

@@ -1,6 +1,6 @@
 //! [`Engine`]: the one door to the kernels for each number type, and [`evaluate`], which goes through it.
 
-use crate::kernel::matmul::Store;
+use crate::kernel::matmul::Accumulate;
 use crate::kernel::view::View;
 use crate::memory::{Lent, Pool};
 use crate::number::Number;
@@ -48,7 +48,7 @@ macro_rules! engine {
     ($($T:ident)*) => { $(
         impl Engine for $T {
             fn run(op: &Op<$T>, operands: &[View<'_, $T>], shape: &[usize], out: &mut [$T], data: &OpData, pool: &Pool<$T>) {
-                op.run_on(operands, shape, out, data, pool, Store::Overwrite);
+                op.run_on(operands, shape, out, data, pool, Accumulate::No);
             }
 
             fn run_add(
@@ -56,7 +56,7 @@ macro_rules! engine {
             ) -> bool {
                 let adds = op.adds();
                 if adds {
-                    op.run_on(operands, shape, out, data, pool, Store::Add);
+                    op.run_on(operands, shape, out, data, pool, Accumulate::Yes);
                 }
                 adds
             }

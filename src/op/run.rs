@@ -5,8 +5,8 @@ use std::ops::Deref;
 use nalgebra::RealField;
 use smallvec::SmallVec;
 
-use crate::kernel::index::{self, Around};
-use crate::kernel::matmul::{MatmulScalar, Matrix, Store, matmul};
+use crate::kernel::index::{self, AxisSplit};
+use crate::kernel::matmul::{Accumulate, Matmul, MatrixRef, matmul};
 use crate::kernel::view::{self, View};
 use crate::kernel::window::{self, Patches, Window};
 use crate::kernel::{conv, elementwise, linalg, norm, normalize, reduce, scan, softmax};
@@ -18,9 +18,9 @@ use crate::op::operation::{Linear, Op, ReduceKind};
 use crate::shape::{AxisSet, KeepDims, Shape, broadcast, elements, row_major_strides};
 
 /// A number for which all kernels exist.
-pub trait Computed: Number + MatmulScalar + RealField {}
+pub trait Computed: Number + Matmul + RealField {}
 
-impl<T: Number + MatmulScalar + RealField> Computed for T {}
+impl<T: Number + Matmul + RealField> Computed for T {}
 
 /// The operands of an operation: views, each gathered into row-major order where a kernel asks for that.
 struct Operands<'a, T> {
@@ -52,15 +52,15 @@ impl<T: Computed> Op<T> {
         out: &mut [T],
         data: &OpData,
         pool: &Pool<T>,
-        store: Store,
+        accumulate: Accumulate,
     ) {
-        debug_assert!(store == Store::Overwrite || self.adds(), "{self}");
+        debug_assert!(accumulate == Accumulate::No || self.adds(), "{self}");
         let x = Operands { views, pool };
         match *self {
             Self::Unary(row) => row.forward(&x.row_major(0), out),
             Self::Binary(row) => row.forward(x.view(0), x.view(1), shape, out),
-            Self::Linear(ref linear) => linear.run_on(&x, shape, out, data, store),
-            Self::Matmul { left, right } => product((x.view(0), left), (x.view(1), right), out, store),
+            Self::Linear(ref linear) => linear.run_on(&x, shape, out, data, accumulate),
+            Self::Matmul { left, right } => product((x.view(0), left), (x.view(1), right), out, accumulate),
             Self::Reduce { kind, axes, .. } => match kind {
                 ReduceKind::Sum => reduce::sum(&x.row_major(0), x.shape(0), axes, out),
                 ReduceKind::Max => reduce::max(&x.row_major(0), x.shape(0), axes, out),
@@ -91,7 +91,7 @@ impl<T: Computed> Op<T> {
                 conv::add_conv2d_weight(&x.row_major(0), &x.row_major(1), shape[0], &patches, &mut scratch, out);
             }
             Self::TakeAtArgmax2dBackward { window } => {
-                clear(out, store);
+                clear(out, accumulate);
                 window::add_max_unpool(&x.row_major(0), &x.row_major(1), last_two(shape), window, out);
             }
             Self::TakeAtArgmax2d { window } => {
@@ -166,13 +166,13 @@ impl<T: Computed> Op<T> {
 }
 
 impl<T: Computed> Linear<T> {
-    fn run_on(&self, x: &Operands<'_, T>, shape: &[usize], out: &mut [T], data: &OpData, store: Store) {
+    fn run_on(&self, x: &Operands<'_, T>, shape: &[usize], out: &mut [T], data: &OpData, accumulate: Accumulate) {
         match *self {
             Self::CumSum { axis, from: End::First } => {
-                scan::cumsum(&x.row_major(0), Around::new(x.shape(0), axis), out);
+                scan::cumsum(&x.row_major(0), AxisSplit::new(x.shape(0), axis), out);
             }
             Self::CumSum { axis, from: End::Last } => {
-                scan::cumsum_from_last(&x.row_major(0), Around::new(x.shape(0), axis), out);
+                scan::cumsum_from_last(&x.row_major(0), AxisSplit::new(x.shape(0), axis), out);
             }
             Self::Reshape { .. } => view::copy(x.view(0), x.shape(0), out),
             Self::Permute { .. } | Self::BroadcastTo { .. } | Self::Slice { .. } | Self::Diagonal => {
@@ -183,32 +183,32 @@ impl<T: Computed> Linear<T> {
                 reduce::sum(&x.row_major(0), x.shape(0), AxisSet::stretched(target, x.shape(0)), out);
             }
             Self::SliceBackward { axis, start, step, .. } => {
-                clear(out, store);
+                clear(out, accumulate);
                 let strides = row_major_strides(shape);
                 let offset = start * strides[axis];
                 let strides = strides.with_axis(axis, strides[axis] * step);
                 view::scatter_add(out, offset, x.shape(0), &strides, &x.row_major(0));
             }
             Self::IndexAdd { axis, indices, .. } => {
-                clear(out, store);
-                index::add_selected(&x.row_major(0), Around::new(shape, axis), data.indices(indices), out);
+                clear(out, accumulate);
+                index::add_selected(&x.row_major(0), AxisSplit::new(shape, axis), data.indices(indices), out);
             }
             Self::TakeAlongRowsBackward { columns, width } => {
-                clear(out, store);
+                clear(out, accumulate);
                 index::add_picked(&x.row_major(0), width, data.indices(columns), out);
             }
             Self::DiagonalBackward { columns, .. } => {
-                clear(out, store);
+                clear(out, accumulate);
                 let strides = row_major_strides(shape);
                 let along: Shape = strides[..strides.len() - 2].iter().copied().chain([columns + 1]).collect();
                 view::scatter_add(out, 0, x.shape(0), &along, &x.row_major(0));
             }
             Self::AvgPool2dBackward { window, .. } => {
-                clear(out, store);
+                clear(out, accumulate);
                 window::add_avg_unpool(&x.row_major(0), last_two(shape), window, out);
             }
             Self::IndexSelect { axis, indices } => {
-                index::select(&x.row_major(0), Around::new(x.shape(0), axis), data.indices(indices), out);
+                index::select(&x.row_major(0), AxisSplit::new(x.shape(0), axis), data.indices(indices), out);
             }
             Self::TakeAlongRows { columns } => {
                 index::pick(&x.row_major(0), x.shape(0)[1], data.indices(columns), out);
@@ -216,14 +216,14 @@ impl<T: Computed> Linear<T> {
             Self::Concat { axis } => {
                 let mut start = 0;
                 for k in 0..x.views.len() {
-                    index::place(&x.row_major(k), Around::new(shape, axis), start, out);
+                    index::place(&x.row_major(k), AxisSplit::new(shape, axis), start, out);
                     start += x.shape(k)[axis];
                 }
             }
             Self::Flip { axes } => index::flip(&x.row_major(0), x.shape(0), axes, out),
             Self::Pad { axis, before, value, .. } => {
                 out.fill(value);
-                index::place(&x.row_major(0), Around::new(shape, axis), before, out);
+                index::place(&x.row_major(0), AxisSplit::new(shape, axis), before, out);
             }
             Self::Tril { offset } => {
                 view::copy(x.view(0), x.shape(0), out);
@@ -239,8 +239,8 @@ impl<T: Computed> Linear<T> {
 }
 
 /// Makes room for a result that is added: none if it joins what is there.
-fn clear<T: Number>(out: &mut [T], store: Store) {
-    if store == Store::Overwrite {
+fn clear<T: Number>(out: &mut [T], accumulate: Accumulate) {
+    if accumulate == Accumulate::No {
         out.fill(T::ZERO);
     }
 }
@@ -250,12 +250,12 @@ fn product<T: Computed>(
     (a, left): (View<'_, T>, Transposed),
     (b, right): (View<'_, T>, Transposed),
     out: &mut [T],
-    store: Store,
+    accumulate: Accumulate,
 ) {
     let ((m, k, a_matrix), (_, n, b_matrix)) = (matrix(a, left), matrix(b, right));
     let (a_batch, b_batch) = (&a.shape[..a.shape.len() - 2], &b.shape[..b.shape.len() - 2]);
     if a_batch.is_empty() && b_batch.is_empty() {
-        return matmul(m, n, k, a_matrix, b_matrix, out, store);
+        return matmul(m, n, k, a_matrix, b_matrix, out, accumulate);
     }
     // With an empty result there is no product to compute; operands may then have no element to begin at.
     if out.is_empty() {
@@ -266,19 +266,19 @@ fn product<T: Computed>(
     for ((c, a_start), b_start) in out.chunks_exact_mut(m * n).zip(a_starts).zip(b_starts) {
         // Without a k there is no element at the start either.
         let (a, b) = if k == 0 { (&[][..], &[][..]) } else { (&a_matrix.data[a_start..], &b_matrix.data[b_start..]) };
-        matmul(m, n, k, Matrix { data: a, ..a_matrix }, Matrix { data: b, ..b_matrix }, c, store);
+        matmul(m, n, k, MatrixRef { data: a, ..a_matrix }, MatrixRef { data: b, ..b_matrix }, c, accumulate);
     }
 }
 
 /// Returns rows, columns and strides of a matrix operand, of the first one of a batch. A transpose is a swap of strides,
 /// never a copy.
-fn matrix<T: Number>(x: View<'_, T>, transposed: Transposed) -> (usize, usize, Matrix<'_, T>) {
+fn matrix<T: Number>(x: View<'_, T>, transposed: Transposed) -> (usize, usize, MatrixRef<'_, T>) {
     let last = x.shape.len() - 1;
     let (rows, columns) = (x.shape[last - 1], x.shape[last]);
     let (row_stride, col_stride) = x.strides.map_or((columns, 1), |strides| (strides[last - 1], strides[last]));
     match transposed {
-        Transposed::No => (rows, columns, Matrix { data: x.data, row_stride, col_stride }),
-        Transposed::Yes => (columns, rows, Matrix { data: x.data, row_stride: col_stride, col_stride: row_stride }),
+        Transposed::No => (rows, columns, MatrixRef { data: x.data, row_stride, col_stride }),
+        Transposed::Yes => (columns, rows, MatrixRef { data: x.data, row_stride: col_stride, col_stride: row_stride }),
     }
 }
 

@@ -1,0 +1,157 @@
+//! Which kernel takes which shape, and how threads share a product.
+
+use std::marker::PhantomData;
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::kernel::matmul::dots::few_dots;
+use crate::kernel::matmul::few::{add_all_rows, columns_of_a, few_steps, short_row};
+use crate::kernel::matmul::operand::Product;
+use crate::kernel::matmul::tiles::tiles;
+use crate::number::Vectors;
+
+/// Up to this many rows (or columns) of `c` count as few.
+const FEW: usize = 8;
+/// A row of up to this many bytes is short: four vectors of AVX-512.
+const SHORT: usize = 256;
+/// Up to this `k` there is too little to sum for a tile.
+const STEPS: usize = 4;
+/// Products of fewer multiplications are not shared by threads: to wake a thread takes as long.
+#[cfg(feature = "rayon")]
+const PARALLEL: usize = 1 << 22;
+
+/// How a product is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Path {
+    /// One row of `a`, and rows of `b` so short that their sums stay in registers.
+    ShortRow,
+    /// Dot products of rows of `a` with the few columns of `b`.
+    DotsFewColumns,
+    /// Dot products of the few rows of `a` with columns of `b`.
+    DotsFewRows,
+    /// Sums of multiples of the rows of `b`, one for each of the few rows of `a`.
+    RowsOfB,
+    /// Sums of multiples of the columns of `a`, one for each of the few columns of `b`.
+    ColumnsOfA,
+    /// Sums of few multiples of the rows of `b`, for any number of rows of `a`: `k` is small, so there is little to sum
+    /// and much to store.
+    FewSteps,
+    /// Register tiles, in blocks.
+    Tiles,
+}
+
+impl<T: Vectors> Product<'_, T> {
+    /// Chooses by shapes and strides alone, before threads share the work: the path decides the order of summation.
+    #[inline(always)]
+    fn path(&self) -> Path {
+        let Product { m, n, k, a, b, .. } = *self;
+        if k == 1 || k <= STEPS && n >= 2 * FEW && m > 1 {
+            Path::FewSteps
+        } else if m == 1 && b.col_stride == 1 && n * size_of::<T>() <= SHORT {
+            Path::ShortRow
+        } else if m <= FEW && m <= n && b.col_stride == 1 {
+            Path::RowsOfB
+        } else if n <= 2 * FEW && n <= m && a.row_stride == 1 {
+            Path::ColumnsOfA
+        } else if (n <= FEW / 2 || n <= 2 * FEW && k >= 512) && n <= m && a.col_stride == 1 {
+            Path::DotsFewColumns
+        } else if m <= FEW / 2 && m <= n && b.row_stride == 1 {
+            Path::DotsFewRows
+        } else {
+            Path::Tiles
+        }
+    }
+
+    /// Computes a product of at least one element and one step.
+    #[inline(always)]
+    pub(super) fn compute(self, arch: Arch) {
+        let path = self.path();
+        #[cfg(feature = "rayon")]
+        if self.m.saturating_mul(self.n).saturating_mul(self.k) >= PARALLEL {
+            let threads = rayon::current_num_threads();
+            if threads > 1 {
+                // Whole strips of rows. If there is one row only, whole cache lines of it.
+                let (length, unit) = if self.m == 1 { (self.n, 64) } else { (self.m, 8) };
+                return self.share(arch, path, length.div_ceil(threads).next_multiple_of(unit));
+            }
+        }
+        self.run(arch, path);
+    }
+
+    /// Shares `c` among threads, `part` rows to each. If there is one row only, `part` columns of it. No element's sum
+    /// is divided, so the bits are those of one thread.
+    #[cfg(feature = "rayon")]
+    fn share(self, arch: Arch, path: Path, part: usize) {
+        let length = if self.m == 1 { self.n } else { self.m };
+        if length <= part {
+            return self.run(arch, path);
+        }
+        let Product { m, n, k, a, b, c, c_strides, accumulate } = self;
+        let first = length.div_ceil(part) / 2 * part;
+        let (first, second) = if m == 1 {
+            let (left, right) = c.split_at_mut(first);
+            let second = Product { m, n: n - first, k, a, b: b.from(0, first), c: right, c_strides, accumulate };
+            (Product { m, n: first, k, a, b, c: left, c_strides, accumulate }, second)
+        } else {
+            let (upper, lower) = c.split_at_mut(first * n);
+            let second = Product { m: m - first, n, k, a: a.from(first, 0), b, c: lower, c_strides, accumulate };
+            (Product { m: first, n, k, a, b, c: upper, c_strides, accumulate }, second)
+        };
+        rayon::join(|| first.share(arch, path, part), || second.share(arch, path, part));
+    }
+}
+
+/// A product, or a thread's part of one, on its way to the vector instructions that the machine has.
+struct Task<'a, T, K>(Product<'a, T>, PhantomData<K>);
+
+/// The kernels are dispatched one by one, so that each is a function of its own: a small one would otherwise pay for
+/// the registers and stack of a large one.
+trait Kernel {
+    fn run<S: Simd, T: Vectors>(simd: S, product: Product<'_, T>);
+}
+
+impl<T: Vectors, K: Kernel> WithSimd for Task<'_, T, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        K::run(simd, self.0);
+    }
+}
+
+macro_rules! kernels {
+    ($($Path:ident($simd:ident, $product:ident) => $run:expr;)*) => {
+        $(
+            struct $Path;
+
+            impl Kernel for $Path {
+                #[inline(always)]
+                fn run<S: Simd, T: Vectors>($simd: S, $product: Product<'_, T>) {
+                    $run
+                }
+            }
+        )*
+
+        impl<T: Vectors> Product<'_, T> {
+            #[inline(always)]
+            fn run(self, arch: Arch, path: Path) {
+                match path {
+                    $(Path::$Path => arch.dispatch(Task(self, PhantomData::<$Path>)),)*
+                }
+            }
+        }
+    };
+}
+kernels! {
+    ShortRow(simd, product) => short_row(simd, product);
+    RowsOfB(simd, product) => add_all_rows(simd, product);
+    ColumnsOfA(simd, product) => columns_of_a(simd, product);
+    DotsFewColumns(simd, product) => few_dots(simd, product);
+    DotsFewRows(simd, product) => few_dots(simd, product.transposed());
+    FewSteps(simd, product) => few_steps(simd, product);
+    Tiles(simd, product) => if S::REGISTER_COUNT >= 32 {
+        tiles::<S, T, 8, 4>(simd, product);
+    } else {
+        tiles::<S, T, 4, 2>(simd, product);
+    };
+}

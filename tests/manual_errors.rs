@@ -287,7 +287,7 @@ fn settings_of_schedules_that_make_no_sense_are_refused() {
     assert_panics(&message("a start factor"), || Schedule::linear(0.1, -1.0, 1.0, 2));
     assert_panics(&message("an end factor"), || Schedule::linear(0.1, 1.0, -1.0, 2));
     assert_panics(&message("a start factor"), || Schedule::exponential(0.1, 0.5).with_warm_up(2, -1.0));
-    let message = |what: &str| format!("Schedule: {what} of 0 steps is none; expected at least 1");
+    let message = |what: &str| format!("Schedule: {what} of 0 steps; expected at least 1");
     assert_panics(&message("a step size"), || Schedule::step(0.1, 0, 0.5));
     assert_panics(&message("a half period"), || Schedule::cosine(0.1, 0, 0.0));
     assert_panics(&message("a length"), || Schedule::linear(0.1, 0.5, 1.0, 0));

@@ -148,7 +148,7 @@ impl<T: Scalar> Module<T> for AugmentedLinear<T> {
         let (batch, rows, outputs) = (input.nrows(), self.inputs + 1, self.outputs);
         let x1_transposed = Matrix { data: self.augmented.values(), row_stride: 1, col_stride: rows };
         let delta = Matrix { data: self.delta_rows.rows_of(delta), row_stride: outputs, col_stride: 1 };
-        self.weight[0].contribute(|dw| matmul(rows, outputs, batch, x1_transposed, delta, dw, Store::Overwrite));
+        self.weight[0].accumulate_with(|dw| matmul(rows, outputs, batch, x1_transposed, delta, dw, Store::Overwrite));
     }
 
     /// `delta W[..in]ᵀ`: the last row of `W` is left out, and the rest is read transposed, by its strides.

@@ -220,12 +220,12 @@ impl<T: Scalar> Module<T> for Linear<T> {
         let (batch, inputs, outputs) = (input.nrows(), self.inputs, self.outputs);
         let delta = self.delta_rows.rows_of(delta);
         let x_transposed = Matrix { data: self.input_rows.rows_of(input), row_stride: 1, col_stride: inputs };
-        self.parameters[0].contribute(|dw| {
+        self.parameters[0].accumulate_with(|dw| {
             let delta = Matrix { data: delta, row_stride: outputs, col_stride: 1 };
             matmul(inputs, outputs, batch, x_transposed, delta, dw, Store::Overwrite);
         });
         if let Some(bias) = self.parameters.get(1) {
-            bias.contribute(|db| sum_columns(delta, outputs, 0, db));
+            bias.accumulate_with(|db| sum_columns(delta, outputs, 0, db));
         }
     }
 

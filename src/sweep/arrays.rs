@@ -67,7 +67,7 @@ pub(crate) fn backward<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>) {
             Complete::Param(param) => Some(&*param),
         };
         let Some(param) = param else { return true };
-        if let Some(buffer) = param.take_in(mem::take(g)) {
+        if let Some(buffer) = param.accumulate_owned(mem::take(g)) {
             tape.pool.put(buffer);
         }
         false

@@ -83,7 +83,7 @@ impl<T: Scalar> NaryModule<T> for Vector<T> {
 
     fn backward_update_gradient(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) {
         expect(&self.name(), self.check_backward(inputs, delta));
-        self.parameter[0].contribute(|dz| dz.iter_mut().zip(delta).for_each(|(dz, &delta)| *dz = delta));
+        self.parameter[0].accumulate_with(|dz| dz.iter_mut().zip(delta).for_each(|(dz, &delta)| *dz = delta));
     }
 
     fn backward_delta(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) -> &[Array2<T>] {

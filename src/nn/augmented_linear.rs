@@ -1,23 +1,22 @@
 //! [`AugmentedLinear`]: the linear layer as one matrix.
 
-use std::fmt;
-
 use ndarray::{Array2, ArrayRef2, Axis, Slice};
 use rand::Rng;
 
 use super::buffer::{Buffer, row_major};
+use super::layer::{buffered_results, debug_prints_name};
 use super::linear::uniform;
-use super::module::{Module, expect, recorded_width};
+use super::module::{Module, expect, fixed_width, recorded_width};
 use crate::kernel::matmul::{Matrix, Store, matmul};
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::tape::Tape;
 use crate::var::Var;
 
-/// A fully connected layer whose weight and bias are one matrix, `y = [x 1] W`: a column of ones is appended to the
-/// input, and the last row of `W` is the bias.
+/// A fully connected layer with weight and bias in one matrix, `y = [x 1] W`: a column of ones is appended to the input,
+/// and the last row of `W` is the bias.
 ///
-/// It computes what [`Linear`](super::Linear) with weight `W[..in]` and bias `W[in]` does.
+/// It computes the same as [`Linear`](super::Linear) with weight `W[..in]` and bias `W[in]`.
 ///
 /// # Shapes
 ///
@@ -29,7 +28,7 @@ use crate::var::Var;
 ///
 /// ```text
 /// dL/dW[k, o]  = Σ_i x1[i, k] delta[i, o]    dW   = x1ᵀ delta
-/// dL/dx1[i, k] = Σ_o delta[i, o] W[k, o]     d_in = delta W[..in]ᵀ, since the last column of x1 is no input
+/// dL/dx1[i, k] = Σ_o delta[i, o] W[k, o]     d_in = delta W[..in]ᵀ    the last column of x1 is not an input
 /// ```
 ///
 /// # Example
@@ -62,7 +61,7 @@ impl<T: Scalar> AugmentedLinear<T> {
     ///
     /// # Panics
     ///
-    /// If there are no inputs or no outputs.
+    /// If `inputs` or `outputs` is 0.
     ///
     /// # Example
     ///
@@ -84,7 +83,7 @@ impl<T: Scalar> AugmentedLinear<T> {
         Self::from_param(Param::named("weight", Array2::from_shape_simple_fn((inputs + 1, outputs), &mut draw)))
     }
 
-    /// Returns a layer on a matrix `W` that exists already.
+    /// Returns a layer with this matrix `W`.
     ///
     /// # Panics
     ///
@@ -120,6 +119,8 @@ impl<T: Scalar> AugmentedLinear<T> {
     }
 }
 
+debug_prints_name!(AugmentedLinear);
+
 impl<T: Scalar> Module<T> for AugmentedLinear<T> {
     fn name(&self) -> String {
         format!("AugmentedLinear {} -> {}", self.inputs, self.outputs)
@@ -137,9 +138,7 @@ impl<T: Scalar> Module<T> for AugmentedLinear<T> {
         self.output.array()
     }
 
-    fn output(&self) -> &Array2<T> {
-        self.output.array()
-    }
+    buffered_results!();
 
     /// `dW += [x 1]ᵀ delta`.
     fn backward_update_gradient(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) {
@@ -151,7 +150,7 @@ impl<T: Scalar> Module<T> for AugmentedLinear<T> {
         self.weight[0].accumulate_with(|dw| matmul(rows, outputs, batch, x1_transposed, delta, dw, Store::Overwrite));
     }
 
-    /// `delta W[..in]ᵀ`: the last row of `W` is left out, and the rest is read transposed, by its strides.
+    /// `delta W[..in]ᵀ`: the last row of `W` is left out; swapped strides transpose the rest.
     fn backward_delta(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> &Array2<T> {
         expect(self, self.check_backward(input, delta));
         let (batch, inputs, outputs) = (input.nrows(), self.inputs, self.outputs);
@@ -159,10 +158,6 @@ impl<T: Scalar> Module<T> for AugmentedLinear<T> {
         let delta = Matrix { data: self.delta_rows.rows_of(delta), row_stride: outputs, col_stride: 1 };
         let w_transposed = Matrix { data: row_major(&weight), row_stride: 1, col_stride: outputs };
         matmul(batch, inputs, outputs, delta, w_transposed, self.delta.shaped((batch, inputs)), Store::Overwrite);
-        self.delta.array()
-    }
-
-    fn grad_input(&self) -> &Array2<T> {
         self.delta.array()
     }
 
@@ -177,17 +172,6 @@ impl<T: Scalar> Module<T> for AugmentedLinear<T> {
     }
 
     fn output_width(&self, input_width: usize) -> Result<usize, String> {
-        if input_width == self.inputs {
-            Ok(self.outputs)
-        } else {
-            Err(format!("expected an input of width {}, found {input_width}", self.inputs))
-        }
-    }
-}
-
-/// Prints the name.
-impl<T: Scalar> fmt::Debug for AugmentedLinear<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name())
+        fixed_width(self.inputs, self.outputs, input_width)
     }
 }

@@ -45,7 +45,7 @@ use crate::var::Var;
 /// ```
 #[doc(alias = "nn.Module")]
 pub trait Model<T: Scalar> {
-    /// Returns the parameters.
+    /// Returns the parameters, each once.
     fn parameters(&self) -> Vec<Param<T>>;
 
     trainable!();

@@ -61,7 +61,7 @@ impl Decay for Coupled {}
 impl Decay for Decoupled {}
 
 mod decay {
-    /// What the two kinds differ by.
+    /// The differences between the two.
     pub trait Sealed {
         /// The optimizer's name, for messages.
         const NAME: &str;

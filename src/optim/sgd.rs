@@ -114,8 +114,8 @@ impl<T: Scalar> Sgd<T> {
         self.checked()
     }
 
-    /// Returns the optimizer with Nesterov's rule: a step follows `d + m v` with the new velocity `v`, a look one step
-    /// ahead.
+    /// Returns the optimizer with Nesterov's rule: a step follows `d + m v` with the new velocity `v`, which applies
+    /// the momentum one step ahead.
     ///
     /// # Panics
     ///

@@ -1,5 +1,5 @@
-//! Hand-derived networks against the tape: random stacks of layers with every loss must have the same outputs, losses and
-//! gradients on both paths. The gradients must also be those of central differences.
+//! Hand-derived networks against the tape: random stacks of layers with every loss must have the same outputs, losses
+//! and gradients on both paths. The gradients must also be those of central differences.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -453,8 +453,8 @@ impl Module<f64> for Probe {
 #[test]
 fn a_pass_computes_only_the_deltas_it_needs() {
     let (x, w) = (array![[1.0]], Param::new(array![[1.0]]));
-    // The calls of the first layer, (updates, deltas): by backward_update_gradient, backward_delta, and backward. The first
-    // case has parameters. The second has none, so backward_update_gradient does not call it.
+    // The calls of the first layer, (updates, deltas): by backward_update_gradient, backward_delta, and backward. The
+    // first case has parameters. The second has none, so backward_update_gradient does not call it.
     let cases = [(vec![w.clone()], [(1, 0), (0, 1), (1, 1)]), (vec![], [(0, 0), (0, 1), (1, 1)])];
     for (parameters, expected) in cases {
         let (updates, deltas) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));

@@ -22,8 +22,8 @@ pub enum Activation {
     ReLU,
 }
 
-/// Defines layers `y = f(x)` on each element. `d_in` is `delta f'`, with `f'` in terms of `y`: the backward pass does not
-/// read the input.
+/// Defines layers `y = f(x)` on each element. `d_in` is `delta f'`, with `f'` in terms of `y`: the backward pass does
+/// not read the input.
 macro_rules! activation {
     ($(
         $(#[$doc:meta])*

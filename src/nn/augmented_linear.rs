@@ -13,8 +13,8 @@ use crate::scalar::Scalar;
 use crate::tape::Tape;
 use crate::var::Var;
 
-/// A fully connected layer with weight and bias in one matrix, `y = [x 1] W`: a column of ones is appended to the input,
-/// and the last row of `W` is the bias.
+/// A fully connected layer with weight and bias in one matrix, `y = [x 1] W`: a column of ones is appended to the
+/// input, and the last row of `W` is the bias.
 ///
 /// It computes the same as [`Linear`](super::Linear) with weight `W[..in]` and bias `W[in]`.
 ///

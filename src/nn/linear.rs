@@ -117,8 +117,8 @@ impl<T: Scalar> Linear<T> {
     ///
     /// # Panics
     ///
-    /// If the weight is not a matrix with at least one row and one column, or if the bias is not a vector with one element
-    /// for each column of the weight.
+    /// If the weight is not a matrix with at least one row and one column, or if the bias is not a vector with one
+    /// element for each column of the weight.
     ///
     /// # Example
     ///

@@ -89,8 +89,8 @@ pub trait Module<T: Scalar>: Debug + Send {
     /// Returns the result of the last [`forward`](Self::forward). Before the first, its shape is `(0, 0)`.
     fn output(&self) -> &Array2<T>;
 
-    /// Adds the gradient of the loss by each parameter to the parameter's gradient. By default it does nothing, as fits a
-    /// layer without parameters.
+    /// Adds the gradient of the loss by each parameter to the parameter's gradient. By default it does nothing, as fits
+    /// a layer without parameters.
     #[track_caller]
     fn backward_update_gradient(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) {
         expect(self, self.check_backward(input, delta));
@@ -131,8 +131,8 @@ pub trait Module<T: Scalar>: Debug + Send {
     #[track_caller]
     fn backward_delta(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> &Array2<T>;
 
-    /// Returns the result of the last [`backward_delta`](Self::backward_delta) or [`backward`](Self::backward). Before the
-    /// first, its shape is `(0, 0)`.
+    /// Returns the result of the last [`backward_delta`](Self::backward_delta) or [`backward`](Self::backward). Before
+    /// the first, its shape is `(0, 0)`.
     #[doc(alias = "gradInput")]
     fn grad_input(&self) -> &Array2<T>;
 

@@ -162,8 +162,8 @@ impl<T: Scalar> Module<T> for LogSoftmax<T> {
     }
 }
 
-/// Replaces each row `x` of `width` elements by `e^(x - max) / S` with `S = Σ e^(x - max)`. It calls `sums` with the `S`
-/// of each row, in order.
+/// Replaces each row `x` of `width` elements by `e^(x - max) / S` with `S = Σ e^(x - max)`. It calls `sums` with the
+/// `S` of each row, in order.
 pub(crate) fn softmax_rows<T: Scalar>(rows: &mut [T], width: usize, mut sums: impl FnMut(T)) {
     let width = width.max(1);
     for row in rows.chunks_exact_mut(width) {

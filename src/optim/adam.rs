@@ -95,8 +95,8 @@ mod decay {
 /// w -= lr m̂ / (√v̂ + ε)
 /// ```
 ///
-/// Here `lr` is the learning rate. The defaults are `β₁ = 0.9`, `β₂ = 0.999`, `ε = 1e-8`, and a weight decay `λ` of 0 for
-/// Adam and 0.01 for AdamW.
+/// Here `lr` is the learning rate. The defaults are `β₁ = 0.9`, `β₂ = 0.999`, `ε = 1e-8`, and a weight decay `λ` of 0
+/// for Adam and 0.01 for AdamW.
 ///
 /// Sources: Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2, for the decoupled decay; Reddi et
 /// al. 2018 for amsgrad. As in PyTorch, amsgrad takes the maximum of `v` and then corrects it.

@@ -1,7 +1,7 @@
 //! Optimizers: they turn gradients into steps.
 //!
-//! An optimizer holds handles to the parameters. The gradients may come from either path, the hand-derived layers or the
-//! tape. Formulas, settings and defaults are those of `torch.optim`.
+//! An optimizer holds handles to the parameters. The gradients may come from either path, the hand-derived layers or
+//! the tape. Formulas, settings and defaults are those of `torch.optim`.
 //!
 //! | optimizer | a step follows |
 //! |---|---|

@@ -19,8 +19,8 @@ use crate::scalar::Scalar;
 /// ```
 ///
 /// Here `g` is the gradient (`-g` to maximize) and `lr` the learning rate. By default `α` is 0.99 and `ε` is 1e-8; the
-/// momentum `μ` and the weight decay `λ` (coupled) are 0. `v - a²` is a variance: a negative one, the result of rounding,
-/// counts as 0. PyTorch gives NaN there.
+/// momentum `μ` and the weight decay `λ` (coupled) are 0. `v - a²` is a variance: a negative one, the result of
+/// rounding, counts as 0. PyTorch gives NaN there.
 ///
 /// A parameter without a gradient is skipped, and its `v`, `a` and `b` do not change.
 ///

@@ -119,9 +119,9 @@ impl Schedule {
         Self::new(learning_rate, Rule::Exponential { gamma })
     }
 
-    /// Returns the schedule `min + (lr - min) (1 + cos(π t / steps)) / 2` at step `t`: torch's `CosineAnnealingLR`, with
-    /// `T_max` for `steps` and `eta_min` for `minimum` (Loshchilov and Hutter 2017, equation 5, without restarts). After
-    /// `steps` it rises again, and is back at `lr` after `2 steps`.
+    /// Returns the schedule `min + (lr - min) (1 + cos(π t / steps)) / 2` at step `t`: torch's `CosineAnnealingLR`,
+    /// with `T_max` for `steps` and `eta_min` for `minimum` (Loshchilov and Hutter 2017, equation 5, without restarts).
+    /// After `steps` it rises again, and is back at `lr` after `2 steps`.
     ///
     /// # Panics
     ///
@@ -190,8 +190,8 @@ impl Schedule {
     }
 
     /// Returns the schedule with a warm-up before its step 0. In `steps` steps the warm-up changes the learning rate
-    /// linearly, from `start` times the schedule's first learning rate to that learning rate. In torch: `SequentialLR` of
-    /// a `LinearLR` and the schedule.
+    /// linearly, from `start` times the schedule's first learning rate to that learning rate. In torch: `SequentialLR`
+    /// of a `LinearLR` and the schedule.
     ///
     /// # Panics
     ///

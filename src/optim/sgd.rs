@@ -17,8 +17,8 @@ use crate::scalar::Scalar;
 /// ```
 ///
 /// Here `g` is the gradient (`-g` to maximize) and `lr` the learning rate. The momentum `m`, the dampening `τ` and the
-/// weight decay `λ` (coupled) are 0 by default. Without momentum `v = d`. The formula is that of `torch.optim.SGD`: after
-/// Sutskever et al. 2013, with the learning rate outside the velocity.
+/// weight decay `λ` (coupled) are 0 by default. Without momentum `v = d`. The formula is that of `torch.optim.SGD`:
+/// after Sutskever et al. 2013, with the learning rate outside the velocity.
 ///
 /// A parameter without a gradient is skipped, and its velocity `v` does not change.
 ///
@@ -85,8 +85,8 @@ impl<T: Scalar> Sgd<T> {
         self.checked()
     }
 
-    /// Returns the optimizer with this dampening `τ`: the gradient enters the velocity with the factor `1 - τ`. The first
-    /// velocity is the first gradient, without dampening, as in PyTorch.
+    /// Returns the optimizer with this dampening `τ`: the gradient enters the velocity with the factor `1 - τ`. The
+    /// first velocity is the first gradient, without dampening, as in PyTorch.
     ///
     /// # Panics
     ///

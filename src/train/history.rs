@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ndarray::Array2;
 
-/// The loss on examples. If their targets are one-hot, also the accuracy: the fraction of examples whose largest output is
-/// in the column of their class.
+/// The loss on examples. If their targets are one-hot, also the accuracy: the fraction of examples whose largest output
+/// is in the column of their class.
 #[derive(Clone, Copy)]
 pub(super) struct Evaluation {
     loss: f64,
@@ -76,7 +76,8 @@ impl Pass {
         self.test_loss
     }
 
-    /// Returns the fraction of test examples that are classified correctly, if there are any and the targets are one-hot.
+    /// Returns the fraction of test examples that are classified correctly, if there are any and the targets are
+    /// one-hot.
     #[must_use]
     pub fn test_accuracy(&self) -> Option<f64> {
         self.test_accuracy

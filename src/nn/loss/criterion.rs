@@ -11,8 +11,8 @@ use crate::var::Var;
 /// A loss with a hand-derived gradient: a number for the targets `y` and the outputs `yhat` of a network, both
 /// `(batch, width)`.
 ///
-/// [`backward`](Self::backward) depends on its arguments alone, and needs no [`forward`](Self::forward) before it. After a
-/// `forward` on the same outputs it may reuse the results.
+/// [`backward`](Self::backward) depends on its arguments alone, and needs no [`forward`](Self::forward) before it.
+/// After a `forward` on the same outputs it may reuse the results.
 ///
 /// # Panics
 ///

@@ -26,8 +26,8 @@ use crate::var::Var;
 /// The chain rule, from the last node to the first: a node turns the delta of its output into a delta for each of its
 /// inputs. The deltas of a value that is used several times are added.
 ///
-/// [`backward_update_gradient`](NaryModule::backward_update_gradient) computes only the deltas on a path to a parameter.
-/// The delta of an unused input is zero.
+/// [`backward_update_gradient`](NaryModule::backward_update_gradient) computes only the deltas on a path to a
+/// parameter. The delta of an unused input is zero.
 ///
 /// # Panics
 ///

@@ -53,8 +53,8 @@ pub trait NaryModule<T: Scalar>: Debug + Send {
     /// Returns the result of the last [`forward`](Self::forward). Before the first, its shape is `(0, 0)`.
     fn output(&self) -> &Array2<T>;
 
-    /// Adds the gradient of the loss by each parameter to the parameter's gradient. By default it does nothing, as fits a
-    /// module without parameters.
+    /// Adds the gradient of the loss by each parameter to the parameter's gradient. By default it does nothing, as fits
+    /// a module without parameters.
     #[doc(alias = "accGradParameters")]
     #[track_caller]
     fn backward_update_gradient(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) {

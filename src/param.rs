@@ -7,17 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
 
 use crate::kernel::elementwise::add_assign;
-use crate::kernel::update::Weights;
+use crate::kernel::update::ParamUpdate;
 use crate::scalar::Scalar;
 use crate::shape::Shape;
 
 /// A trainable array: its value and its gradient, shared by a layer, the tapes that record it, and an optimizer.
 ///
-/// A `Param` is a cheap handle: its clones are the same parameter. It can be shared by threads. A parameter that is
-/// used twice, by one layer or by two that are tied, accumulates both contributions in one gradient.
+/// A `Param` is a cheap handle: its clones are the same parameter. Threads can share it. A parameter may be used twice,
+/// by one layer or by two tied layers: both contributions accumulate in its one gradient.
 ///
-/// [`value`](Self::value) and [`grad`](Self::grad) return snapshots. A snapshot, and a tape that recorded the value,
-/// never changes: an update writes to other memory as long as somebody holds the old one, and in place otherwise.
+/// [`value`](Self::value) and [`grad`](Self::grad) return snapshots. A snapshot never changes, and neither does a value
+/// that a tape recorded: while either exists, an update writes to other memory. Otherwise it works in place.
 ///
 /// # Example
 ///
@@ -49,13 +49,13 @@ struct Shared<T> {
 
 struct State<T> {
     value: Arc<ArrayD<T>>,
-    /// The memory of the value before, for the next update that must not write in place.
+    /// The memory of the previous value, for the next update that must not work in place.
     spare: Option<Arc<ArrayD<T>>>,
     /// The gradient, or the memory for it while `reached` is false.
     grad: Option<Arc<ArrayD<T>>>,
-    /// The memory of the last contribution that was added to an earlier one, for the next.
+    /// Memory for the next contribution: that of the last one that was added to the gradient.
     contribution: Option<Arc<ArrayD<T>>>,
-    /// Whether a sweep has reached the parameter since the gradient was cleared.
+    /// Whether a backward pass has reached the parameter since the gradient was cleared.
     reached: bool,
 }
 
@@ -72,7 +72,7 @@ impl<T: Scalar> Param<T> {
         Self::named("", value)
     }
 
-    /// Returns a parameter with a name, which messages use.
+    /// Returns a parameter with this value and a name for messages.
     ///
     /// # Example
     ///
@@ -104,7 +104,7 @@ impl<T: Scalar> Param<T> {
         &self.shared.shape
     }
 
-    /// Returns whether two handles are of the same parameter.
+    /// Returns whether both handles refer to the same parameter.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
@@ -120,7 +120,7 @@ impl<T: Scalar> Param<T> {
     ///
     /// # Panics
     ///
-    /// If the shape is another.
+    /// If the new value has another shape.
     #[track_caller]
     pub fn set_value<D: Dimension>(&self, value: Array<T, D>) {
         let value = standard(value.into_dyn());
@@ -129,8 +129,9 @@ impl<T: Scalar> Param<T> {
         self.state().value = Arc::new(value);
     }
 
-    /// Returns a snapshot of the accumulated gradient, without copying it; `None` if no backward pass has reached the
-    /// parameter since [`zero_grad`](Self::zero_grad).
+    /// Returns a snapshot of the accumulated gradient, without copying it.
+    ///
+    /// It is `None` if no backward pass has reached the parameter since the last [`zero_grad`](Self::zero_grad).
     #[must_use]
     pub fn grad(&self) -> Option<Arc<ArrayD<T>>> {
         let state = self.state();
@@ -142,11 +143,11 @@ impl<T: Scalar> Param<T> {
         self.state().reached = false;
     }
 
-    /// Adds to the gradient.
+    /// Adds `g` to the gradient.
     ///
     /// # Panics
     ///
-    /// If the shape is not the parameter's.
+    /// If `g` has another shape than the parameter.
     ///
     /// # Example
     ///
@@ -163,13 +164,13 @@ impl<T: Scalar> Param<T> {
     pub fn accumulate_grad(&self, g: &ArrayD<T>) {
         let found = Shape::from(g.shape());
         assert!(found == self.shared.shape, "{self:?}: a gradient of shape {found} does not fit");
-        self.contribute(|contribution| contribution.iter_mut().zip(g).for_each(|(to, &g)| *to = g));
+        self.accumulate_with(|contribution| contribution.iter_mut().zip(g).for_each(|(to, &g)| *to = g));
     }
 
-    /// Updates the value by gradient descent, `value -= gradient_step * grad`; does nothing without a gradient.
+    /// Takes a step of gradient descent, `value -= gradient_step * grad`. Without a gradient it does nothing.
     pub fn update(&self, gradient_step: T) {
-        self.step(move |weights, grad| {
-            weights.map(
+        self.step(move |update, grad| {
+            update.map(
                 grad,
                 #[inline(always)]
                 move |w, g| w - gradient_step * g,
@@ -177,20 +178,20 @@ impl<T: Scalar> Param<T> {
         });
     }
 
-    /// Adds to the gradient what `compute` writes, all of it, to the memory that it is lent.
+    /// Adds the contribution that `compute` writes. Its slice has arbitrary contents, and it must write every element.
     ///
-    /// `compute` runs without the lock: a kernel that shares its work among threads may, while it waits for them, run
-    /// another task that adds to the same parameter.
-    pub(crate) fn contribute(&self, compute: impl FnOnce(&mut [T])) {
+    /// `compute` runs without the lock. A kernel that shares its work among threads may run another task while it
+    /// waits, and that task may add to the same parameter.
+    pub(crate) fn accumulate_with(&self, compute: impl FnOnce(&mut [T])) {
         let unused = {
             let state = &mut *self.state();
-            // Memory of which somebody holds a snapshot must stay as it is.
+            // Memory with a snapshot must stay as it is.
             let cleared = if state.reached { None } else { state.grad.take() };
             cleared.filter(|memory| Arc::strong_count(memory) == 1).or_else(|| state.contribution.take())
         };
         let mut memory = unused.unwrap_or_else(|| zeros(&self.shared.shape));
         let contribution = Arc::get_mut(&mut memory).and_then(|memory| memory.as_slice_mut());
-        compute(contribution.expect("nobody else holds it, and it is in standard layout"));
+        compute(contribution.expect("the memory has no other owner, and standard layout"));
 
         let state = &mut *self.state();
         if state.reached
@@ -205,9 +206,9 @@ impl<T: Scalar> Param<T> {
         }
     }
 
-    /// Adds a sweep's result to the gradient and returns a buffer for it, if one became free. The first contribution
-    /// is taken as it is, without a pass over it.
-    pub(crate) fn take_in(&self, g: Vec<T>) -> Option<Vec<T>> {
+    /// Adds a contribution that the caller gives away, and returns a buffer that became free, if any. The first
+    /// contribution becomes the gradient without a copy.
+    pub(crate) fn accumulate_owned(&self, g: Vec<T>) -> Option<Vec<T>> {
         let state = &mut *self.state();
         if !state.reached
             && let Some(grad) = state.grad.as_mut().and_then(Arc::get_mut)
@@ -230,24 +231,24 @@ impl<T: Scalar> Param<T> {
         Some(g)
     }
 
-    /// Lends value and gradient to an optimizer's rule; does nothing without a gradient.
-    pub(crate) fn step(&self, rule: impl FnOnce(Weights<'_, T>, &[T])) {
+    /// Lends value and gradient to an optimizer's rule. Without a gradient it does nothing.
+    pub(crate) fn step(&self, rule: impl FnOnce(ParamUpdate<'_, T>, &[T])) {
         let state = &mut *self.state();
         let Some(grad) = state.grad.as_ref().filter(|_| state.reached).and_then(|grad| grad.as_slice()) else { return };
-        // Nobody looks: in place. Else into the spare memory, unless somebody still looks there too.
+        // In place if there is no snapshot; else to the spare memory, unless that has a snapshot, too.
         if let Some(value) = Arc::get_mut(&mut state.value) {
-            return rule(Weights::InPlace(slice_mut(value)), grad);
+            return rule(ParamUpdate::InPlace(slice_mut(value)), grad);
         }
         let unused = state.spare.take().filter(|spare| Arc::strong_count(spare) == 1);
         let mut next = unused.unwrap_or_else(|| zeros(&self.shared.shape));
         let (from, to) = (state.value.as_slice(), Arc::get_mut(&mut next));
         let from = from.expect("values are in standard layout");
-        rule(Weights::Moved { from, to: slice_mut(to.expect("the memory is new, or nobody else holds it")) }, grad);
+        rule(ParamUpdate::Moved { from, to: slice_mut(to.expect("the memory is new or has no other owner")) }, grad);
         state.spare = Some(mem::replace(&mut state.value, next));
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
-        // What a panic under the lock can leave behind are some new and some old numbers; the state holds together.
+        // A panic under the lock may leave a mixture of old and new numbers. The state is still consistent.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! A step that records, sweeps, updates and resets allocates nothing once it has run a few times, by hand or on the tape.
+//! After a few repetitions, a training step allocates nothing, by hand or on the tape.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -13,7 +13,7 @@ use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh};
 use tapegrad::optim::{Adagrad, Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd};
 use tapegrad::{Param, Scalar, Tape, Var};
 
-/// Counts what this thread asks for; other tests run on other threads.
+/// Counts the allocations of this thread. Other tests run on other threads.
 struct Counting;
 
 thread_local! {
@@ -22,12 +22,12 @@ thread_local! {
 }
 
 fn count(allocations: usize, bytes: isize) {
-    // A thread that is ending has no counters any more.
+    // A thread that ends has no counters.
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + allocations));
     let _ = LIVE_BYTES.try_with(|live| live.set(live.get() + bytes));
 }
 
-// SAFETY: every call is handed on to the system's allocator as it came.
+// SAFETY: every call goes to the system's allocator with the same arguments.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(1, layout.size() as isize);
@@ -48,7 +48,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Runs a step a few times, then asserts that it allocates nothing more.
+/// Asserts that a step allocates nothing after a few repetitions.
 fn assert_steady(mut step: impl FnMut()) {
     for _ in 0..3 {
         step();
@@ -120,7 +120,7 @@ fn a_step_of_any_optimizer_allocates_nothing_after_its_first() {
     let schedules = [Schedule::multi_step(0.1, [1, 2], 0.5), Schedule::cosine(0.1, 7, 0.0).with_warm_up(2, 0.5)];
     for mut optimizer in optimizers {
         let mut step = |hold: bool| {
-            // As on a tape that holds the old value: the step writes elsewhere.
+            // A tape may hold the old value: the step writes to other memory.
             let held = w.value();
             if !hold {
                 drop(held);

@@ -1,5 +1,5 @@
-//! What course documents say of the modules: three forms of a linear layer, conventions of losses, counts of parameters, a
-//! batch as the sum of its samples.
+//! The statements of course documents about modules: three forms of a linear layer, conventions of losses, numbers of
+//! parameters, a batch as the sum of its samples.
 
 use ndarray::{Array2, Axis, array, concatenate};
 use proptest::prelude::*;
@@ -43,7 +43,7 @@ proptest! {
 
         let mut vector = Linear::from_params(Param::new(w), Some(Param::new(b.row(0).to_owned())));
         let mut one_matrix = AugmentedLinear::from_param(Param::new(rows.clone()));
-        let mut without = Linear::from_params(Param::new(rows), None); // on an input that has the ones already
+        let mut without = Linear::from_params(Param::new(rows), None); // for an input with the column of ones
         close("output", vector.forward(&x), one_matrix.forward(&x));
         close("output", vector.output(), without.forward(&with_ones));
         close("delta", vector.backward(&x, &delta), one_matrix.backward(&x, &delta));
@@ -131,7 +131,7 @@ fn parameters_are_counted_as_the_course_counts_them() {
 }
 
 #[test]
-fn a_perceptron_of_no_layers_and_widths_of_nothing_are_refused() {
+fn a_perceptron_with_too_few_layers_or_a_width_of_0_is_refused() {
     let message = |layers, inputs, hidden, classes| {
         let rng = &mut StdRng::seed_from_u64(0);
         Sequential::<f32>::mlp(layers, inputs, hidden, classes, Activation::ReLU, rng).unwrap_err().to_string()

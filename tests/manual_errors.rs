@@ -1,4 +1,4 @@
-//! What a mistake in the calling code is told, and that the message names the caller's line.
+//! The messages for mistakes in the calling code, and that they name the caller's line.
 
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
@@ -128,7 +128,7 @@ fn a_delta_of_another_shape_than_the_output_is_refused() {
 }
 
 #[test]
-fn an_input_that_is_not_the_forward_passes_is_refused() {
+fn another_input_than_that_of_the_forward_pass_is_refused() {
     let mut layer = linear(4, 3);
     layer.forward(&zeros(2, 4));
     assert_panics("Linear 4 -> 3: backward on a batch of 5 after forward on a batch of 2", || {
@@ -150,7 +150,7 @@ fn an_input_that_is_not_the_forward_passes_is_refused() {
 }
 
 #[test]
-fn parameters_that_make_no_layer_are_refused() {
+fn parameters_that_do_not_fit_a_layer_are_refused() {
     let vector = Param::new(array![1.0, 2.0]);
     let matrix = Param::new(array![[1.0, 2.0]]);
     assert_panics("Linear: expected a weight of shape (in, out), found (2,)", || {
@@ -178,7 +178,7 @@ fn targets_of_another_shape_are_refused() {
         let message = format!("{name}: targets of shape (4, 3) for outputs of shape (4, 2)");
         assert_panics_anywhere(&message, loss, &y, &yhat, &tape);
     }
-    // At the caller's line where the loss is known.
+    // At the caller's line, if the loss is not a trait object.
     let message = "Mse: targets of shape (4, 3) for outputs of shape (4, 2)";
     assert_panics(message, || Mse::new().forward(&y, &yhat));
     assert_panics(message, || Mse::new().backward(&y, &yhat).sum());
@@ -193,7 +193,7 @@ fn targets_of_another_shape_are_refused() {
     assert_panics(message, || CrossEntropy::new().record(&y, tape.leaf(&yhat)));
 }
 
-/// Asserts the message behind a trait object, which does not know its caller.
+/// Asserts the message of a trait object, which does not name the caller's line.
 fn assert_panics_anywhere(
     expected: &str,
     mut loss: Box<dyn Loss<f64>>,
@@ -211,7 +211,7 @@ fn assert_panics_anywhere(
 }
 
 #[test]
-fn labels_that_are_no_classes_are_refused() {
+fn labels_out_of_range_are_refused() {
     let (mut loss, yhat, tape) = (SoftmaxCrossEntropy::new(), zeros(4, 3), Tape::new());
     let message = "SoftmaxCrossEntropy: label 7 of row 3 is out of range for 3 classes";
     let labels = [0, 1, 2, 7];
@@ -228,7 +228,7 @@ fn labels_that_are_no_classes_are_refused() {
 }
 
 #[test]
-fn settings_of_sgd_that_are_no_rates_are_refused() {
+fn invalid_settings_of_sgd_are_refused() {
     let w = Param::new(array![1.0]);
     for (value, shown) in [(-1.0, "-1"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
         let message = format!("Sgd: a learning rate of {shown} is not a finite number of at least 0");
@@ -240,7 +240,7 @@ fn settings_of_sgd_that_are_no_rates_are_refused() {
 }
 
 #[test]
-fn settings_of_optimizers_that_make_no_sense_are_refused() {
+fn invalid_settings_of_optimizers_are_refused() {
     let w = Param::new(array![1.0]);
     let message = |what: &str| format!("{what} of -1 is not a finite number of at least 0");
     assert_panics(&message("Sgd: a weight decay"), || Sgd::new([&w], 0.1).with_weight_decay(-1.0));
@@ -277,7 +277,7 @@ fn settings_of_optimizers_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn settings_of_schedules_that_make_no_sense_are_refused() {
+fn invalid_settings_of_schedules_are_refused() {
     let message = |what: &str| format!("Schedule: {what} of -1 is not a finite number of at least 0");
     assert_panics(&message("a learning rate"), || Schedule::exponential(-1.0, 0.5));
     assert_panics(&message("a gamma"), || Schedule::exponential(0.1, -1.0));
@@ -287,7 +287,7 @@ fn settings_of_schedules_that_make_no_sense_are_refused() {
     assert_panics(&message("a start factor"), || Schedule::linear(0.1, -1.0, 1.0, 2));
     assert_panics(&message("an end factor"), || Schedule::linear(0.1, 1.0, -1.0, 2));
     assert_panics(&message("a start factor"), || Schedule::exponential(0.1, 0.5).with_warm_up(2, -1.0));
-    let message = |what: &str| format!("Schedule: {what} of 0 steps is none; expected at least 1");
+    let message = |what: &str| format!("Schedule: {what} of 0 steps; expected at least 1");
     assert_panics(&message("a step size"), || Schedule::step(0.1, 0, 0.5));
     assert_panics(&message("a half period"), || Schedule::cosine(0.1, 0, 0.0));
     assert_panics(&message("a length"), || Schedule::linear(0.1, 0.5, 1.0, 0));

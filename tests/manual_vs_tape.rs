@@ -1,5 +1,5 @@
-//! The hand-derived networks and the tape are each other's witness: random stacks of layers under every loss must give
-//! the same outputs, losses and gradients both ways, and the gradients must be those of central differences.
+//! Hand-derived networks against the tape: random stacks of layers with every loss must have the same outputs, losses
+//! and gradients on both paths. The gradients must also be those of central differences.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ struct Spec {
     width: usize,
     batch: usize,
     layers: Vec<Layer>,
-    /// How many of the first layers form a network within the network.
+    /// The number of first layers that form a network within the network.
     nested: usize,
     loss: Kind,
     reduction: Reduction,
@@ -34,7 +34,7 @@ enum Layer {
     Linear(usize),
     LinearWithoutBias(usize),
     AugmentedLinear(usize),
-    /// Square, on a weight shared with all others of its width.
+    /// Square, with a weight shared by all tied layers of its width.
     Tied,
     Tanh,
     Sigmoid,
@@ -196,7 +196,7 @@ fn setup<T: Scalar>(spec: &Spec) -> (Sequential<T>, Array2<T>, Target<T>) {
     (net, x, target)
 }
 
-/// Relative to the largest element of either, or to `floor`: what is left of larger numbers that cancelled is inexact.
+/// The tolerance is relative to the largest element of both, or to `floor`: cancellation leaves larger errors.
 #[track_caller]
 fn assert_close<T: Scalar>(what: &str, a: &ArrayD<T>, b: &ArrayD<T>, tolerance: f64, floor: f64) {
     assert_eq!(a.shape(), b.shape(), "{what}");
@@ -217,7 +217,7 @@ fn gradients<T: Scalar>(net: &Sequential<T>) -> Vec<Arc<ArrayD<T>>> {
 fn agree<T: Scalar>(spec: &Spec, tolerance: f64) {
     let (mut net, x, mut target) = setup::<T>(spec);
 
-    // By hand, in one walk ...
+    // By hand, in one pass ...
     let yhat = net.forward(&x).clone();
     let value = target.forward(&yhat);
     let delta = target.backward(&yhat).clone();
@@ -243,7 +243,7 @@ fn agree<T: Scalar>(spec: &Spec, tolerance: f64) {
     assert_close("output", &yhat.into_dyn(), &recorded.value().to_owned(), tolerance, 0.01);
     assert_close("loss", &scalar(value), &scalar(loss.item()), tolerance, 0.01);
     let (delta, dx) = (delta.into_dyn(), dx.into_dyn());
-    // Probabilities, targets and activations are of order 1, whatever becomes of their differences.
+    // Probabilities, targets and activations are of order 1, even where their differences are small.
     let largest_gradient = by_hand.iter().map(|grad| largest(grad)).fold(largest(&delta).max(largest(&dx)), f64::max);
     let floor = 0.01 * largest_gradient.max(1.0);
     assert_close("input gradient", &dx, &x.grad().unwrap().to_owned(), tolerance, floor);
@@ -254,7 +254,7 @@ fn agree<T: Scalar>(spec: &Spec, tolerance: f64) {
     }
 }
 
-/// Whether a step of the differences below could carry an element over the kink of a `ReLU`.
+/// Returns true if a step of the differences below could move an element across the kink of a `ReLU`.
 fn near_kink(net: &Sequential<f64>, x: &Array2<f64>) -> bool {
     let layers: Vec<_> = net.layers().collect();
     (0..layers.len()).filter(|&index| layers[index].name() == "ReLU").any(|index| {
@@ -410,7 +410,7 @@ fn a_tied_layer_counts_once_in_an_update() {
     assert_eq!(w.value()[[0, 0]], 0.5);
 }
 
-/// The identity, which counts its calls.
+/// The identity. It counts its calls.
 #[derive(Debug)]
 struct Probe {
     parameters: Vec<Param<f64>>,
@@ -451,10 +451,10 @@ impl Module<f64> for Probe {
 }
 
 #[test]
-fn the_walk_computes_no_delta_that_nobody_reads() {
+fn a_pass_computes_only_the_deltas_it_needs() {
     let (x, w) = (array![[1.0]], Param::new(array![[1.0]]));
-    // A first layer with parameters: (updates, deltas) of update_gradient, then of delta, then of both. One without
-    // parameters is not visited where only gradients are wanted.
+    // The calls of the first layer, (updates, deltas): by backward_update_gradient, backward_delta, and backward. The
+    // first case has parameters. The second has none, so backward_update_gradient does not call it.
     let cases = [(vec![w.clone()], [(1, 0), (0, 1), (1, 1)]), (vec![], [(0, 0), (0, 1), (1, 1)])];
     for (parameters, expected) in cases {
         let (updates, deltas) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -477,7 +477,7 @@ fn the_walk_computes_no_delta_that_nobody_reads() {
     }
 }
 
-/// The same matrix in layouts that a caller may hand over.
+/// The same matrix in several layouts.
 fn layouts(x: &Array2<f64>) -> Vec<Array2<f64>> {
     let mut reversed = x.slice(s![..;-1, ..;-1]).as_standard_layout().into_owned();
     reversed.invert_axis(ndarray::Axis(0));
@@ -586,7 +586,7 @@ fn batches_of_changing_size_reuse_the_memory() {
 }
 
 #[test]
-fn losses_are_right_whatever_they_saw_before() {
+fn a_loss_is_right_after_any_other_evaluation() {
     let rng = &mut StdRng::seed_from_u64(9);
     let make = |name: &str| -> Box<dyn Loss<f64>> {
         match name {
@@ -611,7 +611,7 @@ fn losses_are_right_whatever_they_saw_before() {
 }
 
 #[test]
-fn a_class_that_is_ruled_out_makes_no_nan() {
+fn a_class_of_probability_0_gives_no_nan() {
     let scores = array![[1.0, f64::NEG_INFINITY, 1.0], [f64::NEG_INFINITY, 2.0, f64::NEG_INFINITY]];
     let (labels, y) = ([2, 1], array![[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]);
     let gradient = array![[0.25, 0.0, -0.25], [0.0, 0.0, 0.0]];
@@ -697,7 +697,7 @@ fn an_empty_batch_passes() {
 }
 
 #[test]
-fn an_update_keeps_what_others_hold() {
+fn an_update_does_not_change_snapshots() {
     let mut layer = Linear::from_params(Param::new(array![[1.0]]), None);
     let x = array![[2.0]];
     let held = layer.weight().value();

@@ -1,4 +1,4 @@
-//! Modules of any number of inputs and graphs of them: by hand against the tape and against central differences.
+//! Modules of any number of inputs, and graphs of them: by hand against the tape and against central differences.
 
 use ndarray::{Array1, Array2, ArrayRef2, array};
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ fn uniform(rows: usize, columns: usize, rng: &mut StdRng) -> Array2<f64> {
     Array2::from_shape_simple_fn((rows, columns), || rng.random_range(-1.5..1.5))
 }
 
-/// Builds a random graph of two inputs. Every value has the same width, until a dot product ends it.
+/// Builds a random graph of two inputs. Every value has the same width, except the last, a dot product.
 fn graph(width: usize, program: &[(u8, usize, usize)], rng: &mut StdRng) -> Graph<f64> {
     let mut graph = Graph::new(2);
     let mut places = vec![graph.input(0), graph.input(1)];
@@ -60,7 +60,7 @@ proptest! {
         let deltas = net.backward(&[&x, &y], &delta).to_vec();
         let by_hand: Vec<_> = net.gradient();
 
-        // The two passes by themselves.
+        // Each backward pass alone.
         net.zero_grad();
         net.backward_update_gradient(&[&x, &y], &delta);
         prop_assert_eq!(&net.gradient(), &by_hand);
@@ -75,7 +75,7 @@ proptest! {
         close("output", recorded.value().as_slice().unwrap(), scores.as_slice().unwrap(), 1e-12);
         loss.record(&target, recorded).backward();
         for (k, (leaf, delta)) in [xt, yt].into_iter().zip(&deltas).enumerate() {
-            // A delta by hand is zero where there is no dependence; a gradient is not there.
+            // Without a dependence, the delta by hand is zero and the tape has no gradient.
             let grad = leaf.grad().map_or(vec![0.0; delta.len()], |grad| grad.iter().copied().collect());
             close(&format!("input {k}"), &grad, delta.as_slice().unwrap(), 1e-12);
         }
@@ -100,7 +100,7 @@ proptest! {
 
 #[test]
 fn a_bilinear_scorer_learns_by_hand() {
-    // Scores x W y of pairs, from those of a matrix that is to be found.
+    // The targets are the scores x W y of a matrix W, which the training must find.
     let rng = &mut StdRng::seed_from_u64(0);
     let truth = uniform(3, 3, rng);
     let (x, y) = (uniform(40, 3, rng), uniform(40, 3, rng));

@@ -1,4 +1,4 @@
-//! Optimizers against loops by hand, and with their schedules against numbers that PyTorch made (`optim.py`).
+//! Optimizers against loops by hand. Optimizers and schedules against numbers from PyTorch (`optim.py`).
 
 use std::slice;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use tapegrad::optim::{Adagrad, Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd};
 use tapegrad::{Param, Scalar, Tape};
 
-const LENGTH: usize = 70; // more than one vector register of any kind, and a rest
+const LENGTH: usize = 70; // more than one vector register, and a remainder
 
 fn vectors(count: usize) -> impl Strategy<Value = Vec<Vec<f64>>> {
     prop::collection::vec(prop::collection::vec(-2.0..2.0_f64, LENGTH), count)
@@ -76,7 +76,7 @@ fn a_step_leaves_the_gradient_and_zero_grad_clears_it() {
     assert_eq!(w.grad().unwrap()[[0]], 1.0);
     sgd.zero_grad();
     assert!(w.grad().is_none());
-    sgd.step(); // nothing to follow
+    sgd.step(); // no gradient
     assert_eq!((w.value()[[0]], unused.value()[[0]]), (0.5, 5.0));
     w.accumulate_grad(&array![1.0].into_dyn());
     sgd.step(); // the velocity is still 1: v = 0.5 + 1
@@ -110,7 +110,7 @@ fn a_step_does_not_touch_the_record() {
     assert_eq!((v.value()[[0]], w.value()[[0]]), (3.0, 0.0));
 }
 
-/// A maker of optimizers with a learning rate of 0.1.
+/// A constructor of optimizers with the learning rate 0.1.
 type Make<T> = fn(&[Param<T>]) -> Box<dyn Optimizer<T>>;
 
 /// The optimizers of `optim.py`, by name.
@@ -199,13 +199,13 @@ fn assert_as_pytorch<T: Scalar>(tolerance: f64) {
 }
 
 #[test]
-fn optimizers_step_as_those_of_pytorch() {
+fn steps_are_those_of_pytorch() {
     assert_as_pytorch::<f64>(1e-13);
     assert_as_pytorch::<f32>(2e-5);
 }
 
 #[test]
-fn every_element_takes_the_same_steps_in_place_and_elsewhere() {
+fn steps_in_place_and_to_other_memory_are_the_same() {
     fn check<T: Scalar>() {
         for (name, make) in optimizers::<T>() {
             let start: Vec<T> = (0..LENGTH).map(|k| T::from_f64((k as f64 * 0.7).sin() + 1.5)).collect();
@@ -238,7 +238,7 @@ fn every_element_takes_the_same_steps_in_place_and_elsewhere() {
 }
 
 #[test]
-fn a_parameter_without_a_gradient_stays_as_it_is_and_one_given_twice_moves_once() {
+fn a_parameter_without_a_gradient_is_skipped_and_a_repeated_one_moves_once() {
     for (name, make) in optimizers::<f64>() {
         let [unused, once, twice] = [(); 3].map(|()| Param::new(array![2.0]));
         let mut optimizer = make(&[unused.clone(), twice.clone(), once.clone(), twice.clone()]);
@@ -256,18 +256,18 @@ fn a_parameter_without_a_gradient_stays_as_it_is_and_one_given_twice_moves_once(
 }
 
 #[test]
-fn a_gradient_that_never_changes_makes_no_nan_of_a_variance() {
+fn a_variance_below_zero_by_rounding_gives_no_nan() {
     let w = Param::new(Array1::<f32>::zeros(100));
     let mut rms_prop = RmsProp::new([&w], 1e-3).with_alpha(0.5).with_centered();
     w.accumulate_grad(&Array1::from_shape_fn(100, |k| 0.07 * (k + 1) as f32).into_dyn());
     for _ in 0..50 {
-        rms_prop.step(); // v - a² goes to 0, and below it by rounding for every third of these
+        rms_prop.step(); // v - a² tends to 0; rounding makes every third of these negative
     }
     assert!(w.value().iter().all(|w| w.is_finite()), "{}", w.value());
 }
 
 #[test]
-fn without_weight_decay_an_infinite_weight_is_no_nan() {
+fn without_weight_decay_an_infinite_weight_gives_no_nan() {
     for (name, make) in optimizers::<f64>().into_iter().filter(|(name, _)| ["sgd", "adam", "rmsprop"].contains(name)) {
         let w = Param::new(array![f64::INFINITY]);
         let mut optimizer = make(slice::from_ref(&w));
@@ -278,7 +278,7 @@ fn without_weight_decay_an_infinite_weight_is_no_nan() {
 }
 
 #[test]
-fn schedules_go_as_those_of_pytorch() {
+fn schedules_are_those_of_pytorch() {
     let schedules = [
         ("step", Schedule::step(0.1, 7, 0.5)),
         ("multi_step", Schedule::multi_step(0.1, [5, 11, 11, 20], 0.3)),

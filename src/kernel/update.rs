@@ -1,18 +1,18 @@
-//! [`Weights`]: the loops of optimizers, one pass over weights, gradient and what the optimizer keeps.
+//! [`ParamUpdate`]: the loops of optimizers. Each is one pass over weights, gradient and the optimizer's state.
 
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::kernel::elementwise::{zip_in_place, zip_slices};
 use crate::number::Number;
 
-/// The weights that an optimizer updates: in place, or from the old memory to the new.
-pub(crate) enum Weights<'a, T> {
+/// The weights that an optimizer updates: in place, or read from the old memory and written to the new.
+pub(crate) enum ParamUpdate<'a, T> {
     InPlace(&'a mut [T]),
     Moved { from: &'a [T], to: &'a mut [T] },
 }
 
-impl<T: Number> Weights<'_, T> {
-    /// `w = f(w, g)`.
+impl<T: Number> ParamUpdate<'_, T> {
+    /// Computes `w = f(w, g)`.
     pub(crate) fn map(self, grad: &[T], f: impl Fn(T, T) -> T) {
         match self {
             Self::InPlace(weights) => zip_in_place(weights, grad, f),
@@ -23,13 +23,13 @@ impl<T: Number> Weights<'_, T> {
 
 /// Defines `(w, s) = f(w, g, s)` for a number of arrays `s`.
 ///
-/// Its loops are functions with one argument for each slice: that slices do not overlap is told to the compiler by
-/// arguments only. With more than four of them it would not check at run time, but give up vectors. As everywhere, the
-/// closures that come here are always inlined (`#[inline(always)] move |…| …`).
+/// Slices are function arguments because only arguments are `noalias`; LLVM gives up run-time alias checks, and
+/// vectorizing, beyond four slices. As everywhere in the kernels, the closure `f` has to be inlined:
+/// `#[inline(always)] move |…| …`.
 macro_rules! update_loop {
     ($name:ident, $count:literal: $($state:ident $index:literal),+) => {
-        impl<T: Number> Weights<'_, T> {
-            /// `(w, s) = f(w, g, s)`, with the arrays `s` that the optimizer keeps.
+        impl<T: Number> ParamUpdate<'_, T> {
+            /// Computes `(w, s) = f(w, g, s)` for the arrays `s` of the optimizer's state.
             pub(crate) fn $name(
                 self,
                 grad: &[T],
@@ -37,7 +37,7 @@ macro_rules! update_loop {
                 f: impl Fn(T, T, [T; $count]) -> (T, [T; $count]),
             ) {
                 struct Loop<'a, T, F> {
-                    weights: Weights<'a, T>,
+                    update: ParamUpdate<'a, T>,
                     grad: &'a [T],
                     states: [&'a mut [T]; $count],
                     f: F,
@@ -48,10 +48,10 @@ macro_rules! update_loop {
 
                     #[inline(always)]
                     fn with_simd<S: Simd>(self, _: S) {
-                        let Self { weights, grad, states: [$($state),+], f } = self;
-                        match weights {
-                            Weights::InPlace(w) => in_place(w, grad, $($state,)+ f),
-                            Weights::Moved { from, to } => moved(to, from, grad, $($state,)+ f),
+                        let Self { update, grad, states: [$($state),+], f } = self;
+                        match update {
+                            ParamUpdate::InPlace(w) => in_place(w, grad, $($state,)+ f),
+                            ParamUpdate::Moved { from, to } => moved(to, from, grad, $($state,)+ f),
                         }
                     }
                 }
@@ -59,7 +59,7 @@ macro_rules! update_loop {
                 update_loop!(@function in_place(w) reads w, $count: $($state $index),+);
                 update_loop!(@function moved(w, from) reads from, $count: $($state $index),+);
 
-                Arch::new().dispatch(Loop { weights: self, grad, states, f });
+                Arch::new().dispatch(Loop { update: self, grad, states, f });
             }
         }
     };

@@ -1,17 +1,16 @@
-//! The layers that apply a function to each element: [`Tanh`], [`Sigmoid`], [`ReLU`].
-
-use std::fmt;
+//! The elementwise layers: [`Tanh`], [`Sigmoid`], [`ReLU`].
 
 use ndarray::{Array2, ArrayRef2};
 
 use super::buffer::Buffer;
+use super::layer::{buffered_results, debug_prints_name, new_without_settings};
 use super::module::{Module, expect};
 use crate::kernel::elementwise::{map, map_in_place, zip_in_place, zip_slices};
 use crate::number::Algebra;
 use crate::scalar::Scalar;
 use crate::tape::{Tape, Var};
 
-/// Which function [`Sequential::mlp`](super::Sequential::mlp) puts between two linear layers.
+/// The function between two linear layers of [`Sequential::mlp`](super::Sequential::mlp).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Activation {
@@ -23,7 +22,8 @@ pub enum Activation {
     ReLU,
 }
 
-/// A layer `y = f(x)` on each element, with `f'` written in terms of `y`: the input need not be read again.
+/// Defines layers `y = f(x)` on each element. `d_in` is `delta f'`, with `f'` in terms of `y`: the backward pass does
+/// not read the input.
 macro_rules! activation {
     ($(
         $(#[$doc:meta])*
@@ -36,13 +36,10 @@ macro_rules! activation {
             delta: Buffer<T>,
         }
 
-        impl<T: Scalar> $Layer<T> {
-            /// Returns the layer. It takes any width.
-            #[must_use]
-            pub fn new() -> Self {
-                Self { output: Buffer::default(), delta: Buffer::default() }
-            }
+        new_without_settings!($Layer);
+        debug_prints_name!($Layer);
 
+        impl<T: Scalar> $Layer<T> {
             #[inline(always)]
             fn f($x: T) -> T {
                 $f
@@ -67,9 +64,7 @@ macro_rules! activation {
                 self.output.array()
             }
 
-            fn output(&self) -> &Array2<T> {
-                self.output.array()
-            }
+            buffered_results!();
 
             fn backward_delta(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> &Array2<T> {
                 expect(self, self.check_backward(input, delta));
@@ -92,19 +87,8 @@ macro_rules! activation {
                 self.delta.array()
             }
 
-            fn grad_input(&self) -> &Array2<T> {
-                self.delta.array()
-            }
-
             fn record<'t>(&self, _: &'t Tape<T>, x: Var<'t, T>) -> Var<'t, T> {
                 x.$method()
-            }
-        }
-
-        /// Prints the name.
-        impl<T: Scalar> fmt::Debug for $Layer<T> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(stringify!($Layer))
             }
         }
     )* };
@@ -115,7 +99,7 @@ activation! {
     ///
     /// # Derivative
     ///
-    /// `tanh x = sinh x / cosh x` and `sinh' = cosh`, `cosh' = sinh`, so by the rule for quotients
+    /// `tanh x = sinh x / cosh x`, `sinh' = cosh` and `cosh' = sinh`, so by the quotient rule
     ///
     /// ```text
     /// y'   = (cosh² x - sinh² x) / cosh² x = 1 - y²
@@ -162,11 +146,11 @@ activation! {
     /// # Derivative
     ///
     /// ```text
-    /// y'   = 0 where x <= 0, which is where y <= 0, at the kink x = 0 too; else 1
+    /// y'   = 0 where x <= 0, also at the kink; else 1    x <= 0 where y <= 0
     /// d_in = 0 where y <= 0, else delta
     /// ```
     ///
-    /// `delta` is selected and not multiplied: an infinite `delta` does not become NaN where it is cut off.
+    /// `delta` is selected, not multiplied: where `y'` is 0, an infinite `delta` gives 0 and not NaN.
     ///
     /// # Example
     ///

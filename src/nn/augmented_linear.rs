@@ -1,22 +1,21 @@
 //! [`AugmentedLinear`]: the linear layer as one matrix.
 
-use std::fmt;
-
 use ndarray::{Array2, ArrayRef2, Axis, Slice};
 use rand::Rng;
 
 use super::buffer::{Buffer, row_major};
+use super::layer::{buffered_results, debug_prints_name};
 use super::linear::uniform;
-use super::module::{Module, expect, recorded_width};
+use super::module::{Module, expect, fixed_width, recorded_width};
 use crate::kernel::matmul::{Accumulate, MatrixRef, matmul};
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::tape::{Tape, Var};
 
-/// A fully connected layer whose weight and bias are one matrix, `y = [x 1] W`: a column of ones is appended to the
+/// A fully connected layer with weight and bias in one matrix, `y = [x 1] W`: a column of ones is appended to the
 /// input, and the last row of `W` is the bias.
 ///
-/// It computes what [`Linear`](super::Linear) with weight `W[..in]` and bias `W[in]` does.
+/// It computes the same as [`Linear`](super::Linear) with weight `W[..in]` and bias `W[in]`.
 ///
 /// # Shapes
 ///
@@ -28,7 +27,7 @@ use crate::tape::{Tape, Var};
 ///
 /// ```text
 /// dL/dW[k, o]  = Σ_i x1[i, k] delta[i, o]    dW   = x1ᵀ delta
-/// dL/dx1[i, k] = Σ_o delta[i, o] W[k, o]     d_in = delta W[..in]ᵀ, since the last column of x1 is no input
+/// dL/dx1[i, k] = Σ_o delta[i, o] W[k, o]     d_in = delta W[..in]ᵀ    the last column of x1 is not an input
 /// ```
 ///
 /// # Example
@@ -61,7 +60,7 @@ impl<T: Scalar> AugmentedLinear<T> {
     ///
     /// # Panics
     ///
-    /// If there are no inputs or no outputs.
+    /// If `inputs` or `outputs` is 0.
     ///
     /// # Example
     ///
@@ -83,7 +82,7 @@ impl<T: Scalar> AugmentedLinear<T> {
         Self::from_param(Param::named("weight", Array2::from_shape_simple_fn((inputs + 1, outputs), &mut draw)))
     }
 
-    /// Returns a layer on a matrix `W` that exists already.
+    /// Returns a layer with this matrix `W`.
     ///
     /// # Panics
     ///
@@ -119,6 +118,8 @@ impl<T: Scalar> AugmentedLinear<T> {
     }
 }
 
+debug_prints_name!(AugmentedLinear);
+
 impl<T: Scalar> Module<T> for AugmentedLinear<T> {
     fn name(&self) -> String {
         format!("AugmentedLinear {} -> {}", self.inputs, self.outputs)
@@ -136,9 +137,7 @@ impl<T: Scalar> Module<T> for AugmentedLinear<T> {
         self.output.array()
     }
 
-    fn output(&self) -> &Array2<T> {
-        self.output.array()
-    }
+    buffered_results!();
 
     /// `dW += [x 1]ᵀ delta`.
     fn backward_update_gradient(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) {
@@ -147,10 +146,10 @@ impl<T: Scalar> Module<T> for AugmentedLinear<T> {
         let (batch, rows, outputs) = (input.nrows(), self.inputs + 1, self.outputs);
         let x1_transposed = MatrixRef { data: self.augmented.values(), row_stride: 1, col_stride: rows };
         let delta = MatrixRef { data: self.delta_rows.rows_of(delta), row_stride: outputs, col_stride: 1 };
-        self.weight[0].contribute(|dw| matmul(rows, outputs, batch, x1_transposed, delta, dw, Accumulate::No));
+        self.weight[0].accumulate_with(|dw| matmul(rows, outputs, batch, x1_transposed, delta, dw, Accumulate::No));
     }
 
-    /// `delta W[..in]ᵀ`: the last row of `W` is left out, and the rest is read transposed, by its strides.
+    /// `delta W[..in]ᵀ`: the last row of `W` is left out; swapped strides transpose the rest.
     fn backward_delta(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> &Array2<T> {
         expect(self, self.check_backward(input, delta));
         let (batch, inputs, outputs) = (input.nrows(), self.inputs, self.outputs);
@@ -158,10 +157,6 @@ impl<T: Scalar> Module<T> for AugmentedLinear<T> {
         let delta = MatrixRef { data: self.delta_rows.rows_of(delta), row_stride: outputs, col_stride: 1 };
         let w_transposed = MatrixRef { data: row_major(&weight), row_stride: 1, col_stride: outputs };
         matmul(batch, inputs, outputs, delta, w_transposed, self.delta.shaped((batch, inputs)), Accumulate::No);
-        self.delta.array()
-    }
-
-    fn grad_input(&self) -> &Array2<T> {
         self.delta.array()
     }
 
@@ -176,17 +171,6 @@ impl<T: Scalar> Module<T> for AugmentedLinear<T> {
     }
 
     fn output_width(&self, input_width: usize) -> Result<usize, String> {
-        if input_width == self.inputs {
-            Ok(self.outputs)
-        } else {
-            Err(format!("expected an input of width {}, found {input_width}", self.inputs))
-        }
-    }
-}
-
-/// Prints the name.
-impl<T: Scalar> fmt::Debug for AugmentedLinear<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name())
+        fixed_width(self.inputs, self.outputs, input_width)
     }
 }

@@ -1,14 +1,14 @@
-//! [`Buffer`]: a matrix whose memory is kept from one pass to the next.
+//! [`Buffer`]: a matrix that keeps its memory from one pass to the next.
 
 use ndarray::{Array2, ArrayD, ArrayRef2};
 
 use crate::kernel::matrix::shape_to;
 use crate::scalar::Scalar;
 
-/// A row-major matrix that is overwritten at every pass.
+/// A row-major matrix that every pass overwrites.
 ///
-/// It allocates only when it becomes larger than ever before: a smaller last batch of an epoch leaves the memory
-/// of the full batches in place.
+/// It allocates only when it grows beyond its largest size so far: after a smaller last batch, the memory of the full
+/// batches is still there.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Buffer<T> {
     array: Array2<T>,
@@ -30,19 +30,19 @@ impl<T: Scalar> Buffer<T> {
         self.array.as_slice().expect("a buffer is row-major")
     }
 
-    /// Gives the matrix this shape and returns its elements in row-major order, to be overwritten.
+    /// Returns the elements in row-major order after a change of the matrix to this shape. They are arbitrary.
     pub(crate) fn shaped(&mut self, shape: (usize, usize)) -> &mut [T] {
         shape_to(&mut self.array, shape)
     }
 
-    /// Makes the matrix a copy of another and returns its elements.
+    /// Copies another matrix and returns the elements in row-major order.
     pub(crate) fn copy_from(&mut self, matrix: &ArrayRef2<T>) -> &mut [T] {
         self.shaped(matrix.dim());
         self.array.assign(matrix);
         self.array.as_slice_mut().expect("a buffer is row-major")
     }
 
-    /// Returns the elements of a matrix in row-major order, copied to this buffer only if they do not lie so already.
+    /// Returns the elements of a matrix in row-major order. A matrix of another layout is copied to this buffer.
     pub(crate) fn rows_of<'a>(&'a mut self, matrix: &'a ArrayRef2<T>) -> &'a [T] {
         match matrix.as_slice() {
             Some(values) => values,

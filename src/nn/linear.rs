@@ -1,12 +1,11 @@
-//! [`Linear`]: the layer with the weights.
-
-use std::fmt;
+//! [`Linear`]: the fully connected layer.
 
 use ndarray::{Array1, Array2, ArrayRef2};
 use rand::{Rng, RngExt};
 
 use super::buffer::{Buffer, row_major};
-use super::module::{Module, expect, recorded_width};
+use super::layer::{buffered_results, debug_prints_name};
+use super::module::{Module, expect, fixed_width, recorded_width};
 use crate::kernel::matmul::{Accumulate, MatrixRef, matmul};
 use crate::kernel::reduce::sum_columns;
 use crate::param::Param;
@@ -54,7 +53,7 @@ pub struct Linear<T> {
     parameters: Vec<Param<T>>,
     output: Buffer<T>,
     delta: Buffer<T>,
-    /// Row-major copies of what the caller hands over in another layout.
+    /// Row-major copies of an input and a delta in another layout.
     input_rows: Buffer<T>,
     delta_rows: Buffer<T>,
 }
@@ -62,11 +61,11 @@ pub struct Linear<T> {
 impl<T: Scalar> Linear<T> {
     /// Returns a layer with weight and bias drawn uniformly between `-1/√inputs` and `1/√inputs`, as in PyTorch.
     ///
-    /// Equal generators give equal layers, in `f32` the rounded one of `f64`.
+    /// Equal generators give equal layers. An `f32` layer is the rounded `f64` layer.
     ///
     /// # Panics
     ///
-    /// If there are no inputs or no outputs.
+    /// If `inputs` or `outputs` is 0.
     ///
     /// # Example
     ///
@@ -88,11 +87,11 @@ impl<T: Scalar> Linear<T> {
         layer
     }
 
-    /// Returns a layer `y = x W`, its weight drawn as by [`new`](Self::new).
+    /// Returns a layer `y = x W` with a weight drawn as in [`new`](Self::new).
     ///
     /// # Panics
     ///
-    /// If there are no inputs or no outputs.
+    /// If `inputs` or `outputs` is 0.
     ///
     /// # Example
     ///
@@ -113,12 +112,12 @@ impl<T: Scalar> Linear<T> {
         Self::from_params(Param::named("weight", weight), None)
     }
 
-    /// Returns a layer on parameters that exist already. Two layers with one weight are tied: both add to its gradient.
+    /// Returns a layer with these parameters. Two layers with the same weight are tied: both add to its gradient.
     ///
     /// # Panics
     ///
-    /// If the weight is not a matrix with at least one row and one column, or the bias is not a vector with as many
-    /// elements as the weight has columns.
+    /// If the weight is not a matrix with at least one row and one column, or if the bias is not a vector with one
+    /// element for each column of the weight.
     ///
     /// # Example
     ///
@@ -176,11 +175,13 @@ impl<T: Scalar> Linear<T> {
     }
 }
 
-/// Returns a draw from the interval of ±1/√inputs.
+/// Returns a generator of numbers, uniform between `-1/√inputs` and `1/√inputs`.
 pub(super) fn uniform<T: Scalar>(inputs: usize, rng: &mut (impl Rng + ?Sized)) -> impl FnMut() -> T {
     let bound = 1.0 / (inputs as f64).sqrt();
     move || T::from_f64(rng.random_range(-bound..=bound))
 }
+
+debug_prints_name!(Linear);
 
 impl<T: Scalar> Module<T> for Linear<T> {
     fn name(&self) -> String {
@@ -188,12 +189,12 @@ impl<T: Scalar> Module<T> for Linear<T> {
         format!("Linear {} -> {}{bias}", self.inputs, self.outputs)
     }
 
-    /// `y = x W + b`: each row of `y` begins as `b`, and the product is added to it.
+    /// `y = x W + b`: each row of `y` starts as `b`, then the product is added.
     fn forward(&mut self, input: &ArrayRef2<T>) -> &Array2<T> {
         expect(self, self.output_width(input.ncols()));
         let (batch, inputs, outputs) = (input.nrows(), self.inputs, self.outputs);
         let y = self.output.shaped((batch, outputs));
-        let accumulate = match self.parameters.get(1) {
+        let store = match self.parameters.get(1) {
             Some(bias) => {
                 let bias = bias.value();
                 let b = row_major(&bias);
@@ -205,13 +206,11 @@ impl<T: Scalar> Module<T> for Linear<T> {
         let weight = self.parameters[0].value();
         let x = MatrixRef { data: self.input_rows.rows_of(input), row_stride: inputs, col_stride: 1 };
         let w = MatrixRef { data: row_major(&weight), row_stride: outputs, col_stride: 1 };
-        matmul(batch, outputs, inputs, x, w, y, accumulate);
+        matmul(batch, outputs, inputs, x, w, y, store);
         self.output.array()
     }
 
-    fn output(&self) -> &Array2<T> {
-        self.output.array()
-    }
+    buffered_results!();
 
     /// `dW += xᵀ delta`, `db +=` the sums of the columns of `delta`.
     fn backward_update_gradient(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) {
@@ -219,16 +218,16 @@ impl<T: Scalar> Module<T> for Linear<T> {
         let (batch, inputs, outputs) = (input.nrows(), self.inputs, self.outputs);
         let delta = self.delta_rows.rows_of(delta);
         let x_transposed = MatrixRef { data: self.input_rows.rows_of(input), row_stride: 1, col_stride: inputs };
-        self.parameters[0].contribute(|dw| {
+        self.parameters[0].accumulate_with(|dw| {
             let delta = MatrixRef { data: delta, row_stride: outputs, col_stride: 1 };
             matmul(inputs, outputs, batch, x_transposed, delta, dw, Accumulate::No);
         });
         if let Some(bias) = self.parameters.get(1) {
-            bias.contribute(|db| sum_columns(delta, outputs, 0, db));
+            bias.accumulate_with(|db| sum_columns(delta, outputs, 0, db));
         }
     }
 
-    /// `delta Wᵀ`: the weight is read transposed, by its strides.
+    /// `delta Wᵀ`: swapped strides transpose the weight.
     fn backward_delta(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> &Array2<T> {
         expect(self, self.check_backward(input, delta));
         let (batch, inputs, outputs) = (input.nrows(), self.inputs, self.outputs);
@@ -236,10 +235,6 @@ impl<T: Scalar> Module<T> for Linear<T> {
         let delta = MatrixRef { data: self.delta_rows.rows_of(delta), row_stride: outputs, col_stride: 1 };
         let w_transposed = MatrixRef { data: row_major(&weight), row_stride: 1, col_stride: outputs };
         matmul(batch, inputs, outputs, delta, w_transposed, self.delta.shaped((batch, inputs)), Accumulate::No);
-        self.delta.array()
-    }
-
-    fn grad_input(&self) -> &Array2<T> {
         self.delta.array()
     }
 
@@ -257,17 +252,6 @@ impl<T: Scalar> Module<T> for Linear<T> {
     }
 
     fn output_width(&self, input_width: usize) -> Result<usize, String> {
-        if input_width == self.inputs {
-            Ok(self.outputs)
-        } else {
-            Err(format!("expected an input of width {}, found {input_width}", self.inputs))
-        }
-    }
-}
-
-/// Prints the name.
-impl<T: Scalar> fmt::Debug for Linear<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name())
+        fixed_width(self.inputs, self.outputs, input_width)
     }
 }

@@ -1,8 +1,8 @@
-//! Neural networks with their derivatives by hand, after Lua torch's `nn`: the second witness beside the tape.
+//! Neural networks with hand-derived gradients, after Lua torch's `nn`: a check of the tape that is independent of it.
 //!
-//! Every layer states its derivation and computes it, without the engine's table of rules. A layer can
-//! also [`record`](Module::record) itself on a [`Tape`](crate::Tape), whose sweep knows nothing of these formulas. Both
-//! ways accumulate in the same [`Param`](crate::Param)s and must agree, which is how each checks the other.
+//! Every layer states its derivation and computes it, without the engine's table of rules. A layer can also
+//! [`record`](Module::record) itself on a [`Tape`](crate::Tape), whose sweep does not use these formulas. Both paths
+//! accumulate in the same [`Param`](crate::Param)s and must agree, so each checks the other.
 //!
 //! | here | Lua torch |
 //! |---|---|
@@ -14,11 +14,11 @@
 //! | [`Module::update_parameters`] | `updateParameters` |
 //! | [`Loss`] | `Criterion` |
 //!
-//! Results are kept in buffers that the layers own: from the second batch on, a step allocates nothing.
+//! The layers keep their results in buffers of their own: from the second batch on, a step allocates nothing.
 //!
 //! # Example
 //!
-//! One step of gradient descent on `(w x - 1)²`, by hand and on the tape.
+//! One step of gradient descent on `(w x - 1)²`, by hand and on the tape:
 //!
 //! ```
 //! use ndarray::array;
@@ -49,6 +49,7 @@
 mod activation;
 mod augmented_linear;
 mod buffer;
+mod layer;
 mod linear;
 mod loss;
 mod model;
@@ -56,6 +57,7 @@ mod module;
 mod nary;
 mod sequential;
 mod softmax;
+mod trainable;
 
 pub use activation::{Activation, ReLU, Sigmoid, Tanh};
 pub use augmented_linear::AugmentedLinear;

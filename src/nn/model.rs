@@ -1,14 +1,15 @@
-//! [`Model`]: what a user implements for a model of their own on the tape.
+//! [`Model`]: the trait of models that are only recorded.
 
 use ndarray::{ArrayD, ArrayRef2};
 
+use super::trainable::trainable;
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::tape::{Tape, Var};
 
-/// A model that is only recorded: parameters, and a computation on the tape. Its gradients come from the sweep.
+/// A model on the tape: parameters and a recorded computation. Its gradients come from the sweep.
 ///
-/// It is the counterpart of PyTorch's `nn.Module`. A [`Module`](super::Module) has its passes derived by hand besides.
+/// It corresponds to PyTorch's `nn.Module`. A [`Module`](super::Module) also has passes derived by hand.
 ///
 /// # Example
 ///
@@ -32,23 +33,27 @@ use crate::tape::{Tape, Var};
 ///     }
 /// }
 ///
-/// let line = Line { a: Param::new(array![2.0]), b: Param::new(array![1.0]) };
+/// let mut line = Line { a: Param::new(array![2.0]), b: Param::new(array![1.0]) };
 /// assert_eq!(line.call(&array![[0.0], [3.0]]), array![[1.0], [7.0]].into_dyn());
 ///
 /// let tape = Tape::new();
 /// line.record(&tape, tape.constant(array![[3.0]])).backward();
 /// assert_eq!(line.a.grad().unwrap()[[0]], 3.0);
+/// line.update_parameters(0.5); // a: 2 - 0.5 · 3, b: 1 - 0.5 · 1
+/// assert_eq!(line.call(&array![[1.0]]), array![[1.0]].into_dyn());
 /// ```
 #[doc(alias = "nn.Module")]
 pub trait Model<T: Scalar> {
-    /// Returns the parameters.
+    /// Returns the parameters, each once.
     fn parameters(&self) -> Vec<Param<T>>;
 
-    /// Records the computation for the inputs `x`, a row for each example.
+    trainable!();
+
+    /// Records the output for the inputs `x`, which have a row for each example.
     #[track_caller]
     fn record<'t>(&self, tape: &'t Tape<T>, x: Var<'t, T>) -> Var<'t, T>;
 
-    /// Returns the output for a batch, computed on a tape of its own.
+    /// Returns the output for a batch. It is computed on a new tape.
     #[doc(alias("__call__", "predict"))]
     #[track_caller]
     fn call(&self, x: &ArrayRef2<T>) -> ArrayD<T> {

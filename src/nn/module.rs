@@ -1,34 +1,40 @@
-//! [`Module`]: what every hand-derived layer does.
+//! [`Module`]: the trait of hand-derived layers.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
-use ndarray::{Array2, ArrayD, ArrayRef2};
+use ndarray::{Array2, ArrayRef2};
 
+use super::trainable::trainable;
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::tape::{Tape, Var};
 
 /// A layer, or a network of layers, with its forward and backward pass derived by hand.
 ///
-/// `input` is always a matrix with a row for each example of the batch, `delta` the gradient of the loss by the
-/// output, of the output's shape. A backward pass belongs to the last forward pass: it takes the same `input`,
-/// because a layer keeps its output and not its input. It also takes the weights that are there by then: an update
-/// between the two passes makes the delta one of the new weights.
+/// `input` is a matrix with a row for each example of the batch. `delta` is the gradient of the loss by the output, and
+/// has the output's shape.
 ///
-/// [`record`](Self::record) says the same computation to a [`Tape`]; the gradients that the tape finds must be
-/// those of the hand-derived pass. Both accumulate in the same [`Param`]s.
+/// A backward pass belongs to the last forward pass. It takes the same `input` again, because a layer keeps its output
+/// and not its input. It uses the current weights: after an update between the two passes, the delta is that of the
+/// new weights.
+///
+/// [`record`](Self::record) records the same computation on a [`Tape`]. The tape must find the same gradients as the
+/// hand-derived pass. Both accumulate in the same [`Param`]s.
 ///
 /// # Panics
 ///
-/// At the caller's line, naming the layer: if the width of the input is not the layer's, if a backward pass comes
-/// before the forward pass, if it is on another batch size, or if `delta` has not the shape of the output.
+/// At the caller's line, with the layer's name:
+///
+/// - if the input has not the layer's width;
+/// - if a backward pass comes before the forward pass, or has another batch size;
+/// - if `delta` has not the output's shape.
 ///
 /// # Example
 ///
-/// A layer of one's own, `y = x²`. What it has to do by hand is [`forward`](Self::forward) and
-/// [`backward_delta`](Self::backward_delta); a layer with parameters also lists them and adds to their gradients, and
-/// one whose output has another width than its input says so by [`output_width`](Self::output_width).
+/// A layer of your own, `y = x²`. The work by hand is in [`forward`](Self::forward) and
+/// [`backward_delta`](Self::backward_delta). A layer with parameters also defines [`parameters`](Self::parameters) and
+/// [`backward_update_gradient`](Self::backward_update_gradient). A layer that changes the width also defines
+/// [`output_width`](Self::output_width).
 ///
 /// ```
 /// use ndarray::{Array2, ArrayRef2, array};
@@ -71,19 +77,19 @@ use crate::tape::{Tape, Var};
 /// assert_eq!(layer.backward_delta(&x, &array![[1.0, 1.0]]), array![[2.0, 6.0]]);
 /// ```
 pub trait Module<T: Scalar>: Debug + Send {
-    /// Returns what messages call the layer: its kind and its widths, as in `Linear 100 -> 3`.
+    /// Returns the layer's name in messages: its kind and its widths, as in `Linear 100 -> 3`.
     fn name(&self) -> String;
 
-    /// Computes the output, `(batch, in) -> (batch, out)`, and keeps it.
+    /// Returns the output, `(batch, in) -> (batch, out)`, and keeps it.
     #[doc(alias = "updateOutput")]
     #[track_caller]
     fn forward(&mut self, input: &ArrayRef2<T>) -> &Array2<T>;
 
-    /// Returns the result of the last [`forward`](Self::forward), of shape `(0, 0)` before the first.
+    /// Returns the result of the last [`forward`](Self::forward). Before the first, its shape is `(0, 0)`.
     fn output(&self) -> &Array2<T>;
 
-    /// Adds the gradient of the loss by each parameter to the parameter's gradient. A layer without parameters does
-    /// nothing.
+    /// Adds the gradient of the loss by each parameter to the parameter's gradient. By default it does nothing, as fits
+    /// a layer without parameters.
     #[track_caller]
     fn backward_update_gradient(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) {
         expect(self, self.check_backward(input, delta));
@@ -91,8 +97,8 @@ pub trait Module<T: Scalar>: Debug + Send {
 
     /// Adds `scale` times the gradient of the loss by each parameter to the parameter's gradient.
     ///
-    /// Gradients are linear in `delta`, so this is [`backward_update_gradient`](Self::backward_update_gradient) of
-    /// `scale * delta`. That product is allocated; a scale of 1 costs nothing.
+    /// Gradients are linear in `delta`, so this is [`backward_update_gradient`](Self::backward_update_gradient) with
+    /// `scale * delta`. The product is allocated, except for a scale of 1.
     ///
     /// # Example
     ///
@@ -118,84 +124,52 @@ pub trait Module<T: Scalar>: Debug + Send {
         }
     }
 
-    /// Returns the gradient of the loss by the input: `(batch, out) -> (batch, in)`. Parameters are left alone.
+    /// Returns the gradient of the loss by the input, `(batch, out) -> (batch, in)`, and keeps it. The parameters'
+    /// gradients do not change.
     #[doc(alias = "updateGradInput")]
     #[track_caller]
     fn backward_delta(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> &Array2<T>;
 
-    /// Returns the result of the last [`backward_delta`](Self::backward_delta) or [`backward`](Self::backward), of shape
-    /// `(0, 0)` before the first.
+    /// Returns the result of the last [`backward_delta`](Self::backward_delta) or [`backward`](Self::backward). Before
+    /// the first, its shape is `(0, 0)`.
     #[doc(alias = "gradInput")]
     fn grad_input(&self) -> &Array2<T>;
 
-    /// Does both: [`backward_update_gradient`](Self::backward_update_gradient), then
-    /// [`backward_delta`](Self::backward_delta), whose result it returns.
+    /// Returns the gradient of the loss by the input, and adds the parameters' gradients:
+    /// [`backward_update_gradient`](Self::backward_update_gradient), then [`backward_delta`](Self::backward_delta).
     #[track_caller]
     fn backward(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> &Array2<T> {
         self.backward_update_gradient(input, delta);
         self.backward_delta(input, delta)
     }
 
-    /// Returns the parameters, each once. A layer without any takes part in no update.
+    /// Returns the parameters, each once; none by default.
     fn parameters(&self) -> &[Param<T>] {
         &[]
     }
 
-    /// Returns the gradients of [`parameters`](Self::parameters), in their order; `None` where no backward pass has
-    /// been since [`zero_grad`](Self::zero_grad).
-    fn gradient(&self) -> Vec<Option<Arc<ArrayD<T>>>> {
-        self.parameters().iter().map(Param::grad).collect()
-    }
+    trainable!();
 
-    /// Clears the gradients of all parameters.
-    #[doc(alias = "zeroGradParameters")]
-    fn zero_grad(&mut self) {
-        self.parameters().iter().for_each(Param::zero_grad);
-    }
-
-    /// Takes a step of gradient descent: `w -= gradient_step * grad` for each parameter that has a gradient.
-    #[doc(alias = "updateParameters")]
-    fn update_parameters(&mut self, gradient_step: T) {
-        for parameter in self.parameters() {
-            parameter.update(gradient_step);
-        }
-    }
-
-    /// Returns how many numbers there are to learn.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use rand::{SeedableRng, rngs::StdRng};
-    /// use tapegrad::nn::{Linear, Module};
-    ///
-    /// let layer = Linear::<f32>::new(784, 10, &mut StdRng::seed_from_u64(0));
-    /// assert_eq!(layer.parameter_count(), 7_850); // 784 · 10 + 10
-    /// ```
-    fn parameter_count(&self) -> usize {
-        self.parameters().iter().map(|parameter| parameter.shape().elements()).sum()
-    }
-
-    /// Records the forward computation of `x`, `(batch, in) -> (batch, out)`. Kept results are left alone.
+    /// Records the forward computation of `x`, `(batch, in) -> (batch, out)`. [`output`](Self::output) does not change.
     #[track_caller]
     fn record<'t>(&self, tape: &'t Tape<T>, x: Var<'t, T>) -> Var<'t, T>;
 
-    /// Returns the width of the output for an input of this width: the same, unless a layer says otherwise.
+    /// Returns the width of the output for an input of this width; by default the same.
     ///
-    /// A network checks its layers by this before it runs them.
+    /// A network checks its layers with it before it runs them.
     ///
     /// # Errors
     ///
-    /// If the layer takes no input of this width: a message that goes behind the layer's name.
+    /// A message, to be printed after the layer's name, if the layer takes no input of this width.
     fn output_width(&self, input_width: usize) -> Result<usize, String> {
         Ok(input_width)
     }
 
-    /// Checks that a backward pass fits the last forward pass.
+    /// Checks that `input` and `delta` fit the last forward pass.
     ///
     /// # Errors
     ///
-    /// If not: a message that goes behind the layer's name.
+    /// A message, to be printed after the layer's name, if they do not.
     fn check_backward(&self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> Result<(), String> {
         check_shapes(self, input, delta)
     }
@@ -225,6 +199,19 @@ pub(crate) fn check_shapes<T: Scalar>(
     Ok(())
 }
 
+/// Returns the width of the output of a layer that takes inputs of one width.
+///
+/// # Errors
+///
+/// If the input has another width.
+pub(crate) fn fixed_width(inputs: usize, outputs: usize, input_width: usize) -> Result<usize, String> {
+    if input_width == inputs {
+        Ok(outputs)
+    } else {
+        Err(format!("expected an input of width {inputs}, found {input_width}"))
+    }
+}
+
 /// Panics with the layer's name if a check failed.
 #[track_caller]
 pub(crate) fn expect<T: Scalar, R>(layer: &(impl Module<T> + ?Sized), checked: Result<R, String>) -> R {
@@ -234,11 +221,11 @@ pub(crate) fn expect<T: Scalar, R>(layer: &(impl Module<T> + ?Sized), checked: R
     }
 }
 
-/// Returns the width of the matrix on the tape.
+/// Returns the width of a matrix on the tape.
 ///
 /// # Errors
 ///
-/// If it is no matrix.
+/// If `x` is not a matrix.
 pub(crate) fn recorded_width<T: Scalar>(x: Var<'_, T>) -> Result<usize, String> {
     match *x.shape() {
         [_, width] => Ok(width),

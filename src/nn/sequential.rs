@@ -8,29 +8,31 @@ use rand::Rng;
 
 use super::activation::{Activation, ReLU, Sigmoid, Tanh};
 use super::buffer::Buffer;
+use super::layer::default_is_new;
 use super::linear::Linear;
 use super::module::{Module, check_shapes, expect, recorded_width};
+use super::trainable::extend_distinct;
 use crate::error::{Error, Result};
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::tape::{Tape, Var};
 
-/// A network of layers, each fed with the output of the one before.
+/// A network of layers. The input of each layer is the output of the previous one.
 ///
-/// Every layer keeps its output, so that the backward pass computes nothing twice. A `Sequential` is a
-/// [`Module`] itself and may be a layer of another. One without layers is the identity.
+/// Every layer keeps its output for the backward pass. A `Sequential` is a [`Module`] itself, and may be a layer of
+/// another. Without layers it is the identity.
 ///
 /// # Derivative
 ///
-/// The chain rule, for layers `y = f2(f1(x))` with `delta = dL/dy`: `f2` turns `delta` into the gradient by its own
-/// input, which is the `delta` of `f1`, and so on down to `x`.
+/// The chain rule, for two layers `y = f2(f1(x))` with `delta = dL/dy`: `f2` turns `delta` into the gradient by its own
+/// input. That is the `delta` of `f1`, which turns it into the gradient by `x`.
 ///
-/// [`backward_update_gradient`](Module::backward_update_gradient) stops at the first layer that has parameters:
-/// the gradient by that layer's input serves nobody.
+/// [`backward_update_gradient`](Module::backward_update_gradient) stops at the first layer that has parameters: the
+/// gradient by that layer's input is not needed.
 ///
 /// # Panics
 ///
-/// As every [`Module`] does; the message names the layer by its position, from 0, as in
+/// Like every [`Module`]. The message names the layer by its index, from 0, as in
 /// `in layer 2 (Linear 100 -> 3): expected an input of width 100, found 784`.
 ///
 /// # Example
@@ -56,38 +58,34 @@ use crate::tape::{Tape, Var};
 /// ```
 pub struct Sequential<T> {
     layers: Vec<Box<dyn Module<T>>>,
-    /// The parameters of all layers, each once: two tied layers do not make one update two.
+    /// The parameters of all layers, each once: an update must not count tied parameters twice.
     parameters: Vec<Param<T>>,
-    /// Output and delta of a network without layers.
+    /// The output and the delta of a network without layers.
     identity: (Buffer<T>, Buffer<T>),
 }
 
 impl<T: Scalar> Sequential<T> {
-    /// Returns a network without layers: the identity.
+    /// Returns a network without layers, which is the identity.
     #[must_use]
     pub fn new() -> Self {
         Self { layers: Vec::new(), parameters: Vec::new(), identity: Default::default() }
     }
 
-    /// Returns the network with one more layer at its end.
+    /// Returns the network with this layer at its end.
     #[doc(alias = "add")]
     #[must_use]
     pub fn push(mut self, layer: impl Module<T> + 'static) -> Self {
-        for parameter in layer.parameters() {
-            if !self.parameters.iter().any(|known| known.is(parameter)) {
-                self.parameters.push(parameter.clone());
-            }
-        }
+        extend_distinct(&mut self.parameters, layer.parameters());
         self.layers.push(Box::new(layer));
         self
     }
 
-    /// Returns a multi-layer perceptron of `layers` layers in all: linear ones, with an activation between any two.
-    /// Its widths are `inputs -> hidden -> … -> hidden -> classes`.
+    /// Returns a multi-layer perceptron: linear layers with an activation between any two, `layers` layers in all. Its
+    /// widths are `inputs -> hidden -> … -> hidden -> classes`.
     ///
     /// # Errors
     ///
-    /// If the number of layers is not odd or below 3, or a width is 0.
+    /// If the number of layers is even or below 3, or if a width is 0.
     ///
     /// # Example
     ///
@@ -137,8 +135,8 @@ impl<T: Scalar> Sequential<T> {
         Ok(network.push(Linear::new(width, classes, rng)))
     }
 
-    /// Returns a table of the layers, with the shape that each gives for an input of this width and its number of
-    /// parameters. One that a layer shares with an earlier one counts once in the total.
+    /// Returns a table of the layers, each with the shape of its output for an input of this width, and its number of
+    /// weights. Weights that two layers share count once in the total.
     ///
     /// # Panics
     ///
@@ -189,7 +187,7 @@ impl<T: Scalar> Sequential<T> {
         self.layers.len()
     }
 
-    /// Returns whether there are no layers.
+    /// Returns true if there are no layers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.layers.is_empty()
@@ -210,7 +208,7 @@ impl<T: Scalar> Sequential<T> {
         self.layers.iter().map(Box::as_ref)
     }
 
-    /// Panics with the message of a check that failed: one that names its layer, or one about no layers at all.
+    /// Panics with the message of a check that failed. The message names the layer, or the network if it has no layers.
     #[track_caller]
     fn expect<R>(&self, checked: Result<R, String>) -> R {
         match checked {
@@ -220,21 +218,16 @@ impl<T: Scalar> Sequential<T> {
         }
     }
 
-    /// Returns a message with the layer in front of it.
+    /// Returns the message with the layer's index and name before it.
     fn in_layer(&self, index: usize, message: &str) -> String {
         format!("in layer {index} ({}): {message}", self.layers[index].name())
     }
 }
 
-impl<T: Scalar> Default for Sequential<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+default_is_new!(Sequential);
 
-/// Hands `delta` down through `layers`, from the last to the first, and returns it as it arrives below them. Each
-/// layer's input is the output of the one before it, the first one's is `input`.
-fn hand_down<'a, T: Scalar>(
+/// Returns the delta of `input`, the input of the first of these layers, from the `delta` of the last one's output.
+fn propagate<'a, T: Scalar>(
     layers: &'a mut [Box<dyn Module<T>>],
     input: &ArrayRef2<T>,
     mut delta: &'a ArrayRef2<T>,
@@ -258,7 +251,7 @@ impl<T: Scalar> Module<T> for Sequential<T> {
     }
 
     fn forward(&mut self, input: &ArrayRef2<T>) -> &Array2<T> {
-        // Before any layer runs: a network never keeps the outputs of two inputs.
+        // Before any layer runs: otherwise an error would leave some layers with old outputs and some with new ones.
         self.expect(self.output_width(input.ncols()));
         let Some((first, later)) = self.layers.split_first_mut() else {
             self.identity.0.copy_from(input);
@@ -281,7 +274,7 @@ impl<T: Scalar> Module<T> for Sequential<T> {
         let (before, rest) = self.layers.split_at_mut(first);
         let Some((layer, later)) = rest.split_first_mut() else { return };
         let input = before.last().map_or(input, |below| below.output());
-        let delta = hand_down(later, layer.output(), delta, |layer, input, delta| layer.backward(input, delta));
+        let delta = propagate(later, layer.output(), delta, |layer, input, delta| layer.backward(input, delta));
         layer.backward_update_gradient(input, delta);
     }
 
@@ -291,7 +284,7 @@ impl<T: Scalar> Module<T> for Sequential<T> {
             self.identity.1.copy_from(delta);
             return self.identity.1.array();
         };
-        let delta = hand_down(later, first.output(), delta, |layer, input, delta| layer.backward_delta(input, delta));
+        let delta = propagate(later, first.output(), delta, |layer, input, delta| layer.backward_delta(input, delta));
         first.backward_delta(input, delta)
     }
 
@@ -301,7 +294,7 @@ impl<T: Scalar> Module<T> for Sequential<T> {
             self.identity.1.copy_from(delta);
             return self.identity.1.array();
         };
-        let delta = hand_down(later, first.output(), delta, |layer, input, delta| layer.backward(input, delta));
+        let delta = propagate(later, first.output(), delta, |layer, input, delta| layer.backward(input, delta));
         first.backward(input, delta)
     }
 
@@ -318,7 +311,7 @@ impl<T: Scalar> Module<T> for Sequential<T> {
             let width = expect(self, recorded_width(x));
             self.expect(self.output_width(width));
         }
-        // Through a trait object, the caller that a layer sees is not the user.
+        // `track_caller` does not reach through a trait object.
         let _naming = tape.attribute_to(Location::caller());
         for layer in &self.layers {
             x = layer.record(tape, x);
@@ -334,8 +327,7 @@ impl<T: Scalar> Module<T> for Sequential<T> {
         Ok(width)
     }
 
-    /// Checks the last layer against `delta` and the first against `input`: between them, the layers fit since the
-    /// forward pass.
+    /// Checks the last layer with `delta` and the first with `input`. The layers between fit since the forward pass.
     fn check_backward(&self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> Result<(), String> {
         let (Some(first), Some(last)) = (self.layers.first(), self.layers.last()) else {
             return check_shapes(self, input, delta);
@@ -347,7 +339,7 @@ impl<T: Scalar> Module<T> for Sequential<T> {
     }
 }
 
-/// Prints a summary: a line for each layer, and how many numbers there are to learn.
+/// Prints the number of weights, and a line for each layer.
 ///
 /// # Example
 ///
@@ -367,7 +359,7 @@ impl<T: Scalar> fmt::Debug for Sequential<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {} weights", self.name(), self.parameter_count())?;
         for (index, layer) in self.layers.iter().enumerate() {
-            // The lines of a network within the network are indented below its own.
+            // The lines of a network in this network are indented.
             write!(f, "\n  {index}: {}", format!("{layer:?}").replace('\n', "\n  "))?;
         }
         Ok(())

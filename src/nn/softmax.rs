@@ -1,10 +1,9 @@
-//! [`Softmax`] and [`LogSoftmax`]: scores to probabilities, and to their logarithms.
-
-use std::fmt;
+//! [`Softmax`] and [`LogSoftmax`]: from scores to probabilities or their logarithms.
 
 use ndarray::{Array2, ArrayRef2};
 
 use super::buffer::Buffer;
+use super::layer::{buffered_results, debug_prints_name, new_without_settings};
 use super::module::{Module, expect};
 use crate::kernel::elementwise::{map, map_in_place};
 use crate::number::Algebra;
@@ -13,11 +12,10 @@ use crate::tape::{Tape, Var};
 
 /// The softmax of each row, `y[j] = e^x[j] / Σ_k e^x[k]`: a row of probabilities.
 ///
-/// The largest element of the row is subtracted first. That changes nothing, since `e^-max` cancels, and no
-/// exponential can overflow.
+/// The largest element of the row is subtracted first, so that no exponential overflows. The result does not change,
+/// since `e^-max` cancels.
 ///
-/// In front of a cross-entropy, leave this layer out and use
-/// [`SoftmaxCrossEntropy`](super::SoftmaxCrossEntropy), which takes the scores.
+/// Instead of this layer and a cross-entropy, use [`SoftmaxCrossEntropy`](super::SoftmaxCrossEntropy) on the scores.
 ///
 /// # Derivative
 ///
@@ -46,13 +44,8 @@ pub struct Softmax<T> {
     delta: Buffer<T>,
 }
 
-impl<T: Scalar> Softmax<T> {
-    /// Returns the layer. It takes any width.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { output: Buffer::default(), delta: Buffer::default() }
-    }
-}
+new_without_settings!(Softmax, LogSoftmax);
+debug_prints_name!(Softmax, LogSoftmax);
 
 impl<T: Scalar> Module<T> for Softmax<T> {
     fn name(&self) -> String {
@@ -64,9 +57,7 @@ impl<T: Scalar> Module<T> for Softmax<T> {
         self.output.array()
     }
 
-    fn output(&self) -> &Array2<T> {
-        self.output.array()
-    }
+    buffered_results!();
 
     fn backward_delta(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> &Array2<T> {
         expect(self, self.check_backward(input, delta));
@@ -84,26 +75,15 @@ impl<T: Scalar> Module<T> for Softmax<T> {
         self.delta.array()
     }
 
-    fn grad_input(&self) -> &Array2<T> {
-        self.delta.array()
-    }
-
     fn record<'t>(&self, _: &'t Tape<T>, x: Var<'t, T>) -> Var<'t, T> {
         x.softmax(-1)
     }
 }
 
-/// Prints the name.
-impl<T: Scalar> fmt::Debug for Softmax<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Softmax")
-    }
-}
-
 /// The logarithm of the softmax of each row, `y[j] = x[j] - ln Σ_k e^x[k]`.
 ///
-/// With `m` the largest element of the row it is computed as `(x[j] - m) - ln Σ_k e^(x[k] - m)` (log-sum-exp shift):
-/// nothing overflows, and a probability too small for its number type still has a logarithm.
+/// It is computed as `(x[j] - m) - ln Σ_k e^(x[k] - m)` with the largest element `m` of the row (log-sum-exp shift).
+/// Nothing overflows, and a probability that underflows still has its logarithm.
 ///
 /// # Derivative
 ///
@@ -133,14 +113,6 @@ pub struct LogSoftmax<T> {
     delta: Buffer<T>,
 }
 
-impl<T: Scalar> LogSoftmax<T> {
-    /// Returns the layer. It takes any width.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { output: Buffer::default(), softmax: Buffer::default(), delta: Buffer::default() }
-    }
-}
-
 impl<T: Scalar> Module<T> for LogSoftmax<T> {
     fn name(&self) -> String {
         "LogSoftmax".into()
@@ -153,7 +125,7 @@ impl<T: Scalar> Module<T> for LogSoftmax<T> {
             let max = row_max(row);
             row.iter_mut().for_each(|x| *x -= max);
         }
-        // All rows at once: the exponential runs at full vector width however short the rows are.
+        // All rows at once: even short rows use the full vector width.
         let p = self.softmax.shaped(input.dim());
         map(
             p,
@@ -170,9 +142,7 @@ impl<T: Scalar> Module<T> for LogSoftmax<T> {
         self.output.array()
     }
 
-    fn output(&self) -> &Array2<T> {
-        self.output.array()
-    }
+    buffered_results!();
 
     fn backward_delta(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>) -> &Array2<T> {
         expect(self, self.check_backward(input, delta));
@@ -187,31 +157,20 @@ impl<T: Scalar> Module<T> for LogSoftmax<T> {
         self.delta.array()
     }
 
-    fn grad_input(&self) -> &Array2<T> {
-        self.delta.array()
-    }
-
     fn record<'t>(&self, _: &'t Tape<T>, x: Var<'t, T>) -> Var<'t, T> {
         x.log_softmax(-1)
     }
 }
 
-/// Prints the name.
-impl<T: Scalar> fmt::Debug for LogSoftmax<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LogSoftmax")
-    }
-}
-
-/// Replaces each row `x` of `width` elements by `e^(x - max) / S` with `S = Σ e^(x - max)`, and hands the `S` of the
-/// rows to `sums`, in order.
+/// Replaces each row `x` of `width` elements by `e^(x - max) / S` with `S = Σ e^(x - max)`. It calls `sums` with the
+/// `S` of each row, in order.
 pub(crate) fn softmax_rows<T: Scalar>(rows: &mut [T], width: usize, mut sums: impl FnMut(T)) {
     let width = width.max(1);
     for row in rows.chunks_exact_mut(width) {
         let max = row_max(row);
         row.iter_mut().for_each(|x| *x -= max);
     }
-    // All rows at once: the exponential runs at full vector width however short the rows are.
+    // All rows at once: even short rows use the full vector width.
     map_in_place(
         rows,
         #[inline(always)]
@@ -224,7 +183,7 @@ pub(crate) fn softmax_rows<T: Scalar>(rows: &mut [T], width: usize, mut sums: im
     }
 }
 
-/// Returns the largest element; a NaN is passed over, and makes the whole row NaN once the maximum is subtracted.
+/// Returns the largest element that is not NaN. A NaN still makes the softmax of the whole row NaN.
 pub(crate) fn row_max<T: Scalar>(row: &[T]) -> T {
     row.iter().fold(T::NEG_INFINITY, |max, &x| if x > max { x } else { max })
 }

@@ -1,15 +1,15 @@
-//! [`Adagrad`]: the gradient over the root of the sum of its squares.
+//! [`Adagrad`]: the gradient, divided by the root of the sum of its squares.
 
 use std::borrow::Borrow;
 use std::fmt;
 
-use super::Optimizer;
-use super::parameters::Parameters;
+use super::optimizer::Optimizer;
+use super::param_group::{ParamGroup, eps_setting, shared_methods, shared_settings};
 use crate::number::Algebra;
 use crate::param::Param;
 use crate::scalar::Scalar;
 
-/// Adagrad, as `torch.optim.Adagrad` has it (Duchi, Hazan and Singer 2011).
+/// Adagrad, as in `torch.optim.Adagrad` (Duchi, Hazan and Singer 2011).
 ///
 /// At step `t = 1, 2, …` of a parameter:
 ///
@@ -19,10 +19,10 @@ use crate::scalar::Scalar;
 /// w -= lr / (1 + (t - 1) η) · d / (√s + ε)
 /// ```
 ///
-/// with the gradient `g` (`-g` to maximize), the learning rate `lr`, `ε = 1e-10`, and, all 0 unless given, its decay
-/// `η`, the weight decay `λ` and the accumulator's initial value `s₀`.
+/// Here `g` is the gradient (`-g` to maximize) and `lr` the learning rate. By default `ε` is 1e-10; the learning rate's
+/// decay `η`, the weight decay `λ` (coupled) and the initial sum `s₀` are 0.
 ///
-/// A parameter without a gradient is passed over: its `s` and its own count `t` stay as they are.
+/// A parameter without a gradient is skipped: its `s` and its own `t` do not change.
 ///
 /// # Example
 ///
@@ -42,15 +42,17 @@ use crate::scalar::Scalar;
 /// assert!((w.value()[[0]] - 0.1_f64).abs() < 1e-15);
 /// ```
 pub struct Adagrad<T> {
-    parameters: Parameters<T, 1>,
+    group: ParamGroup<T, 1>,
     learning_rate_decay: T,
     eps: T,
     initial_accumulator: T,
 }
 
 impl<T: Scalar> Adagrad<T> {
-    /// Returns an optimizer of these parameters: a slice, an array or an iterator, of handles or of references to them.
-    /// A parameter that is given twice is updated once.
+    /// Returns an optimizer of these parameters.
+    ///
+    /// They come as a slice, an array or an iterator, of handles or of references to handles. A parameter that is given
+    /// twice is updated once.
     ///
     /// # Panics
     ///
@@ -58,8 +60,8 @@ impl<T: Scalar> Adagrad<T> {
     #[track_caller]
     #[must_use]
     pub fn new(parameters: impl IntoIterator<Item: Borrow<Param<T>>>, learning_rate: T) -> Self {
-        let parameters = Parameters::new("Adagrad", parameters, learning_rate);
-        Self { parameters, learning_rate_decay: T::ZERO, eps: T::from_f64(1e-10), initial_accumulator: T::ZERO }
+        let group = ParamGroup::new("Adagrad", parameters, learning_rate);
+        Self { group, learning_rate_decay: T::ZERO, eps: T::from_f64(1e-10), initial_accumulator: T::ZERO }
     }
 
     /// Returns the optimizer with this decay `η` of the learning rate.
@@ -87,21 +89,11 @@ impl<T: Scalar> Adagrad<T> {
     #[track_caller]
     #[must_use]
     pub fn with_learning_rate_decay(mut self, decay: T) -> Self {
-        self.learning_rate_decay = self.parameters.not_negative("a learning rate decay", decay);
+        self.learning_rate_decay = self.group.not_negative("a learning rate decay", decay);
         self
     }
 
-    /// Returns the optimizer with this `ε`, which keeps the divisor from 0.
-    ///
-    /// # Panics
-    ///
-    /// If it is not a finite number of at least 0.
-    #[track_caller]
-    #[must_use]
-    pub fn with_eps(mut self, eps: T) -> Self {
-        self.eps = self.parameters.not_negative("an eps", eps);
-        self
-    }
+    eps_setting!();
 
     /// Returns the optimizer with this initial value `s₀` of the sums of squares.
     ///
@@ -111,38 +103,21 @@ impl<T: Scalar> Adagrad<T> {
     #[track_caller]
     #[must_use]
     pub fn with_initial_accumulator(mut self, initial: T) -> Self {
-        self.initial_accumulator = self.parameters.not_negative("an initial accumulator", initial);
+        self.initial_accumulator = self.group.not_negative("an initial accumulator", initial);
         self
     }
 
-    /// Returns the optimizer with this weight decay `λ`: the gradient of `λ/2 ‖w‖²` joins that of the loss (coupled).
-    ///
-    /// # Panics
-    ///
-    /// If it is not a finite number of at least 0.
-    #[track_caller]
-    #[must_use]
-    pub fn with_weight_decay(mut self, weight_decay: T) -> Self {
-        self.parameters.set_weight_decay(weight_decay);
-        self
-    }
-
-    /// Returns the optimizer going uphill: it follows `-g`.
-    #[must_use]
-    pub fn with_maximize(mut self) -> Self {
-        self.parameters.maximize();
-        self
-    }
+    shared_settings!(Adagrad);
 }
 
 impl<T: Scalar> Optimizer<T> for Adagrad<T> {
     fn step(&mut self) {
-        let Self { ref mut parameters, learning_rate_decay, eps, initial_accumulator } = *self;
-        let (lr, decay) = (parameters.learning_rate().to_f64(), learning_rate_decay.to_f64());
-        let objective = parameters.objective();
-        parameters.step(|weights, grad, state| {
-            let lr = T::from_f64(lr / (1.0 + (state.step - 1) as f64 * decay));
-            weights.update_1(
+        let Self { ref mut group, learning_rate_decay, eps, initial_accumulator } = *self;
+        let (lr, decay) = (group.learning_rate().to_f64(), learning_rate_decay.to_f64());
+        let objective = group.objective();
+        group.step(|update, grad, state| {
+            let lr = T::from_f64(lr / (1.0 + (state.step() - 1) as f64 * decay));
+            update.update_1(
                 grad,
                 state.arrays(grad.len(), initial_accumulator),
                 #[inline(always)]
@@ -155,24 +130,14 @@ impl<T: Scalar> Optimizer<T> for Adagrad<T> {
         });
     }
 
-    fn zero_grad(&mut self) {
-        self.parameters.zero_grad();
-    }
-
-    fn learning_rate(&self) -> T {
-        self.parameters.learning_rate()
-    }
-
-    fn set_learning_rate(&mut self, learning_rate: T) {
-        self.parameters.set_learning_rate(learning_rate);
-    }
+    shared_methods!();
 }
 
 /// Prints the settings.
 impl<T: Scalar> fmt::Debug for Adagrad<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { parameters, learning_rate_decay, eps, initial_accumulator } = self;
-        parameters.describe(
+        let Self { group, learning_rate_decay, eps, initial_accumulator } = self;
+        group.describe(
             f,
             format_args!(", decay {learning_rate_decay}, eps {eps:e}, initial accumulator {initial_accumulator}"),
         )

@@ -1,15 +1,16 @@
-//! [`Adam`] and [`AdamW`]: steps of a size that the gradient's own history sets.
+//! [`Adam`] and [`AdamW`]: the gradient's average, divided by the root of the average of its square.
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::marker::PhantomData;
 
-use super::Optimizer;
-use super::parameters::{Objective, Parameters};
+use super::optimizer::Optimizer;
+use super::param_group::{Objective, ParamGroup, eps_setting, shared_methods, shared_settings};
 use crate::number::Algebra;
 use crate::param::Param;
 use crate::scalar::Scalar;
 
-/// Adam, with the weight decay in the gradient (coupled): `torch.optim.Adam`. See [`AdamRule`] for formulas and
+/// Adam, with the weight decay as part of the gradient (coupled): `torch.optim.Adam`. See [`AdamRule`] for formulas and
 /// settings.
 ///
 /// # Example
@@ -22,14 +23,14 @@ use crate::scalar::Scalar;
 /// let w = Param::new(array![1.0, 1.0]);
 /// let mut adam = Adam::new([&w], 0.25).with_eps(0.0);
 /// w.accumulate_grad(&array![100.0, -0.01].into_dyn());
-/// adam.step(); // the first step is lr, whatever the size of the gradient: m̂ = g, v̂ = g²
+/// adam.step(); // m̂ = g, v̂ = g²: the first step is lr for a gradient of any size
 /// assert!((w.value()[[0]] - 0.75_f64).abs() < 1e-15);
 /// assert!((w.value()[[1]] - 1.25_f64).abs() < 1e-15);
 /// ```
-pub type Adam<T> = AdamRule<T, false>;
+pub type Adam<T> = AdamRule<T, Coupled>;
 
-/// Adam with the weight decay beside the gradient (decoupled), 0.01 unless given: `torch.optim.AdamW`. See [`AdamRule`]
-/// for formulas and settings.
+/// Adam with the weight decay apart from the gradient (decoupled), 0.01 by default: `torch.optim.AdamW`. See
+/// [`AdamRule`] for formulas and settings.
 ///
 /// # Example
 ///
@@ -44,9 +45,45 @@ pub type Adam<T> = AdamRule<T, false>;
 /// adamw.step(); // the gradient is 0; the weight shrinks: 2 (1 - 0.5 · 0.25)
 /// assert_eq!(w.value()[[0]], 1.75);
 /// ```
-pub type AdamW<T> = AdamRule<T, true>;
+pub type AdamW<T> = AdamRule<T, Decoupled>;
 
-/// [`Adam`] (not `DECOUPLED`) and [`AdamW`] (`DECOUPLED`).
+/// The weight decay of [`Adam`]: part of the gradient.
+#[derive(Clone, Copy, Debug)]
+pub enum Coupled {}
+
+/// The weight decay of [`AdamW`]: apart from the gradient.
+#[derive(Clone, Copy, Debug)]
+pub enum Decoupled {}
+
+/// Where the weight decay acts: [`Coupled`] or [`Decoupled`].
+pub trait Decay: decay::Sealed {}
+
+impl Decay for Coupled {}
+impl Decay for Decoupled {}
+
+mod decay {
+    /// The differences between the two.
+    pub trait Sealed {
+        /// The optimizer's name, for messages.
+        const NAME: &str;
+        const DECOUPLED: bool;
+        const DEFAULT: f64;
+    }
+
+    impl Sealed for super::Coupled {
+        const NAME: &str = "Adam";
+        const DECOUPLED: bool = false;
+        const DEFAULT: f64 = 0.0;
+    }
+
+    impl Sealed for super::Decoupled {
+        const NAME: &str = "AdamW";
+        const DECOUPLED: bool = true;
+        const DEFAULT: f64 = 0.01;
+    }
+}
+
+/// [`Adam`] with the weight decay [`Coupled`], [`AdamW`] with the weight decay [`Decoupled`].
 ///
 /// At step `t = 1, 2, …` of a parameter `w` with the gradient `g` (`-g` to maximize):
 ///
@@ -59,25 +96,26 @@ pub type AdamW<T> = AdamRule<T, true>;
 /// w -= lr m̂ / (√v̂ + ε)
 /// ```
 ///
-/// with the learning rate `lr`, `β₁ = 0.9`, `β₂ = 0.999`, `ε = 1e-8`, and the weight decay `λ`, 0 for Adam and 0.01 for
-/// AdamW unless given. Sources: Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2, for the
-/// decoupled decay; Reddi et al. 2018 for amsgrad, which here, as in PyTorch, corrects the maximum and does not take
-/// the maximum of what was corrected.
+/// Here `lr` is the learning rate. The defaults are `β₁ = 0.9`, `β₂ = 0.999`, `ε = 1e-8`, and a weight decay `λ` of 0
+/// for Adam and 0.01 for AdamW.
 ///
-/// A parameter without a gradient is passed over: `w`, `m`, `v` and its own count `t` stay as they are, and AdamW does
-/// not shrink it.
-pub struct AdamRule<T, const DECOUPLED: bool> {
-    parameters: Parameters<T, 3>,
+/// Sources: Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2, for the decoupled decay; Reddi et
+/// al. 2018 for amsgrad. As in PyTorch, amsgrad takes the maximum of `v` and then corrects it.
+///
+/// A parameter without a gradient is skipped: `w`, `m`, `v` and its own `t` do not change. AdamW does not shrink it.
+pub struct AdamRule<T, D> {
+    group: ParamGroup<T, 3>,
     betas: [f64; 2],
     eps: T,
     amsgrad: bool,
+    decay: PhantomData<D>,
 }
 
-impl<T: Scalar, const DECOUPLED: bool> AdamRule<T, DECOUPLED> {
-    const NAME: &str = if DECOUPLED { "AdamW" } else { "Adam" };
-
-    /// Returns an optimizer of these parameters: a slice, an array or an iterator, of handles or of references to them.
-    /// A parameter that is given twice is updated once.
+impl<T: Scalar, D: Decay> AdamRule<T, D> {
+    /// Returns an optimizer of these parameters.
+    ///
+    /// They come as a slice, an array or an iterator, of handles or of references to handles. A parameter that is given
+    /// twice is updated once.
     ///
     /// # Panics
     ///
@@ -97,20 +135,19 @@ impl<T: Scalar, const DECOUPLED: bool> AdamRule<T, DECOUPLED> {
     #[track_caller]
     #[must_use]
     pub fn new(parameters: impl IntoIterator<Item: Borrow<Param<T>>>, learning_rate: T) -> Self {
-        let mut parameters = Parameters::new(Self::NAME, parameters, learning_rate);
-        if DECOUPLED {
-            parameters.set_weight_decay(T::from_f64(0.01));
-        }
-        Self { parameters, betas: [0.9, 0.999], eps: T::from_f64(1e-8), amsgrad: false }
+        let mut group = ParamGroup::new(D::NAME, parameters, learning_rate);
+        group.set_weight_decay(T::from_f64(D::DEFAULT));
+        Self { group, betas: [0.9, 0.999], eps: T::from_f64(1e-8), amsgrad: false, decay: PhantomData }
     }
 
-    /// Returns the optimizer with these decay rates `β₁` of the gradients' average and `β₂` of their squares' average.
+    /// Returns the optimizer with these decay rates: `β₁` for the average of the gradient, `β₂` for the average of its
+    /// square.
     ///
-    /// They are `f64` whatever the weights are: of `1 - β₂`, four digits would be lost in `f32`.
+    /// They are `f64` for weights of any type: in `f32`, `1 - β₂` would lose four digits.
     ///
     /// # Panics
     ///
-    /// If one is not from 0 to below 1.
+    /// If one is below 0, or not below 1.
     ///
     /// # Example
     ///
@@ -128,35 +165,13 @@ impl<T: Scalar, const DECOUPLED: bool> AdamRule<T, DECOUPLED> {
     #[track_caller]
     #[must_use]
     pub fn with_betas(mut self, beta1: f64, beta2: f64) -> Self {
-        self.betas = [self.parameters.fraction("a beta1", beta1), self.parameters.fraction("a beta2", beta2)];
+        self.betas = [self.group.fraction("a beta1", beta1), self.group.fraction("a beta2", beta2)];
         self
     }
 
-    /// Returns the optimizer with this `ε`, which keeps the divisor from 0.
-    ///
-    /// # Panics
-    ///
-    /// If it is not a finite number of at least 0.
-    #[track_caller]
-    #[must_use]
-    pub fn with_eps(mut self, eps: T) -> Self {
-        self.eps = self.parameters.not_negative("an eps", eps);
-        self
-    }
+    eps_setting!();
 
-    /// Returns the optimizer with this weight decay `λ`: in the gradient for [`Adam`], beside it for [`AdamW`].
-    ///
-    /// # Panics
-    ///
-    /// If it is not a finite number of at least 0.
-    #[track_caller]
-    #[must_use]
-    pub fn with_weight_decay(mut self, weight_decay: T) -> Self {
-        self.parameters.set_weight_decay(weight_decay);
-        self
-    }
-
-    /// Returns the optimizer with amsgrad: the divisor takes the largest `v` so far.
+    /// Returns the optimizer with amsgrad: the divisor uses the largest `v` so far.
     ///
     /// # Example
     ///
@@ -181,25 +196,20 @@ impl<T: Scalar, const DECOUPLED: bool> AdamRule<T, DECOUPLED> {
         self
     }
 
-    /// Returns the optimizer going uphill: it follows `-g`.
-    #[must_use]
-    pub fn with_maximize(mut self) -> Self {
-        self.parameters.maximize();
-        self
-    }
+    shared_settings!(Adam);
 }
 
-impl<T: Scalar, const DECOUPLED: bool> Optimizer<T> for AdamRule<T, DECOUPLED> {
+impl<T: Scalar, D: Decay> Optimizer<T> for AdamRule<T, D> {
     fn step(&mut self) {
-        let Self { ref mut parameters, betas: [beta1, beta2], eps, amsgrad } = *self;
-        let (mut objective, mut keep, lr) = (parameters.objective(), T::ONE, parameters.learning_rate().to_f64());
-        if DECOUPLED {
+        let Self { ref mut group, betas: [beta1, beta2], eps, amsgrad, .. } = *self;
+        let (mut objective, mut keep, lr) = (group.objective(), T::ONE, group.learning_rate().to_f64());
+        if D::DECOUPLED {
             let (weight_decay, gradient_alone) = objective.decoupled();
             (objective, keep) = (gradient_alone, T::from_f64(1.0 - lr * weight_decay.to_f64()));
         }
-        parameters.step(|weights, grad, state| {
-            // The corrections are differences of numbers close to 1: all in f64, rounded at the end.
-            let correction = |beta| 1.0 - libm::pow(beta, state.step as f64);
+        group.step(|update, grad, state| {
+            // The corrections are differences of numbers close to 1: computed in f64, rounded at the end.
+            let correction = |beta| 1.0 - libm::pow(beta, state.step() as f64);
             let rule = Rule {
                 objective,
                 keep,
@@ -210,7 +220,7 @@ impl<T: Scalar, const DECOUPLED: bool> Optimizer<T> for AdamRule<T, DECOUPLED> {
                 eps,
             };
             match amsgrad {
-                false => weights.update_2(
+                false => update.update_2(
                     grad,
                     state.arrays(grad.len(), T::ZERO),
                     #[inline(always)]
@@ -219,7 +229,7 @@ impl<T: Scalar, const DECOUPLED: bool> Optimizer<T> for AdamRule<T, DECOUPLED> {
                         (rule.follow(w, m, v), [m, v])
                     },
                 ),
-                true => weights.update_3(
+                true => update.update_3(
                     grad,
                     state.arrays(grad.len(), T::ZERO),
                     #[inline(always)]
@@ -233,31 +243,21 @@ impl<T: Scalar, const DECOUPLED: bool> Optimizer<T> for AdamRule<T, DECOUPLED> {
         });
     }
 
-    fn zero_grad(&mut self) {
-        self.parameters.zero_grad();
-    }
-
-    fn learning_rate(&self) -> T {
-        self.parameters.learning_rate()
-    }
-
-    fn set_learning_rate(&mut self, learning_rate: T) {
-        self.parameters.set_learning_rate(learning_rate);
-    }
+    shared_methods!();
 }
 
 /// The numbers of one step.
 #[derive(Clone, Copy)]
 struct Rule<T> {
     objective: Objective<T>,
-    /// What AdamW's decay leaves of a weight.
+    /// The factor of a weight: `1 - lr λ` with decoupled decay, else 1.
     keep: T,
     betas: [T; 2],
     /// `1 - β`
     rests: [T; 2],
-    /// The learning rate, corrected for the start of `m`.
+    /// `lr / (1 - β₁ᵗ)`
     step_size: T,
-    /// The correction of `√v`.
+    /// `1 / √(1 - β₂ᵗ)`
     scale: T,
     eps: T,
 }
@@ -277,10 +277,10 @@ impl<T: Scalar> Rule<T> {
 }
 
 /// Prints the settings.
-impl<T: Scalar, const DECOUPLED: bool> fmt::Debug for AdamRule<T, DECOUPLED> {
+impl<T: Scalar, D: Decay> fmt::Debug for AdamRule<T, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [beta1, beta2] = self.betas;
-        self.parameters.describe(f, format_args!(", betas {beta1} and {beta2}, eps {:e}", self.eps))?;
+        self.group.describe(f, format_args!(", betas {beta1} and {beta2}, eps {:e}", self.eps))?;
         if self.amsgrad { write!(f, ", amsgrad") } else { Ok(()) }
     }
 }

@@ -1,29 +1,29 @@
-//! [`RmsProp`]: the gradient over the root of the mean of its squares.
+//! [`RmsProp`]: the gradient, divided by the root of the average of its square.
 
 use std::borrow::Borrow;
 use std::fmt;
 
-use super::Optimizer;
-use super::parameters::Parameters;
+use super::optimizer::Optimizer;
+use super::param_group::{ParamGroup, eps_setting, shared_methods, shared_settings};
 use crate::number::Algebra;
 use crate::param::Param;
 use crate::scalar::Scalar;
 
-/// RMSprop, as `torch.optim.RMSprop` has it (Tieleman and Hinton 2012; centered: Graves 2013).
+/// RMSprop, as in `torch.optim.RMSprop` (Tieleman and Hinton 2012; centered: Graves 2013).
 ///
 /// ```text
 /// d  = g + λ w
 /// v  = α v + (1 - α) d²         v = 0 before the first step
-/// a  = α a + (1 - α) d          a = 0 before the first step; a² only enters if centered
+/// a  = α a + (1 - α) d          a = 0 before the first step; without centering a is not used
 /// b  = μ b + d / (√(v - a²) + ε)
 /// w -= lr b
 /// ```
 ///
-/// with the gradient `g` (`-g` to maximize), the learning rate `lr`, `α = 0.99`, `ε = 1e-8`, and, 0 unless given, the
-/// momentum `μ` and the weight decay `λ`. `v - a²` is a variance; where rounding makes it negative, it is 0 (PyTorch
-/// gives NaN there).
+/// Here `g` is the gradient (`-g` to maximize) and `lr` the learning rate. By default `α` is 0.99 and `ε` is 1e-8; the
+/// momentum `μ` and the weight decay `λ` (coupled) are 0. `v - a²` is a variance: a negative one, the result of
+/// rounding, counts as 0. PyTorch gives NaN there.
 ///
-/// A parameter without a gradient is passed over; what is kept for it stays as it is.
+/// A parameter without a gradient is skipped, and its `v`, `a` and `b` do not change.
 ///
 /// # Example
 ///
@@ -39,7 +39,7 @@ use crate::scalar::Scalar;
 /// assert_eq!(w.value()[[0]], 0.0);
 /// ```
 pub struct RmsProp<T> {
-    parameters: Parameters<T, 3>,
+    group: ParamGroup<T, 3>,
     alpha: f64,
     eps: T,
     momentum: T,
@@ -47,8 +47,10 @@ pub struct RmsProp<T> {
 }
 
 impl<T: Scalar> RmsProp<T> {
-    /// Returns an optimizer of these parameters: a slice, an array or an iterator, of handles or of references to them.
-    /// A parameter that is given twice is updated once.
+    /// Returns an optimizer of these parameters.
+    ///
+    /// They come as a slice, an array or an iterator, of handles or of references to handles. A parameter that is given
+    /// twice is updated once.
     ///
     /// # Panics
     ///
@@ -56,34 +58,25 @@ impl<T: Scalar> RmsProp<T> {
     #[track_caller]
     #[must_use]
     pub fn new(parameters: impl IntoIterator<Item: Borrow<Param<T>>>, learning_rate: T) -> Self {
-        let parameters = Parameters::new("RmsProp", parameters, learning_rate);
-        Self { parameters, alpha: 0.99, eps: T::from_f64(1e-8), momentum: T::ZERO, centered: false }
+        let group = ParamGroup::new("RmsProp", parameters, learning_rate);
+        Self { group, alpha: 0.99, eps: T::from_f64(1e-8), momentum: T::ZERO, centered: false }
     }
 
-    /// Returns the optimizer with this decay rate `α` of the averages. It is an `f64` whatever the weights are: of
-    /// `1 - α`, digits would be lost in `f32`.
+    /// Returns the optimizer with this decay rate `α` of the averages.
+    ///
+    /// It is an `f64` for weights of any type: in `f32`, `1 - α` would lose digits.
     ///
     /// # Panics
     ///
-    /// If it is not from 0 to below 1.
+    /// If it is below 0, or not below 1.
     #[track_caller]
     #[must_use]
     pub fn with_alpha(mut self, alpha: f64) -> Self {
-        self.alpha = self.parameters.fraction("an alpha", alpha);
+        self.alpha = self.group.fraction("an alpha", alpha);
         self
     }
 
-    /// Returns the optimizer with this `ε`, which keeps the divisor from 0.
-    ///
-    /// # Panics
-    ///
-    /// If it is not a finite number of at least 0.
-    #[track_caller]
-    #[must_use]
-    pub fn with_eps(mut self, eps: T) -> Self {
-        self.eps = self.parameters.not_negative("an eps", eps);
-        self
-    }
+    eps_setting!();
 
     /// Returns the optimizer with this momentum `μ`.
     ///
@@ -93,11 +86,11 @@ impl<T: Scalar> RmsProp<T> {
     #[track_caller]
     #[must_use]
     pub fn with_momentum(mut self, momentum: T) -> Self {
-        self.momentum = self.parameters.not_negative("a momentum", momentum);
+        self.momentum = self.group.not_negative("a momentum", momentum);
         self
     }
 
-    /// Returns the optimizer with the variance of the gradients in the divisor, in place of the mean of their squares.
+    /// Returns the optimizer that divides by the root of the gradient's variance, `v - a²`, instead of `√v`.
     ///
     /// # Example
     ///
@@ -118,33 +111,16 @@ impl<T: Scalar> RmsProp<T> {
         self
     }
 
-    /// Returns the optimizer with this weight decay `λ`: the gradient of `λ/2 ‖w‖²` joins that of the loss (coupled).
-    ///
-    /// # Panics
-    ///
-    /// If it is not a finite number of at least 0.
-    #[track_caller]
-    #[must_use]
-    pub fn with_weight_decay(mut self, weight_decay: T) -> Self {
-        self.parameters.set_weight_decay(weight_decay);
-        self
-    }
-
-    /// Returns the optimizer going uphill: it follows `-g`.
-    #[must_use]
-    pub fn with_maximize(mut self) -> Self {
-        self.parameters.maximize();
-        self
-    }
+    shared_settings!(RmsProp);
 }
 
 impl<T: Scalar> Optimizer<T> for RmsProp<T> {
     fn step(&mut self) {
-        let Self { ref mut parameters, alpha, eps, momentum, centered } = *self;
-        let (lr, objective) = (parameters.learning_rate(), parameters.objective());
+        let Self { ref mut group, alpha, eps, momentum, centered } = *self;
+        let (lr, objective) = (group.learning_rate(), group.objective());
         let rule = Rule { alpha: T::from_f64(alpha), rest: T::from_f64(1.0 - alpha), eps };
-        parameters.step(|weights, grad, state| match (centered, momentum == T::ZERO) {
-            (false, true) => weights.update_1(
+        group.step(|update, grad, state| match (centered, momentum == T::ZERO) {
+            (false, true) => update.update_1(
                 grad,
                 state.arrays(grad.len(), T::ZERO),
                 #[inline(always)]
@@ -154,7 +130,7 @@ impl<T: Scalar> Optimizer<T> for RmsProp<T> {
                     (w - lr * rule.scaled(d, v), [v])
                 },
             ),
-            (true, true) => weights.update_2(
+            (true, true) => update.update_2(
                 grad,
                 state.arrays(grad.len(), T::ZERO),
                 #[inline(always)]
@@ -164,7 +140,7 @@ impl<T: Scalar> Optimizer<T> for RmsProp<T> {
                     (w - lr * rule.scaled(d, variance(v, a)), [v, a])
                 },
             ),
-            (false, false) => weights.update_2(
+            (false, false) => update.update_2(
                 grad,
                 state.arrays(grad.len(), T::ZERO),
                 #[inline(always)]
@@ -175,7 +151,7 @@ impl<T: Scalar> Optimizer<T> for RmsProp<T> {
                     (w - lr * b, [v, b])
                 },
             ),
-            (true, false) => weights.update_3(
+            (true, false) => update.update_3(
                 grad,
                 state.arrays(grad.len(), T::ZERO),
                 #[inline(always)]
@@ -189,17 +165,7 @@ impl<T: Scalar> Optimizer<T> for RmsProp<T> {
         });
     }
 
-    fn zero_grad(&mut self) {
-        self.parameters.zero_grad();
-    }
-
-    fn learning_rate(&self) -> T {
-        self.parameters.learning_rate()
-    }
-
-    fn set_learning_rate(&mut self, learning_rate: T) {
-        self.parameters.set_learning_rate(learning_rate);
-    }
+    shared_methods!();
 }
 
 /// The numbers of a step.
@@ -223,7 +189,7 @@ impl<T: Scalar> Rule<T> {
     }
 }
 
-/// Returns `v - a²`; never negative but by rounding, and then 0.
+/// Returns `v - a²`. Rounding may make it negative; then it is 0.
 #[inline(always)]
 fn variance<T: Scalar>(v: T, a: T) -> T {
     (v - a * a).maximum(T::ZERO)
@@ -232,8 +198,8 @@ fn variance<T: Scalar>(v: T, a: T) -> T {
 /// Prints the settings.
 impl<T: Scalar> fmt::Debug for RmsProp<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { parameters, alpha, eps, momentum, centered } = self;
-        parameters.describe(f, format_args!(", alpha {alpha}, eps {eps:e}, momentum {momentum}"))?;
+        let Self { group, alpha, eps, momentum, centered } = self;
+        group.describe(f, format_args!(", alpha {alpha}, eps {eps:e}, momentum {momentum}"))?;
         if *centered { write!(f, ", centered") } else { Ok(()) }
     }
 }

@@ -4,15 +4,15 @@ use std::f64::consts::PI;
 use std::fmt;
 use std::sync::Arc;
 
-use super::Optimizer;
-use super::parameters::check_not_negative;
+use super::optimizer::Optimizer;
+use super::param_group::check_not_negative;
 use crate::scalar::Scalar;
 
-/// A function from the step, counted from 0, to the learning rate of this step.
+/// The learning rate as a function of the step. Steps count from 0.
 ///
-/// It keeps no state: [`at`](Self::at) computes any step in closed form, [`apply`](Self::apply) hands the learning rate
-/// to an optimizer. What a step is, an update or an epoch, is up to the caller. The formulas are those of
-/// `torch.optim.lr_scheduler`.
+/// A schedule has no state: [`at`](Self::at) computes the learning rate of any step in closed form, and
+/// [`apply`](Self::apply) gives it to an optimizer. The caller decides what a step is: an update, or an epoch. The
+/// formulas are those of `torch.optim.lr_scheduler`.
 ///
 /// # Example
 ///
@@ -55,11 +55,11 @@ struct WarmUp {
 }
 
 impl Schedule {
-    /// Returns `lr γ^⌊t / size⌋` at step `t`: a step down every `size` steps, torch's `StepLR`.
+    /// Returns the schedule `lr γ^⌊t / size⌋` at step `t`: a step down every `size` steps, torch's `StepLR`.
     ///
     /// # Panics
     ///
-    /// If the learning rate or `gamma` is not a finite number of at least 0, or the size 0.
+    /// If the learning rate or `gamma` is not a finite number of at least 0, or if the size is 0.
     ///
     /// # Example
     ///
@@ -77,8 +77,8 @@ impl Schedule {
         Self::new(learning_rate, Rule::Step { size, gamma })
     }
 
-    /// Returns `lr γ^k` at step `t`, where `k` milestones are at or before `t`: torch's `MultiStepLR`. A milestone that
-    /// is given twice counts twice.
+    /// Returns the schedule `lr γ^k` at step `t`, with `k` the number of milestones at or before `t`: torch's
+    /// `MultiStepLR`. A milestone that is given twice counts twice.
     ///
     /// # Panics
     ///
@@ -99,7 +99,7 @@ impl Schedule {
         Self::new(learning_rate, Rule::MultiStep { milestones: milestones.into(), gamma })
     }
 
-    /// Returns `lr γ^t` at step `t`: torch's `ExponentialLR`.
+    /// Returns the schedule `lr γ^t` at step `t`: torch's `ExponentialLR`.
     ///
     /// # Panics
     ///
@@ -119,13 +119,13 @@ impl Schedule {
         Self::new(learning_rate, Rule::Exponential { gamma })
     }
 
-    /// Returns `min + (lr - min) (1 + cos(π t / steps)) / 2` at step `t`: torch's `CosineAnnealingLR`, whose `T_max` is
-    /// `steps` and whose `eta_min` is `minimum` (Loshchilov and Hutter 2017, equation 5, without restarts). Beyond
-    /// `steps` it rises again, back to `lr` at `2 steps`.
+    /// Returns the schedule `min + (lr - min) (1 + cos(π t / steps)) / 2` at step `t`: torch's `CosineAnnealingLR`,
+    /// with `T_max` for `steps` and `eta_min` for `minimum` (Loshchilov and Hutter 2017, equation 5, without restarts).
+    /// After `steps` it rises again, and is back at `lr` after `2 steps`.
     ///
     /// # Panics
     ///
-    /// If the learning rate or the minimum is not a finite number of at least 0, or there are 0 steps.
+    /// If the learning rate or the minimum is not a finite number of at least 0, or if `steps` is 0.
     ///
     /// # Example
     ///
@@ -145,12 +145,12 @@ impl Schedule {
         Self::new(learning_rate, Rule::Cosine { steps, minimum })
     }
 
-    /// Returns `lr` times a factor that goes in a straight line from `start` at step 0 to `end` at step `steps` and
-    /// stays there: torch's `LinearLR`.
+    /// Returns the schedule of `lr` times a factor, which changes linearly from `start` at step 0 to `end` at step
+    /// `steps`, and stays `end`: torch's `LinearLR`.
     ///
     /// # Panics
     ///
-    /// If the learning rate or a factor is not a finite number of at least 0, or there are 0 steps.
+    /// If the learning rate or a factor is not a finite number of at least 0, or if `steps` is 0.
     ///
     /// # Example
     ///
@@ -169,7 +169,7 @@ impl Schedule {
         Self::new(learning_rate, Rule::Linear { start, end, steps })
     }
 
-    /// Returns `lr` times the function of the step: torch's `LambdaLR`.
+    /// Returns the schedule of `lr` times a function of the step: torch's `LambdaLR`.
     ///
     /// # Panics
     ///
@@ -189,13 +189,13 @@ impl Schedule {
         Self::new(learning_rate, Rule::Function(Arc::new(factor)))
     }
 
-    /// Returns the schedule after a warm-up: for `steps` steps the learning rate rises in a straight line from `start`
-    /// times to once the schedule's first one, and the schedule begins after that, at its step 0. In torch:
-    /// `SequentialLR` of a `LinearLR` and the schedule.
+    /// Returns the schedule with a warm-up before its step 0. In `steps` steps the warm-up changes the learning rate
+    /// linearly, from `start` times the schedule's first learning rate to that learning rate. In torch: `SequentialLR`
+    /// of a `LinearLR` and the schedule.
     ///
     /// # Panics
     ///
-    /// If `start` is not a finite number of at least 0, or there are 0 steps.
+    /// If `start` is not a finite number of at least 0, or if `steps` is 0.
     ///
     /// # Example
     ///
@@ -213,7 +213,7 @@ impl Schedule {
         Self { warm_up: Some(WarmUp { steps, start }), ..self }
     }
 
-    /// Returns the learning rate of a step, counted from 0.
+    /// Returns the learning rate of a step.
     #[must_use]
     pub fn at(&self, step: usize) -> f64 {
         match self.warm_up {
@@ -223,11 +223,11 @@ impl Schedule {
         }
     }
 
-    /// Gives the optimizer the learning rate of a step, counted from 0.
+    /// Sets the optimizer's learning rate to that of a step.
     ///
     /// # Panics
     ///
-    /// If a [`function`](Self::function) makes it anything but a finite number of at least 0.
+    /// If it is not a finite number of at least 0, which only a [`function`](Self::function) can cause.
     #[track_caller]
     pub fn apply<T: Scalar>(&self, step: usize, optimizer: &mut (impl Optimizer<T> + ?Sized)) {
         optimizer.set_learning_rate(T::from_f64(self.at(step)));
@@ -250,7 +250,7 @@ impl Schedule {
             }
             Rule::Exponential { gamma } => lr * power(*gamma, step),
             Rule::Cosine { steps, minimum } => {
-                // The angle is taken within one period, where it is exact enough after any number of steps.
+                // Reduced to one period: precise after any number of steps.
                 let angle = PI * (step % (2 * steps)) as f64 / *steps as f64;
                 minimum + (lr - minimum) * (1.0 + libm::cos(angle)) / 2.0
             }
@@ -260,7 +260,7 @@ impl Schedule {
     }
 }
 
-/// Returns the factor at a step of a line from `start` to `end`, and `end` beyond.
+/// Returns the factor at a step: linear from `start` to `end`, then `end`.
 fn line(start: f64, end: f64, step: usize, steps: usize) -> f64 {
     start + (end - start) * step.min(steps) as f64 / steps as f64
 }
@@ -274,7 +274,7 @@ fn check(setting: &str, value: f64) {
 /// Checks a number of steps.
 #[track_caller]
 fn check_steps(setting: &str, steps: usize) {
-    assert!(steps > 0, "Schedule: {setting} of 0 steps is none; expected at least 1");
+    assert!(steps > 0, "Schedule: {setting} of 0 steps; expected at least 1");
 }
 
 /// Prints the settings.

@@ -3,8 +3,8 @@
 use std::borrow::Borrow;
 use std::fmt;
 
-use super::Optimizer;
-use super::parameters::Parameters;
+use super::optimizer::Optimizer;
+use super::param_group::{ParamGroup, shared_methods, shared_settings};
 use crate::param::Param;
 use crate::scalar::Scalar;
 
@@ -16,11 +16,11 @@ use crate::scalar::Scalar;
 /// w -= lr v                   Nesterov: w -= lr (d + m v)
 /// ```
 ///
-/// with the gradient `g` (`-g` to maximize), the learning rate `lr`, and, all 0 unless given, the momentum `m`, the
-/// dampening `τ` and the weight decay `λ`. Without momentum `v = d`. The formula is that of `torch.optim.SGD` (there
-/// after Sutskever et al. 2013, with the learning rate outside the velocity).
+/// Here `g` is the gradient (`-g` to maximize) and `lr` the learning rate. The momentum `m`, the dampening `τ` and the
+/// weight decay `λ` (coupled) are 0 by default. Without momentum `v = d`. The formula is that of `torch.optim.SGD`:
+/// after Sutskever et al. 2013, with the learning rate outside the velocity.
 ///
-/// A parameter without a gradient is passed over, and its velocity `v` stays as it is.
+/// A parameter without a gradient is skipped, and its velocity `v` does not change.
 ///
 /// # Example
 ///
@@ -38,15 +38,17 @@ use crate::scalar::Scalar;
 /// assert_eq!(w.value()[[0]], 7.5);
 /// ```
 pub struct Sgd<T> {
-    parameters: Parameters<T, 1>,
+    group: ParamGroup<T, 1>,
     momentum: T,
     dampening: T,
     nesterov: bool,
 }
 
 impl<T: Scalar> Sgd<T> {
-    /// Returns an optimizer of these parameters: a slice, an array or an iterator, of handles or of references to them.
-    /// A parameter that is given twice is updated once.
+    /// Returns an optimizer of these parameters.
+    ///
+    /// They come as a slice, an array or an iterator, of handles or of references to handles. A parameter that is given
+    /// twice is updated once.
     ///
     /// # Panics
     ///
@@ -67,28 +69,28 @@ impl<T: Scalar> Sgd<T> {
     #[track_caller]
     #[must_use]
     pub fn new(parameters: impl IntoIterator<Item: Borrow<Param<T>>>, learning_rate: T) -> Self {
-        let parameters = Parameters::new("Sgd", parameters, learning_rate);
-        Self { parameters, momentum: T::ZERO, dampening: T::ZERO, nesterov: false }
+        let group = ParamGroup::new("Sgd", parameters, learning_rate);
+        Self { group, momentum: T::ZERO, dampening: T::ZERO, nesterov: false }
     }
 
-    /// Returns the optimizer with this momentum `m`: the share of the velocity that the next step keeps.
+    /// Returns the optimizer with this momentum `m`: the fraction of the velocity that the next step keeps.
     ///
     /// # Panics
     ///
-    /// If the momentum is not a finite number of at least 0, or 0 with Nesterov's rule.
+    /// If the momentum is not a finite number of at least 0, or if it is 0 with Nesterov's rule.
     #[track_caller]
     #[must_use]
     pub fn with_momentum(mut self, momentum: T) -> Self {
-        self.momentum = self.parameters.not_negative("a momentum", momentum);
+        self.momentum = self.group.not_negative("a momentum", momentum);
         self.checked()
     }
 
-    /// Returns the optimizer with this dampening `τ`, by which the gradient enters the velocity with less weight. The
-    /// first gradient is the first velocity, undampened, as in PyTorch.
+    /// Returns the optimizer with this dampening `τ`: the gradient enters the velocity with the factor `1 - τ`. The
+    /// first velocity is the first gradient, without dampening, as in PyTorch.
     ///
     /// # Panics
     ///
-    /// If the dampening is not a finite number, or not 0 with Nesterov's rule.
+    /// If the dampening is not a finite number, or if it is not 0 with Nesterov's rule.
     ///
     /// # Example
     ///
@@ -108,42 +110,16 @@ impl<T: Scalar> Sgd<T> {
     #[track_caller]
     #[must_use]
     pub fn with_dampening(mut self, dampening: T) -> Self {
-        self.dampening = self.parameters.finite("a dampening", dampening);
+        self.dampening = self.group.finite("a dampening", dampening);
         self.checked()
     }
 
-    /// Returns the optimizer with this weight decay `λ`: the gradient of `λ/2 ‖w‖²` joins that of the loss (coupled).
+    /// Returns the optimizer with Nesterov's rule: a step follows `d + m v` with the new velocity `v`, which applies
+    /// the momentum one step ahead.
     ///
     /// # Panics
     ///
-    /// If the weight decay is not a finite number of at least 0.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use ndarray::array;
-    /// use tapegrad::Param;
-    /// use tapegrad::optim::{Optimizer, Sgd};
-    ///
-    /// let w = Param::new(array![8.0]);
-    /// let mut sgd = Sgd::new([&w], 0.5).with_weight_decay(0.25);
-    /// w.accumulate_grad(&array![2.0].into_dyn());
-    /// sgd.step(); // 8 - 0.5 (2 + 0.25 · 8)
-    /// assert_eq!(w.value()[[0]], 6.0);
-    /// ```
-    #[track_caller]
-    #[must_use]
-    pub fn with_weight_decay(mut self, weight_decay: T) -> Self {
-        self.parameters.set_weight_decay(weight_decay);
-        self
-    }
-
-    /// Returns the optimizer with Nesterov's rule: it follows the gradient and the velocity that comes of it, as if it
-    /// looked one step ahead.
-    ///
-    /// # Panics
-    ///
-    /// If there is no momentum yet, or a dampening.
+    /// If the momentum is 0 (set it first), or the dampening is not.
     ///
     /// # Example
     ///
@@ -167,26 +143,7 @@ impl<T: Scalar> Sgd<T> {
         self.checked()
     }
 
-    /// Returns the optimizer going uphill: it follows `-g`.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use ndarray::array;
-    /// use tapegrad::Param;
-    /// use tapegrad::optim::{Optimizer, Sgd};
-    ///
-    /// let w = Param::new(array![1.0]);
-    /// let mut sgd = Sgd::new([&w], 0.5).with_maximize();
-    /// w.accumulate_grad(&array![2.0].into_dyn());
-    /// sgd.step();
-    /// assert_eq!(w.value()[[0]], 2.0);
-    /// ```
-    #[must_use]
-    pub fn with_maximize(mut self) -> Self {
-        self.parameters.maximize();
-        self
-    }
+    shared_settings!(Sgd);
 
     /// Returns the momentum.
     #[must_use]
@@ -194,7 +151,7 @@ impl<T: Scalar> Sgd<T> {
         self.momentum
     }
 
-    /// Checks the settings that exclude each other.
+    /// Checks that the settings fit each other.
     #[track_caller]
     fn checked(self) -> Self {
         let Self { momentum, dampening, nesterov, .. } = self;
@@ -209,24 +166,24 @@ impl<T: Scalar> Sgd<T> {
 
 impl<T: Scalar> Optimizer<T> for Sgd<T> {
     fn step(&mut self) {
-        let (lr, m, nesterov) = (self.parameters.learning_rate(), self.momentum, self.nesterov);
-        let (damped, objective) = (T::ONE - self.dampening, self.parameters.objective());
-        self.parameters.step(|weights, grad, state| {
+        let (lr, m, nesterov) = (self.group.learning_rate(), self.momentum, self.nesterov);
+        let (damped, objective) = (T::ONE - self.dampening, self.group.objective());
+        self.group.step(|update, grad, state| {
             // Velocity 0 before the first step makes v = d there.
             let share = if state.is_new() { T::ONE } else { damped };
-            // The two usual cases have a loop that computes nothing else.
+            // The two common cases have a loop of their own, without the general case's terms.
             match (m == T::ZERO, objective.is_plain() && share == T::ONE && !nesterov) {
-                (true, true) => weights.map(
+                (true, true) => update.map(
                     grad,
                     #[inline(always)]
                     move |w, g| w - lr * g,
                 ),
-                (true, false) => weights.map(
+                (true, false) => update.map(
                     grad,
                     #[inline(always)]
                     move |w, g| w - lr * objective.gradient(w, g),
                 ),
-                (false, true) => weights.update_1(
+                (false, true) => update.update_1(
                     grad,
                     state.arrays(grad.len(), T::ZERO),
                     #[inline(always)]
@@ -235,7 +192,7 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
                         (w - lr * v, [v])
                     },
                 ),
-                (false, false) => weights.update_1(
+                (false, false) => update.update_1(
                     grad,
                     state.arrays(grad.len(), T::ZERO),
                     #[inline(always)]
@@ -249,23 +206,13 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
         });
     }
 
-    fn zero_grad(&mut self) {
-        self.parameters.zero_grad();
-    }
-
-    fn learning_rate(&self) -> T {
-        self.parameters.learning_rate()
-    }
-
-    fn set_learning_rate(&mut self, learning_rate: T) {
-        self.parameters.set_learning_rate(learning_rate);
-    }
+    shared_methods!();
 }
 
 /// Prints the settings.
 impl<T: Scalar> fmt::Debug for Sgd<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.parameters.describe(f, format_args!(", momentum {}", self.momentum))?;
+        self.group.describe(f, format_args!(", momentum {}", self.momentum))?;
         if self.dampening != T::ZERO {
             write!(f, ", dampening {}", self.dampening)?;
         }

@@ -40,7 +40,7 @@ pub(crate) fn backward<T: Scalar>(
             Target::Param(param) => Some(&*param),
         };
         let Some(param) = param else { return true };
-        if let Some(buffer) = param.take_in(mem::take(g)) {
+        if let Some(buffer) = param.accumulate_owned(mem::take(g)) {
             tape.pool().put(buffer);
         }
         false

@@ -15,7 +15,7 @@ use crate::data::{Batches, accuracy};
 use crate::optim::Optimizer;
 use crate::scalar::Scalar;
 
-/// How a descent runs: how many passes, from which seed, what it tells on the way.
+/// The settings of a descent: the number of passes, the seed, the progress shown, and a callback.
 ///
 /// # Example
 ///
@@ -33,15 +33,15 @@ use crate::scalar::Scalar;
 /// let mut learner = ByHand::new(Linear::from_params(w.clone(), None), Mse::new());
 /// let examples = Examples::new(array![[1.0]], array![[0.0]])?;
 ///
-/// // Halve w, up to a hundred times, but no further than a loss below a hundredth.
-/// let enough = |pass: &tapegrad::train::Pass| match pass.train_loss < 0.01 {
+/// // Halve w, at most a hundred times, until the loss is below a hundredth.
+/// let enough = |pass: &tapegrad::train::Pass| match pass.train_loss() < 0.01 {
 ///     true => ControlFlow::Break(()),
 ///     false => ControlFlow::Continue(()),
 /// };
 /// let descent = Descent::new(100).on_pass(enough);
 /// let history = batch_descent(&mut learner, &mut Sgd::new([&w], 0.25), &examples, None, descent)?;
 /// assert_eq!(history.passes().len(), 4); // losses 1, 1/4, 1/16, 1/64
-/// assert_eq!(history.result().train_loss, 1.0 / 256.0);
+/// assert_eq!(history.result().train_loss(), 1.0 / 256.0);
 /// # Ok(())
 /// # }
 /// ```
@@ -55,26 +55,26 @@ pub struct Descent<'a> {
 type OnPass<'a> = Box<dyn FnMut(&Pass) -> ControlFlow<()> + 'a>;
 
 impl<'a> Descent<'a> {
-    /// Returns a descent of this many passes, with seed 0, silent.
+    /// Returns a descent of this number of passes, with seed 0, that shows no progress.
     #[must_use]
     pub fn new(passes: usize) -> Self {
         Self { passes, seed: 0, progress: Progress::Silent, on_pass: None }
     }
 
-    /// Returns the descent with another seed of what is drawn at random: examples, or the order of batches.
+    /// Returns the descent with this seed for the random choice of examples, or the order of batches.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
 
-    /// Returns the descent with something to look at while it runs.
+    /// Returns the descent with this progress shown.
     #[must_use]
     pub fn progress(self, progress: Progress) -> Self {
         Self { progress, ..self }
     }
 
-    /// Returns the descent with a function that is called before the updates of every pass; by [`ControlFlow::Break`] it
-    /// ends the descent there and then.
+    /// Returns the descent with a function that is called before the updates of every pass. [`ControlFlow::Break`] ends
+    /// the descent at once.
     #[must_use]
     pub fn on_pass(self, on_pass: impl FnMut(&Pass) -> ControlFlow<()> + 'a) -> Self {
         Self { on_pass: Some(Box::new(on_pass)), ..self }
@@ -88,8 +88,8 @@ impl fmt::Debug for Descent<'_> {
     }
 }
 
-/// Trains on all examples at once: a pass is one step along the gradient of the loss on them, their sum or mean as the
-/// loss reduces. Nothing is drawn at random.
+/// Trains on all examples at once, and returns the history. A pass is one step along the gradient of the loss on all of
+/// them. Nothing is random.
 ///
 /// # Errors
 ///
@@ -97,7 +97,7 @@ impl fmt::Debug for Descent<'_> {
 ///
 /// # Panics
 ///
-/// If the learner does not take the examples.
+/// If the examples do not fit the learner.
 ///
 /// # Example
 ///
@@ -113,13 +113,13 @@ pub fn batch_descent<T: Scalar>(
 ) -> Result<History, Diverged> {
     let mut run = Run::new(train, test, descent);
     loop {
-        // The gradient is on the way to the training loss: a pass that does not come to its step throws it away.
+        // The training loss comes with its gradient. A descent that ends here discards the gradient.
         optimizer.zero_grad();
         let start = Instant::now();
         let loss = learner.accumulate_gradient(train).to_f64();
         let mut time = start.elapsed();
-        let seen = Evaluation { loss, accuracy: run.accuracy_of(learner, Set::Train) };
-        match run.begin_pass(learner, Some(seen)) {
+        let evaluation = Evaluation::new(loss, run.accuracy_of(learner, Set::Train));
+        match run.begin_pass(learner, Some(evaluation)) {
             Ok(ControlFlow::Continue(())) => {}
             ended => {
                 optimizer.zero_grad();
@@ -133,7 +133,8 @@ pub fn batch_descent<T: Scalar>(
     }
 }
 
-/// Trains on one example at a time, drawn at random with replacement; a pass is as many steps as there are examples.
+/// Trains on one example at a time, drawn at random with replacement, and returns the history. The number of steps in a
+/// pass is the number of examples.
 ///
 /// # Errors
 ///
@@ -141,7 +142,7 @@ pub fn batch_descent<T: Scalar>(
 ///
 /// # Panics
 ///
-/// If the learner does not take the examples.
+/// If the examples do not fit the learner.
 ///
 /// # Example
 ///
@@ -157,7 +158,7 @@ pub fn batch_descent<T: Scalar>(
 /// let mut learner = ByHand::new(Linear::from_params(w.clone(), None), Mse::new());
 /// let examples = Examples::new(array![[1.0], [-1.0]], array![[3.0], [-3.0]])?; // y = 3 x
 /// let history = stochastic_descent(&mut learner, &mut Sgd::new([&w], 0.25), &examples, None, Descent::new(2))?;
-/// assert_eq!(w.value()[[0, 0]], 2.8125); // either example halves the error of 3, four times
+/// assert_eq!(w.value()[[0, 0]], 2.8125); // each of the four steps halves the error of 3
 /// assert_eq!(history.passes().len(), 2);
 /// # Ok(())
 /// # }
@@ -182,7 +183,8 @@ pub fn stochastic_descent<T: Scalar>(
     Ok(run.finish())
 }
 
-/// Trains on `size` examples at a time; a pass sees every example once, in random order. Its last batch may be smaller.
+/// Trains on `size` examples at a time, and returns the history. A pass uses every example once, in random order. Its
+/// last batch may be smaller.
 ///
 /// # Errors
 ///
@@ -190,7 +192,7 @@ pub fn stochastic_descent<T: Scalar>(
 ///
 /// # Panics
 ///
-/// If `size` is 0, or the learner does not take the examples.
+/// If `size` is 0, or if the examples do not fit the learner.
 ///
 /// # Example
 ///
@@ -206,7 +208,7 @@ pub fn stochastic_descent<T: Scalar>(
 /// let mut learner = ByHand::new(Linear::from_params(w.clone(), None), Mse::new());
 /// let examples = Examples::new(array![[1.0], [-1.0], [1.0]], array![[3.0], [-3.0], [3.0]])?; // y = 3 x
 /// mini_batch_descent(&mut learner, &mut Sgd::new([&w], 0.25), &examples, None, 2, Descent::new(1))?;
-/// assert_eq!(w.value()[[0, 0]], 2.25); // two batches, of two and of one, halve the error of 3
+/// assert_eq!(w.value()[[0, 0]], 2.25); // two batches, of two and of one: each halves the error of 3
 /// # Ok(())
 /// # }
 /// ```
@@ -233,7 +235,7 @@ pub fn mini_batch_descent<T: Scalar>(
     Ok(run.finish())
 }
 
-/// A descent under way.
+/// A running descent.
 struct Run<'a, T> {
     train: &'a Examples<T>,
     test: Option<&'a Examples<T>>,
@@ -242,9 +244,9 @@ struct Run<'a, T> {
     descent: Descent<'a>,
     bar: Bar,
     passes: Vec<Pass>,
-    /// What the last call of [`begin_pass`](Self::begin_pass) saw.
+    /// The evaluation by the last call of [`begin_pass`](Self::begin_pass).
     now: Option<Pass>,
-    /// Spent on updates.
+    /// The time of all updates so far.
     time: Duration,
 }
 
@@ -269,8 +271,8 @@ impl<'a, T: Scalar> Run<'a, T> {
         }
     }
 
-    /// Looks at losses and accuracies, and says whether there is another pass. `train` is what is known of the training
-    /// examples already.
+    /// Evaluates losses and accuracies, and returns whether there is another pass. `train` is the evaluation of the
+    /// training examples, if there is one already.
     #[track_caller]
     fn begin_pass(
         &mut self,
@@ -279,15 +281,15 @@ impl<'a, T: Scalar> Run<'a, T> {
     ) -> Result<ControlFlow<()>, Diverged> {
         let train = train.unwrap_or_else(|| {
             let loss = learner.evaluate(self.train).to_f64();
-            Evaluation { loss, accuracy: self.accuracy_of(learner, Set::Train) }
+            Evaluation::new(loss, self.accuracy_of(learner, Set::Train))
         });
         let index = self.passes.len();
-        if !train.loss.is_finite() {
-            return Err(self.diverged(index, train.loss));
+        if !train.loss().is_finite() {
+            return Err(self.diverged(index, train.loss()));
         }
         let test = self.test.map(|test| {
             let loss = learner.evaluate(test).to_f64();
-            Evaluation { loss, accuracy: self.accuracy_of(learner, Set::Test) }
+            Evaluation::new(loss, self.accuracy_of(learner, Set::Test))
         });
         let pass = Pass::new(index, self.time, train, test);
         self.bar.show(&pass);
@@ -314,12 +316,11 @@ impl<'a, T: Scalar> Run<'a, T> {
         batch: &mut Option<Examples<T>>,
     ) -> Result<(), Diverged> {
         let start = Instant::now();
-        self.train.gather(rows, batch);
-        let batch = batch.as_ref().expect("gathered");
+        let batch = self.train.gather(rows, batch);
         optimizer.zero_grad();
         let loss = learner.accumulate_gradient(batch).to_f64();
         if !loss.is_finite() {
-            // No step is taken, and none is left to take.
+            // No step is taken, and no gradient is left.
             optimizer.zero_grad();
             return Err(self.diverged(self.passes.len() - 1, loss));
         }
@@ -338,11 +339,11 @@ impl<'a, T: Scalar> Run<'a, T> {
     }
 
     fn diverged(&mut self, pass: usize, loss: f64) -> Diverged {
-        Diverged { pass, loss, history: std::mem::take(&mut self.passes) }
+        Diverged::new(pass, loss, std::mem::take(&mut self.passes))
     }
 
     fn finish(self) -> History {
-        let result = self.now.expect("a descent looks at least once");
-        History { passes: self.passes, result }
+        let result = self.now.expect("a descent evaluates at least once");
+        History::new(self.passes, result)
     }
 }

@@ -9,9 +9,9 @@ use crate::error::{Error, Result};
 use crate::kernel::matrix::shape_to;
 use crate::scalar::Scalar;
 
-/// Inputs with their targets, a row of each for an example.
+/// Inputs with their targets. An example is a row of each.
 ///
-/// The arrays are shared: a tape records them without a copy.
+/// The arrays are shared, so that a tape records them without a copy.
 ///
 /// # Example
 ///
@@ -36,11 +36,11 @@ pub struct Examples<T> {
 }
 
 impl<T: Scalar> Examples<T> {
-    /// Returns examples of these inputs, `(examples, width)`, and targets, `(examples, outputs)`.
+    /// Returns examples with these inputs, `(examples, width)`, and targets, `(examples, outputs)`.
     ///
     /// # Errors
     ///
-    /// If there is none, or the numbers of rows differ.
+    /// If there are no inputs, or if the numbers of rows differ.
     pub fn new(inputs: Array2<T>, targets: Array2<T>) -> Result<Self> {
         if inputs.is_empty() {
             return Err(Error::value("inputs", "at least one row and one column", format!("shape {:?}", inputs.dim())));
@@ -70,14 +70,14 @@ impl<T: Scalar> Examples<T> {
         self.inputs.nrows()
     }
 
-    /// Returns whether there is no example; never true.
+    /// Returns false: there is always an example.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns the examples of these rows, in the memory of `batch` if nobody else holds it any more.
-    pub(crate) fn gather(&self, rows: &[usize], batch: &mut Option<Self>) {
+    /// Returns copies of these rows. They are in the memory of `batch`, unless a tape still uses it.
+    pub(super) fn gather<'a>(&self, rows: &[usize], batch: &'a mut Option<Self>) -> &'a Self {
         let batch = batch.get_or_insert_with(|| Self { inputs: Arc::default(), targets: Arc::default() });
         for (to, from) in [(&mut batch.inputs, &self.inputs), (&mut batch.targets, &self.targets)] {
             if Arc::get_mut(to).is_none() {
@@ -87,10 +87,11 @@ impl<T: Scalar> Examples<T> {
             shape_to(to, (rows.len(), from.ncols()));
             rows.iter().zip(to.rows_mut()).for_each(|(&row, mut to)| to.assign(&from.row(row)));
         }
+        batch
     }
 
-    /// Returns the class of each example if the targets are one-hot, of two classes or more.
-    pub(crate) fn labels(&self) -> Option<Vec<usize>> {
+    /// Returns the class of each example, if the targets are one-hot with at least two classes.
+    pub(super) fn labels(&self) -> Option<Vec<usize>> {
         let class = |row: ndarray::ArrayView1<'_, T>| {
             let ones = row.iter().filter(|&&y| y == T::ONE).count();
             let zeros = row.iter().filter(|&&y| y == T::ZERO).count();
@@ -100,7 +101,7 @@ impl<T: Scalar> Examples<T> {
     }
 }
 
-/// Images with one-hot labels. The images are copied.
+/// Copies the images, and makes one-hot targets of the labels.
 impl<T: Scalar> From<&Samples<T>> for Examples<T> {
     fn from(samples: &Samples<T>) -> Self {
         Self { inputs: Arc::new(samples.images().clone()), targets: Arc::new(samples.one_hot()) }

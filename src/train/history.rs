@@ -1,34 +1,37 @@
-//! [`History`]: what a descent saw.
+//! [`History`]: the losses and accuracies of a descent.
 
 use std::fmt;
 use std::time::Duration;
 
 use ndarray::Array2;
 
-/// The loss on examples, and the share of those whose largest output is in the column of their class, if the targets are
-/// one-hot.
+/// The loss on examples. If their targets are one-hot, also the accuracy: the fraction of examples whose largest output
+/// is in the column of their class.
 #[derive(Clone, Copy)]
 pub(super) struct Evaluation {
-    pub(super) loss: f64,
-    pub(super) accuracy: Option<f64>,
+    loss: f64,
+    accuracy: Option<f64>,
 }
 
-/// What a descent saw before the updates of a pass.
+impl Evaluation {
+    pub(super) fn new(loss: f64, accuracy: Option<f64>) -> Self {
+        Self { loss, accuracy }
+    }
+
+    pub(super) fn loss(&self) -> f64 {
+        self.loss
+    }
+}
+
+/// Losses and accuracies before the updates of a pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
 pub struct Pass {
-    /// The number of the pass, from 0; of the result, the number of all passes.
-    pub index: usize,
-    /// How long the updates before it took together, without the evaluations for this history.
-    pub time: Duration,
-    /// The loss on the training examples.
-    pub train_loss: f64,
-    /// The share of training examples that were told apart rightly, if they have classes.
-    pub train_accuracy: Option<f64>,
-    /// The loss on the test examples, if there are any.
-    pub test_loss: Option<f64>,
-    /// The share of test examples that were told apart rightly, if they have classes.
-    pub test_accuracy: Option<f64>,
+    index: usize,
+    time: Duration,
+    train_loss: f64,
+    train_accuracy: Option<f64>,
+    test_loss: Option<f64>,
+    test_accuracy: Option<f64>,
 }
 
 impl Pass {
@@ -42,9 +45,46 @@ impl Pass {
             test_accuracy: test.and_then(|test| test.accuracy),
         }
     }
+
+    /// Returns the number of passes before this one. For the result it is the number of all passes.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Returns the time of all updates before this pass, without the evaluations for this history.
+    #[must_use]
+    pub fn time(&self) -> Duration {
+        self.time
+    }
+
+    /// Returns the loss on the training examples.
+    #[must_use]
+    pub fn train_loss(&self) -> f64 {
+        self.train_loss
+    }
+
+    /// Returns the fraction of training examples that are classified correctly, if the targets are one-hot.
+    #[must_use]
+    pub fn train_accuracy(&self) -> Option<f64> {
+        self.train_accuracy
+    }
+
+    /// Returns the loss on the test examples, if there are any.
+    #[must_use]
+    pub fn test_loss(&self) -> Option<f64> {
+        self.test_loss
+    }
+
+    /// Returns the fraction of test examples that are classified correctly, if there are any and the targets are
+    /// one-hot.
+    #[must_use]
+    pub fn test_accuracy(&self) -> Option<f64> {
+        self.test_accuracy
+    }
 }
 
-/// Prints losses and accuracies in a line.
+/// Prints losses and accuracies in one line.
 impl fmt::Display for Pass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent =
@@ -57,27 +97,31 @@ impl fmt::Display for Pass {
     }
 }
 
-/// The passes of a descent, each as it was before its updates, and the result.
+/// Losses and accuracies of a descent: before the updates of each pass, and at the end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
-    pub(super) passes: Vec<Pass>,
-    pub(super) result: Pass,
+    passes: Vec<Pass>,
+    result: Pass,
 }
 
 impl History {
+    pub(super) fn new(passes: Vec<Pass>, result: Pass) -> Self {
+        Self { passes, result }
+    }
+
     /// Returns the passes.
     #[must_use]
     pub fn passes(&self) -> &[Pass] {
         &self.passes
     }
 
-    /// Returns what the descent came to, after its last update.
+    /// Returns the result: losses and accuracies after the last update.
     #[must_use]
     pub fn result(&self) -> &Pass {
         &self.result
     }
 
-    /// Returns train and test loss of the passes, `(passes, 2)`; NaN where there are no test examples.
+    /// Returns the training and the test loss of each pass, `(passes, 2)`. Without test examples the test loss is NaN.
     #[must_use]
     pub fn losses(&self) -> Array2<f64> {
         Array2::from_shape_fn((self.passes.len(), 2), |(pass, column)| match column {
@@ -87,19 +131,38 @@ impl History {
     }
 }
 
-/// A descent that came upon a loss which is no finite number, and stopped.
+/// The error of a descent that stopped at a loss of NaN or infinity.
 ///
-/// The parameters are as they were left: those of [`history`](Self::history)'s last pass are gone, unless the caller
-/// kept them.
+/// The parameters are those that gave this loss.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Diverged {
-    /// The pass in which it stopped, from 0.
-    pub pass: usize,
-    /// The loss.
-    pub loss: f64,
-    /// The passes before it.
-    pub history: Vec<Pass>,
+    pass: usize,
+    loss: f64,
+    history: Vec<Pass>,
+}
+
+impl Diverged {
+    pub(super) fn new(pass: usize, loss: f64, history: Vec<Pass>) -> Self {
+        Self { pass, loss, history }
+    }
+
+    /// Returns the index of the pass in which the descent stopped.
+    #[must_use]
+    pub fn pass(&self) -> usize {
+        self.pass
+    }
+
+    /// Returns the loss that is not finite.
+    #[must_use]
+    pub fn loss(&self) -> f64 {
+        self.loss
+    }
+
+    /// Returns the passes whose evaluation was finite, the interrupted one included.
+    #[must_use]
+    pub fn history(&self) -> &[Pass] {
+        &self.history
+    }
 }
 
 impl fmt::Display for Diverged {

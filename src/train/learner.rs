@@ -1,4 +1,4 @@
-//! [`Learner`]: what a descent trains, by hand or by tape.
+//! [`Learner`]: a model with its loss, by hand or by tape.
 
 use std::fmt;
 
@@ -11,11 +11,11 @@ use crate::scalar::Scalar;
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 
-/// A model with its loss, as a descent sees it.
+/// A model with its loss: the interface that a descent needs.
 ///
 /// # Example
 ///
-/// The mean of numbers as a learner of one's own: `L = 1/n Σ (m - y)²`.
+/// A learner of your own, the mean of numbers: `L = 1/n Σ (m - y)²`.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -55,11 +55,12 @@ use crate::tape::{Tape, Var};
 /// # }
 /// ```
 pub trait Learner<T: Scalar>: fmt::Debug {
-    /// Returns the loss on examples, and keeps the outputs.
+    /// Returns the loss on the examples, and keeps the outputs.
     #[track_caller]
     fn evaluate(&mut self, examples: &Examples<T>) -> T;
 
-    /// Does the same and adds the gradient of the loss by each parameter to the parameter's gradient.
+    /// Returns the loss on the examples, keeps the outputs, and adds the gradient of the loss by each parameter to the
+    /// parameter's gradient.
     #[track_caller]
     fn accumulate_gradient(&mut self, examples: &Examples<T>) -> T;
 
@@ -92,7 +93,7 @@ pub struct ByHand<N, L> {
 }
 
 impl<N, L> ByHand<N, L> {
-    /// Returns a learner of this network under this loss.
+    /// Returns a learner with this network and this loss.
     #[must_use]
     pub fn new(network: N, loss: L) -> Self {
         Self { network, loss }
@@ -104,7 +105,7 @@ impl<N, L> ByHand<N, L> {
         &self.network
     }
 
-    /// Returns the network, to be changed.
+    /// Returns the network, mutable.
     pub fn network_mut(&mut self) -> &mut N {
         &mut self.network
     }
@@ -129,7 +130,7 @@ impl<T: Scalar, N: Module<T>, L: Loss<T>> Learner<T> for ByHand<N, L> {
     }
 }
 
-/// A computation on a tape with its loss.
+/// A computation on a tape, with its loss.
 ///
 /// # Example
 ///
@@ -149,7 +150,7 @@ impl<T: Scalar, N: Module<T>, L: Loss<T>> Learner<T> for ByHand<N, L> {
 /// # }
 /// ```
 ///
-/// A network of layers is recorded by `ByTape::new(move |tape, x| network.record(tape, x), loss)`.
+/// For a network of layers: `ByTape::new(move |tape, x| network.record(tape, x), loss)`.
 pub struct ByTape<T, F, L> {
     tape: Tape<T>,
     record: F,
@@ -162,12 +163,13 @@ where
     F: for<'t> Fn(&'t Tape<T>, Var<'t, T>) -> Var<'t, T>,
     L: Loss<T>,
 {
-    /// Returns a learner that records `(batch, width) -> (batch, outputs)` by the function, under this loss.
+    /// Returns a learner with this function, which records `(batch, width) -> (batch, outputs)`, and this loss.
     #[must_use]
     pub fn new(record: F, loss: L) -> Self {
         Self { tape: Tape::new(), record, loss, output: Array2::default((0, 0)) }
     }
 
+    /// Records outputs and loss, calls `finish` with the loss, and returns its value.
     #[track_caller]
     fn run(&mut self, examples: &Examples<T>, finish: impl FnOnce(Var<'_, T>)) -> T {
         let yhat = (self.record)(&self.tape, self.tape.constant(examples.inputs()));

@@ -1,16 +1,16 @@
-//! Training: the three descents over any model, and what they saw on the way.
+//! Training: three kinds of gradient descent for any model, with a history of losses and accuracies.
 //!
-//! A descent drives a [`Learner`], of which there is one for each half of the library: [`ByHand`] runs hand-derived
-//! layers, [`ByTape`] records and sweeps. An [`Optimizer`](crate::optim::Optimizer) takes the steps. What is learned are
-//! [`Examples`], inputs with their targets.
+//! A descent trains a [`Learner`], a model with its loss: [`ByHand`] runs hand-derived layers, [`ByTape`] records and
+//! sweeps. An [`Optimizer`](crate::optim::Optimizer) takes the steps. The training data are [`Examples`], inputs with
+//! their targets.
 //!
-//! | function | what a step sees | steps in a pass |
+//! | function | a step uses | steps in a pass |
 //! |---|---|---|
 //! | [`batch_descent`] | all examples | 1 |
-//! | [`stochastic_descent`] | one example, drawn at random | as many as there are examples |
-//! | [`mini_batch_descent`] | `size` examples | until all were seen, in random order |
+//! | [`stochastic_descent`] | one example, drawn at random with replacement | the number of examples |
+//! | [`mini_batch_descent`] | `size` examples | enough to use each example once, in random order |
 //!
-//! Each returns the [`History`] of its passes: losses and accuracies **before** the pass's updates.
+//! Each returns the [`History`] of its passes: losses and accuracies **before** the updates of each pass.
 //!
 //! # Example
 //!
@@ -30,8 +30,8 @@
 //! let mut sgd = Sgd::new([&w, &b], 0.25);
 //!
 //! let history = batch_descent(&mut line, &mut sgd, &examples, None, Descent::new(100))?;
-//! assert_eq!(history.passes()[0].train_loss, 11.0 / 3.0); // (1² + 1² + 3²) / 3
-//! assert!(history.result().train_loss < 1e-12);
+//! assert_eq!(history.passes()[0].train_loss(), 11.0 / 3.0); // (1² + 1² + 3²) / 3
+//! assert!(history.result().train_loss() < 1e-12);
 //! assert!((w.value()[[0, 0]] - 2.0_f64).abs() < 1e-6 && (b.value()[[0]] - 1.0_f64).abs() < 1e-6);
 //! # Ok(())
 //! # }

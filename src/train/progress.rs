@@ -1,19 +1,21 @@
-//! [`Progress`]: what a descent shows on the terminal.
+//! [`Progress`]: the progress that a descent shows on the terminal.
 
-/// What a descent shows on the terminal while it runs.
+use super::history::Pass;
+
+/// The progress that a descent shows on the terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
     /// Nothing.
     #[default]
     Silent,
-    /// A bar with the passes done, their rate, the time left and the training loss, on standard error; nothing if that is
-    /// not a terminal.
+    /// A bar on standard error, with the number of passes, their rate, the time left and the training loss. It is shown
+    /// only on a terminal.
     #[cfg(feature = "progress")]
     Bar,
 }
 
-/// A bar that is or is not there.
+/// A bar, shown or hidden.
 pub(super) struct Bar {
     #[cfg(feature = "progress")]
     bar: indicatif::ProgressBar,
@@ -39,13 +41,13 @@ impl Bar {
         Self {}
     }
 
-    /// Says what a pass begins with.
+    /// Shows the losses at the start of a pass.
     #[cfg_attr(not(feature = "progress"), expect(unused_variables, clippy::unused_self))]
-    pub(super) fn show(&self, pass: &super::Pass) {
+    pub(super) fn show(&self, pass: &Pass) {
         #[cfg(feature = "progress")]
         {
-            self.bar.set_message(format!("loss {:.6}", pass.train_loss));
-            self.bar.set_position(pass.index as u64);
+            self.bar.set_message(format!("loss {:.6}", pass.train_loss()));
+            self.bar.set_position(pass.index() as u64);
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use ndarray::{Array2, ArrayRef2};
 
-use super::{Loss, check_shapes};
+use super::criterion::{Loss, check_shapes};
 use crate::kernel::elementwise::zip_in_place;
 use crate::nn::buffer::Buffer;
+use crate::nn::layer::default_is_new;
 use crate::number::Algebra;
 use crate::reduction::Reduction;
 use crate::scalar::Scalar;
@@ -13,7 +14,7 @@ use crate::tape::Var;
 /// Keeps the logarithm of a probability of 0 finite.
 const EPSILON: f64 = 1e-16;
 
-/// A loss `L = 1/M Σ l(ŷ, y)` over all elements, with `M` as the reduction says, and `dl` the derivative of `l` by `ŷ`.
+/// Defines losses `L = 1/M Σ l(ŷ, y)` over all elements. `M` follows from the reduction, and `dl` is `dl/dŷ`.
 macro_rules! elementwise_loss {
     ($(
         $(#[$doc:meta])*
@@ -24,7 +25,7 @@ macro_rules! elementwise_loss {
         #[derive(Clone, Debug)]
         pub struct $Loss<T> {
             reduction: Reduction,
-            /// The terms of the sum, then `delta`.
+            /// In `forward` the terms of the sum.
             delta: Buffer<T>,
             targets: Buffer<T>,
         }
@@ -36,7 +37,7 @@ macro_rules! elementwise_loss {
                 Self { reduction: Reduction::$reduction, delta: Buffer::default(), targets: Buffer::default() }
             }
 
-            /// Returns the loss with another reduction.
+            /// Returns the loss with this reduction.
             #[must_use]
             pub fn with_reduction(self, reduction: Reduction) -> Self {
                 Self { reduction, ..self }
@@ -52,7 +53,7 @@ macro_rules! elementwise_loss {
                 $dl
             }
 
-            /// Replaces the content of `delta` by `f(ŷ, y)`; returns it and `M`.
+            /// Writes `f(ŷ, y)` to `delta`, and returns it and `M`.
             #[track_caller]
             fn zip(&mut self, y: &ArrayRef2<T>, yhat: &ArrayRef2<T>, f: impl Fn(T, T) -> T) -> (&mut [T], f64) {
                 check_shapes(stringify!($Loss), y.shape(), yhat.shape());
@@ -62,11 +63,7 @@ macro_rules! elementwise_loss {
             }
         }
 
-        impl<T: Scalar> Default for $Loss<T> {
-            fn default() -> Self {
-                Self::new()
-            }
-        }
+        default_is_new!($Loss);
 
         impl<T: Scalar> Loss<T> for $Loss<T> {
             fn forward(&mut self, y: &ArrayRef2<T>, yhat: &ArrayRef2<T>) -> T {
@@ -94,10 +91,12 @@ macro_rules! elementwise_loss {
 elementwise_loss! {
     /// The squared error, `l = (ŷ - y)²`.
     ///
-    /// Courses mean different things by "the mean squared error": PyTorch's mean over all elements, which is the
-    /// default here ([`Reduction::Mean`]); the mean over the samples of the summed squares ([`Reduction::BatchMean`]);
-    /// the mean over the outputs, "square loss" ([`Reduction::OutputMean`]); or the plain sum ([`Reduction::Sum`]), whose
-    /// gradient is `-2 (y - ŷ)`.
+    /// "The mean squared error" has several meanings in courses:
+    ///
+    /// - [`Reduction::Mean`], the default: the mean over all elements, as in PyTorch;
+    /// - [`Reduction::BatchMean`]: the squares summed over the outputs, then averaged over the samples;
+    /// - [`Reduction::OutputMean`], "square loss": the mean over the outputs, summed over the samples;
+    /// - [`Reduction::Sum`]: the plain sum, with the gradient `-2 (y - ŷ)`.
     ///
     /// # Derivative
     ///
@@ -124,13 +123,13 @@ elementwise_loss! {
     Mse: l = |yhat, y| (yhat - y) * (yhat - y), dl = |yhat, y| (yhat - y) + (yhat - y),
         recorded as |yhat, y| (yhat - y).square(), reduced by Mean
 
-    /// The hinge loss of scores `ŷ` for targets `y` of 1 or -1, `l = max(0, 1 - ŷ y)`: nothing once the score is on the
-    /// right side by a margin of 1.
+    /// The hinge loss of scores `ŷ` for targets `y` of 1 or -1, `l = max(0, 1 - ŷ y)`. It is 0 if the score has the
+    /// target's sign and a margin of at least 1.
     ///
     /// # Derivative
     ///
     /// ```text
-    /// dl/dŷ = -y where ŷ y < 1; else 0, at the kink too
+    /// dl/dŷ = -y where ŷ y < 1; else 0, also at the kink
     /// ```
     ///
     /// # Example
@@ -154,7 +153,7 @@ elementwise_loss! {
     /// # Derivative
     ///
     /// ```text
-    /// dl/dŷ = -y where ŷ y < 0; else 0, at the kink too
+    /// dl/dŷ = -y where ŷ y < 0; else 0, also at the kink
     /// ```
     ///
     /// # Example
@@ -173,12 +172,12 @@ elementwise_loss! {
         dl = |yhat, y| if -(yhat * y) <= T::ZERO { T::ZERO } else { -y },
         recorded as |yhat, y| yhat.perceptron_term(y), reduced by Mean
 
-    /// The cross-entropy of probabilities `ŷ` between 0 and 1 in its binary form, each class on its own:
+    /// The binary cross-entropy of probabilities `ŷ`, each class on its own:
     /// `l = -[y ln(ŷ + ε) + (1 - y) ln(1 - ŷ + ε)]` with `ε = 1e-16`.
     ///
-    /// By default it is summed over the classes and averaged over the rows ([`Reduction::BatchMean`]). It fits behind a
-    /// [`Sigmoid`](crate::nn::Sigmoid) layer; several classes of a row may be true at once. For one class out of
-    /// several, [`SoftmaxCrossEntropy`](super::SoftmaxCrossEntropy) on scores is more exact.
+    /// By default it is summed over the classes and averaged over the rows ([`Reduction::BatchMean`]). It follows a
+    /// [`Sigmoid`](crate::nn::Sigmoid) layer, and several classes of a row may be true at once. For one class out of
+    /// several, [`SoftmaxCrossEntropy`](super::SoftmaxCrossEntropy) of the scores is more accurate.
     ///
     /// # Derivative
     ///
@@ -211,7 +210,7 @@ elementwise_loss! {
         },
         recorded as |yhat, y| {
             let epsilon = T::from_f64(EPSILON);
-            // In this order: 1 + ε is 1.
+            // In this order: 1 + ε rounds to 1.
             -(y * (yhat + epsilon).ln() + (-y + T::ONE) * (-yhat + T::ONE + epsilon).ln())
         },
         reduced by BatchMean

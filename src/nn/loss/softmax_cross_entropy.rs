@@ -1,9 +1,10 @@
-//! [`SoftmaxCrossEntropy`]: the cross-entropy of scores, one class out of several.
+//! [`SoftmaxCrossEntropy`]: the cross-entropy of scores for one class out of several.
 
 use ndarray::{Array2, ArrayRef2};
 
-use super::{Loss, check_shapes};
+use super::criterion::{Loss, check_shapes};
 use crate::nn::buffer::Buffer;
+use crate::nn::layer::default_is_new;
 use crate::nn::softmax::{row_max, softmax_rows};
 use crate::number::Algebra;
 use crate::reduction::Reduction;
@@ -14,13 +15,13 @@ use crate::tape::Var;
 /// The cross-entropy between target distributions `y` and the softmax of scores `ŷ`, the mean over the `n` rows:
 /// `L = -1/n Σ_i Σ_j y[i, j] ln p[i, j]` with `p = softmax(ŷ)`. [`Reduction::Sum`] leaves out the `1/n`.
 ///
-/// `y` is one-hot or any distribution per row; a class of probability 0 counts as 0 even where its score is minus
-/// infinity. For targets that are class numbers there are [`forward_labels`](Self::forward_labels),
+/// A row of `y` is one-hot or any other distribution. A class with `y[i, j] = 0` adds 0, even for a score of minus
+/// infinity. Targets may also be class numbers: see [`forward_labels`](Self::forward_labels),
 /// [`backward_labels`](Self::backward_labels) and [`record_labels`](Self::record_labels).
 ///
 /// # Derivative
 ///
-/// For one row, with `m` its largest score and `S = Σ_k e^(ŷ[k] - m)` (log-sum-exp shift):
+/// For one row, with its largest score `m` and `S = Σ_k e^(ŷ[k] - m)` (log-sum-exp shift):
 ///
 /// ```text
 /// ln p[j]     = (ŷ[j] - m) - ln S                    nothing overflows
@@ -28,7 +29,7 @@ use crate::tape::Var;
 /// dL/dŷ[j]    = -1/n Σ_k y[k] ((k = j) - p[j]) = (s p[j] - y[j]) / n    with s = Σ_k y[k]
 /// ```
 ///
-/// A distribution has `s = 1`, which gives the well-known `(p - y) / n`.
+/// For a distribution `s` is 1, which gives the well-known `(p - y) / n`.
 ///
 /// # Example
 ///
@@ -48,14 +49,17 @@ use crate::tape::Var;
 #[derive(Clone, Debug)]
 pub struct SoftmaxCrossEntropy<T> {
     reduction: Reduction,
-    /// The scores for which the following are valid.
+    /// The scores of the last evaluation.
     scores: Buffer<T>,
+    /// Their softmax.
     softmax: Buffer<T>,
     /// `ln S` of each row.
     log_sums: Vec<T>,
     delta: Buffer<T>,
     targets: Buffer<T>,
 }
+
+default_is_new!(SoftmaxCrossEntropy);
 
 impl<T: Scalar> SoftmaxCrossEntropy<T> {
     /// Returns the loss, the mean over the rows.
@@ -71,7 +75,7 @@ impl<T: Scalar> SoftmaxCrossEntropy<T> {
         }
     }
 
-    /// Returns the loss with another reduction; a row is one term.
+    /// Returns the loss with this reduction. A row is one term.
     ///
     /// # Example
     ///
@@ -80,7 +84,7 @@ impl<T: Scalar> SoftmaxCrossEntropy<T> {
     /// use tapegrad::Reduction;
     /// use tapegrad::nn::SoftmaxCrossEntropy;
     ///
-    /// // The gradient of the sum is p - y, whatever the number of rows.
+    /// // The gradient of the sum is p - y for any number of rows.
     /// let mut loss = SoftmaxCrossEntropy::new().with_reduction(Reduction::Sum);
     /// assert_eq!(loss.backward_labels(&[1, 0], &array![[7.0, 7.0], [3.0, 3.0]]), array![[0.5, -0.5], [-0.5, 0.5]]);
     /// ```
@@ -89,7 +93,7 @@ impl<T: Scalar> SoftmaxCrossEntropy<T> {
         Self { reduction, ..self }
     }
 
-    /// Returns what the sum over `rows` rows is divided by.
+    /// Returns the divisor of the sum over this number of rows.
     fn divisor(&self, rows: usize) -> f64 {
         self.reduction.divisor(rows, 1)
     }
@@ -98,7 +102,7 @@ impl<T: Scalar> SoftmaxCrossEntropy<T> {
     ///
     /// # Panics
     ///
-    /// If there is not one label for each row, or a label is not below the number of classes.
+    /// If the number of labels is not that of the rows, or if a label is not below the number of classes.
     ///
     /// # Example
     ///
@@ -107,7 +111,7 @@ impl<T: Scalar> SoftmaxCrossEntropy<T> {
     /// use tapegrad::nn::SoftmaxCrossEntropy;
     ///
     /// let mut loss = SoftmaxCrossEntropy::new();
-    /// // The second class is ruled out.
+    /// // The second class has the probability 0.
     /// assert_eq!(loss.forward_labels(&[0], &array![[3.0, f64::NEG_INFINITY]]), 0.0);
     /// ```
     #[track_caller]
@@ -122,7 +126,7 @@ impl<T: Scalar> SoftmaxCrossEntropy<T> {
         T::from_f64(sum / self.divisor(labels.len()))
     }
 
-    /// Returns the gradient of the loss for class numbers by the scores: `(p - 1) / n` at the label, `p / n` elsewhere.
+    /// Returns the gradient by the scores of the loss for class numbers: `(p - 1) / n` at the label, else `p / n`.
     ///
     /// # Panics
     ///
@@ -174,21 +178,15 @@ impl<T: Scalar> SoftmaxCrossEntropy<T> {
         -yhat.log_softmax(-1).pick(labels).sum() / T::from_f64(self.divisor(labels.len()))
     }
 
-    /// Computes softmax and `ln S` of the scores, unless they are those of the last time.
+    /// Computes softmax and `ln S` of the scores, unless they equal those of the last evaluation.
     fn evaluate(&mut self, yhat: &ArrayRef2<T>) {
-        // Equal scores give equal results. A NaN equals nothing, and is computed anew.
+        // A NaN equals nothing, so scores with a NaN are evaluated again.
         if self.scores.array() == yhat && self.log_sums.len() == yhat.nrows() {
             return;
         }
         self.scores.copy_from(yhat);
         self.log_sums.clear();
         softmax_rows(self.softmax.copy_from(yhat), yhat.ncols(), |sum| self.log_sums.push(sum.ln()));
-    }
-}
-
-impl<T: Scalar> Default for SoftmaxCrossEntropy<T> {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -202,7 +200,7 @@ impl<T: Scalar> Loss<T> for SoftmaxCrossEntropy<T> {
         for ((row, &log_sum), y) in rows.zip(self.targets.rows_of(y).chunks_exact(classes)) {
             let max = row_max(row);
             for (&yhat, &y) in row.iter().zip(y) {
-                // Selected: 0 times the logarithm of 0 would be NaN.
+                // Selected: 0 ln 0 would be NaN.
                 if y != T::ZERO {
                     sum -= (y * ((yhat - max) - log_sum)).to_f64();
                 }
@@ -229,12 +227,12 @@ impl<T: Scalar> Loss<T> for SoftmaxCrossEntropy<T> {
         check_shapes("SoftmaxCrossEntropy", y.shape(), &yhat.shape());
         let n = T::from_f64(self.divisor(y.nrows()));
         let y = yhat.tape().constant(y);
-        // The gate selects the classes that count, as in `forward`.
+        // The gate selects the classes with a target other than 0, as in `forward`.
         -(y * yhat.log_softmax(-1).where_positive(y.abs())).sum() / n
     }
 }
 
-/// Checks that there is a label for each row, and that each is one of the classes.
+/// Checks that there is a label for each row, and that every label is below the number of classes.
 #[track_caller]
 fn check_labels(labels: &[usize], yhat: &[usize]) {
     let &[rows, classes] = yhat else {

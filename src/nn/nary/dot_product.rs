@@ -1,15 +1,16 @@
-//! [`DotProduct`]: the dot products of two batches, row by row.
+//! [`DotProduct`]: the dot product of two inputs, row by row.
 
 use ndarray::{Array2, ArrayRef2};
 
-use super::{NaryModule, common_shape, expect, recorded_shapes, row_of, shapes};
+use super::module::{NaryModule, common_shape, expect, recorded_shapes, row_of, shapes};
 use crate::kernel::matrix::shape_to;
 use crate::nn::buffer::Buffer;
+use crate::nn::layer::new_without_settings;
 use crate::scalar::Scalar;
 use crate::shape::KeepDims;
 use crate::tape::{Tape, Var};
 
-/// The dot product of two vectors, for each row of two batches: `y[i] = Σ_j a[i, j] b[i, j]`.
+/// The dot product of two inputs, row by row: `y[i] = Σ_j a[i, j] b[i, j]`.
 ///
 /// # Shapes
 ///
@@ -22,7 +23,7 @@ use crate::tape::{Tape, Var};
 /// dy[i]/db[i, j] = a[i, j]    d_b[i, j] = delta[i] a[i, j]
 /// ```
 ///
-/// summed over `i` for an input of one row.
+/// For an input of one row, summed over `i`.
 ///
 /// # Example
 ///
@@ -44,13 +45,7 @@ pub struct DotProduct<T> {
     deltas: [Array2<T>; 2],
 }
 
-impl<T: Scalar> DotProduct<T> {
-    /// Returns the module.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { output: Buffer::default(), deltas: Default::default() }
-    }
-}
+new_without_settings!(DotProduct);
 
 impl<T: Scalar> NaryModule<T> for DotProduct<T> {
     fn name(&self) -> String {

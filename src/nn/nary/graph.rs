@@ -1,4 +1,4 @@
-//! [`Graph`]: modules wired by hand.
+//! [`Graph`]: a network of modules without a cycle.
 
 use std::fmt;
 use std::panic::Location;
@@ -7,33 +7,34 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ndarray::{Array2, ArrayRef2};
 use smallvec::SmallVec;
 
-use super::{NaryModule, expect, recorded_shapes, shapes};
+use super::module::{NaryModule, expect, recorded_shapes, shapes};
 use crate::kernel::matrix::shape_to;
 use crate::nn::module::Module;
+use crate::nn::trainable::extend_distinct;
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::tape::{Tape, Var};
 
-/// A network of modules that feed one another, without a cycle: each takes any of the graph's inputs and of the
-/// outputs that came before. The last one's output is the graph's.
+/// A network of modules without a cycle. A node takes any of the graph's inputs and of the earlier nodes' outputs. The
+/// output of the last node is the graph's.
 ///
 /// A graph is an [`NaryModule`] itself, and may be a node of another.
 ///
 /// # Derivative
 ///
-/// The chain rule, from the last node to the first: a node turns the delta of its output into one for each of its
-/// inputs. What is used several times is reached by several deltas, which add up.
+/// The chain rule, from the last node to the first: a node turns the delta of its output into a delta for each of its
+/// inputs. The deltas of a value that is used several times are added.
 ///
-/// [`backward_update_gradient`](NaryModule::backward_update_gradient) computes no delta below which there is no
-/// parameter. An input that the output does not depend on has a delta of zeros.
+/// [`backward_update_gradient`](NaryModule::backward_update_gradient) computes only the deltas on a path to a
+/// parameter. The delta of an unused input is zero.
 ///
 /// # Panics
 ///
-/// As every [`NaryModule`] does; the message names the node, as in `in node 3 (DotProduct): expected two inputs, found 1`.
+/// Like every [`NaryModule`]. The message names the node, as in `in node 3 (DotProduct): expected two inputs, found 1`.
 ///
 /// # Example
 ///
-/// A bilinear scorer, `s = (x W) · y` for each pair of rows, is trained to score 1:
+/// A step of training for a bilinear score, `s = (x W) · y` for each pair of rows, with the target 1:
 ///
 /// ```
 /// use ndarray::array;
@@ -55,42 +56,44 @@ use crate::tape::{Tape, Var};
 /// assert_eq!(deltas[1], array![[6.0, 12.0]]); // 6 x W
 /// assert_eq!(*w.grad().unwrap(), array![[12.0, 6.0], [24.0, 12.0]].into_dyn()); // 6 xᵀ y
 ///
-/// scorer.update_parameters(1.0 / 50.0); // |x|² |y|² = 25: a step of 1/(2 · 25) meets the target
+/// scorer.update_parameters(1.0 / 50.0); // |x|² |y|² = 25: a step of 1/(2 · 25) reaches the target
 /// let score: f64 = scorer.forward(&[&x, &y])[[0, 0]];
 /// assert!((score - 1.0).abs() < 1e-14);
 /// ```
 #[doc(alias("gModule", "nngraph", "container"))]
 pub struct Graph<T> {
-    /// Which one it is: a place of another graph is not one of this.
+    /// The graph's number: it tells this graph's places from another's.
     number: usize,
     inputs: usize,
     nodes: Vec<Node<T>>,
     /// The parameters of all nodes, each once.
     parameters: Vec<Param<T>>,
-    /// Whether a parameter has a share in the value, by place.
+    /// By place: true if the value depends on a parameter.
     learns: Vec<bool>,
-    /// The deltas of the last backward pass, by place, and whether they are reached.
+    /// By place: the delta of the last backward pass.
     deltas: Vec<Array2<T>>,
+    /// By place: true if the last backward pass reached it.
     reached: Vec<bool>,
 }
 
-/// A module and where its inputs come from: places, first those of the graph's inputs, then those of the nodes.
+/// A module and the places of its inputs. The graph's inputs have the first places, its nodes the following.
 struct Node<T> {
     module: Box<dyn NaryModule<T>>,
     from: SmallVec<[usize; 2]>,
 }
 
-/// Where a value of a [`Graph`] comes from: one of its inputs, or one of its nodes.
+/// The place of a value in a [`Graph`]: one of its inputs, or one of its nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NodeId {
-    /// The graph's.
+    /// The graph's number.
     number: usize,
     place: usize,
 }
 
-/// How many graphs there have been.
+/// The number of graphs so far.
 static GRAPHS: AtomicUsize = AtomicUsize::new(0);
 
+/// What a backward pass computes: the gradients of the parameters, the deltas of the inputs, or both.
 #[derive(Clone, Copy, PartialEq)]
 enum Pass {
     Gradient,
@@ -99,7 +102,7 @@ enum Pass {
 }
 
 impl<T: Scalar> Graph<T> {
-    /// Returns a graph of this many inputs, without a node yet.
+    /// Returns a graph with this number of inputs and no nodes.
     #[must_use]
     pub fn new(inputs: usize) -> Self {
         Self {
@@ -117,7 +120,7 @@ impl<T: Scalar> Graph<T> {
     ///
     /// # Panics
     ///
-    /// If there are not so many.
+    /// If the index is not below the number of inputs.
     #[track_caller]
     #[must_use]
     pub fn input(&self, index: usize) -> NodeId {
@@ -145,11 +148,7 @@ impl<T: Scalar> Graph<T> {
         if let Some(k) = inputs.iter().position(|input| input.number != self.number) {
             panic!("Graph: {}: expected places of this graph, found one of another graph as input {k}", module.name());
         }
-        for parameter in module.parameters() {
-            if !self.parameters.iter().any(|known| known.is(parameter)) {
-                self.parameters.push(parameter.clone());
-            }
-        }
+        extend_distinct(&mut self.parameters, module.parameters());
         self.learns.push(!module.parameters().is_empty() || inputs.iter().any(|input| self.learns[input.place]));
         self.deltas.push(Array2::default((0, 0)));
         self.reached.push(false);
@@ -157,11 +156,12 @@ impl<T: Scalar> Graph<T> {
         NodeId { number: self.number, place: self.inputs + self.nodes.len() - 1 }
     }
 
-    /// Returns a message with the node in front of it.
+    /// Returns the message with the node's index and name before it.
     fn in_node(&self, index: usize, message: &str) -> String {
         format!("in node {index} ({}): {message}", self.nodes[index].module.name())
     }
 
+    /// Runs a backward pass.
     #[track_caller]
     fn walk(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>, pass: Pass) {
         expect(&self.name(), self.check_backward(inputs, delta));
@@ -210,7 +210,7 @@ impl<T: Scalar> Graph<T> {
     }
 }
 
-/// Returns what a node takes, from the graph's inputs and the nodes before it.
+/// Returns a node's operands, from the graph's inputs and the earlier nodes.
 fn operands<'a, T: Scalar>(
     from: &[usize],
     inputs: &[&'a ArrayRef2<T>],
@@ -232,7 +232,7 @@ impl<T: Scalar> NaryModule<T> for Graph<T> {
     }
 
     fn forward(&mut self, inputs: &[&ArrayRef2<T>]) -> &Array2<T> {
-        // Before any node runs: a graph never keeps the outputs of two inputs.
+        // Before any node runs: otherwise an error would leave some nodes with old outputs and some with new ones.
         expect(&self.name(), self.output_shape(&shapes(inputs)));
         for index in 0..self.nodes.len() {
             let (before, rest) = self.nodes.split_at_mut(index);
@@ -266,7 +266,7 @@ impl<T: Scalar> NaryModule<T> for Graph<T> {
 
     fn record<'t>(&self, tape: &'t Tape<T>, inputs: &[Var<'t, T>]) -> Var<'t, T> {
         expect(&self.name(), recorded_shapes(inputs).and_then(|shapes| self.output_shape(&shapes)));
-        // Through a trait object, the caller that a module sees is not the user.
+        // `track_caller` does not reach through a trait object.
         let _naming = tape.attribute_to(Location::caller());
         let mut values = inputs.to_vec();
         for Node { module, from } in &self.nodes {
@@ -291,7 +291,7 @@ impl<T: Scalar> NaryModule<T> for Graph<T> {
         }
     }
 
-    /// Checks every node against what feeds it, and the last one against `delta`.
+    /// Checks every node with its operands, and the last one with `delta`.
     fn check_backward(&self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) -> Result<(), String> {
         self.output_shape(&shapes(inputs))?;
         for (index, Node { module, from }) in self.nodes.iter().enumerate() {
@@ -304,7 +304,7 @@ impl<T: Scalar> NaryModule<T> for Graph<T> {
     }
 }
 
-/// Prints a summary: a line for each node with the places it takes, and how many numbers there are to learn.
+/// Prints the number of weights, and a line for each node with the places of its inputs.
 ///
 /// # Example
 ///
@@ -319,8 +319,7 @@ impl<T: Scalar> NaryModule<T> for Graph<T> {
 /// ```
 impl<T: Scalar> fmt::Debug for Graph<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let weights: usize = self.parameters.iter().map(|parameter| parameter.shape().elements()).sum();
-        write!(f, "{}, {weights} weights", self.name())?;
+        write!(f, "{}, {} weights", self.name(), self.parameter_count())?;
         for (index, Node { module, from }) in self.nodes.iter().enumerate() {
             let place = |&place: &usize| match place.checked_sub(self.inputs) {
                 None => format!("input {place}"),
@@ -333,7 +332,7 @@ impl<T: Scalar> fmt::Debug for Graph<T> {
     }
 }
 
-/// A module of one input.
+/// A [`Module`] as an [`NaryModule`] of one input.
 #[derive(Debug)]
 struct Unary<M>(M);
 

@@ -1,14 +1,15 @@
-//! [`Sum`]: the sum of its inputs.
+//! [`Sum`]: the elementwise sum of inputs.
 
 use ndarray::{Array2, ArrayRef2, Axis};
 
-use super::{NaryModule, common_shape, expect, recorded_shapes, shapes};
+use super::module::{NaryModule, common_shape, expect, recorded_shapes, shapes};
 use crate::kernel::matrix::shape_to;
 use crate::nn::buffer::Buffer;
+use crate::nn::layer::new_without_settings;
 use crate::scalar::Scalar;
 use crate::tape::{Tape, Var};
 
-/// The sum of any number of inputs, `y = Σ_k x_k`, elementwise.
+/// The elementwise sum of one input or more, `y = Σ_k x_k`.
 ///
 /// # Shapes
 ///
@@ -18,7 +19,7 @@ use crate::tape::{Tape, Var};
 ///
 /// ```text
 /// dy[i, j]/dx_k[i, j] = 1
-/// d_k = delta        of an input of one row: the sums of the columns of delta
+/// d_k = delta        for an input of one row: the sums of the columns of delta
 /// ```
 ///
 /// # Example
@@ -39,13 +40,7 @@ pub struct Sum<T> {
     deltas: Vec<Array2<T>>,
 }
 
-impl<T: Scalar> Sum<T> {
-    /// Returns the module.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { output: Buffer::default(), deltas: Vec::new() }
-    }
-}
+new_without_settings!(Sum);
 
 impl<T: Scalar> NaryModule<T> for Sum<T> {
     fn name(&self) -> String {
@@ -79,7 +74,7 @@ impl<T: Scalar> NaryModule<T> for Sum<T> {
 
     fn record<'t>(&self, _: &'t Tape<T>, inputs: &[Var<'t, T>]) -> Var<'t, T> {
         expect("Sum", recorded_shapes(inputs).and_then(|shapes| self.output_shape(&shapes)));
-        // Not a fold: the nodes would name its closure.
+        // Not a fold: the nodes' source lines would be those of its closure.
         let mut sum = inputs[0];
         for &x in &inputs[1..] {
             sum = sum + x;

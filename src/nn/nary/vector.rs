@@ -2,13 +2,13 @@
 
 use ndarray::{Array1, Array2, ArrayRef2};
 
-use super::{NaryModule, expect};
+use super::module::{NaryModule, expect, recorded_shapes, shapes};
 use crate::nn::buffer::{Buffer, row_major};
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::tape::{Tape, Var};
 
-/// A module without input whose output is its parameter, a vector `z` as one row: `y = z`.
+/// A module without input. Its output is its parameter, a vector `z`, as one row: `y = z`.
 ///
 /// # Shapes
 ///
@@ -42,13 +42,13 @@ pub struct Vector<T> {
 }
 
 impl<T: Scalar> Vector<T> {
-    /// Returns the module with this initial vector.
+    /// Returns a module with this initial vector.
     #[must_use]
     pub fn new(z: Array1<T>) -> Self {
         Self { parameter: [Param::named("z", z)], output: Buffer::default() }
     }
 
-    /// Returns the module on a parameter that exists already.
+    /// Returns a module with this parameter.
     ///
     /// # Panics
     ///
@@ -71,7 +71,7 @@ impl<T: Scalar> NaryModule<T> for Vector<T> {
     }
 
     fn forward(&mut self, inputs: &[&ArrayRef2<T>]) -> &Array2<T> {
-        let shape = expect(&self.name(), self.output_shape(&super::shapes(inputs)));
+        let shape = expect(&self.name(), self.output_shape(&shapes(inputs)));
         self.output.shaped(shape).copy_from_slice(row_major(&self.parameter[0].value()));
         self.output.array()
     }
@@ -82,7 +82,7 @@ impl<T: Scalar> NaryModule<T> for Vector<T> {
 
     fn backward_update_gradient(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) {
         expect(&self.name(), self.check_backward(inputs, delta));
-        self.parameter[0].contribute(|dz| dz.iter_mut().zip(delta).for_each(|(dz, &delta)| *dz = delta));
+        self.parameter[0].accumulate_with(|dz| dz.iter_mut().zip(delta).for_each(|(dz, &delta)| *dz = delta));
     }
 
     fn backward_delta(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) -> &[Array2<T>] {
@@ -95,8 +95,7 @@ impl<T: Scalar> NaryModule<T> for Vector<T> {
     }
 
     fn record<'t>(&self, tape: &'t Tape<T>, inputs: &[Var<'t, T>]) -> Var<'t, T> {
-        let (rows, width) =
-            expect(&self.name(), super::recorded_shapes(inputs).and_then(|shapes| self.output_shape(&shapes)));
+        let (rows, width) = expect(&self.name(), recorded_shapes(inputs).and_then(|shapes| self.output_shape(&shapes)));
         tape.param(&self.parameter[0]).reshape([rows, width])
     }
 

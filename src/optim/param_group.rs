@@ -1,16 +1,15 @@
-//! [`Parameters`]: what every optimizer has.
+//! [`ParamGroup`]: what every optimizer has, and the macros that write the methods every optimizer has.
 
 use std::borrow::Borrow;
 use std::fmt;
 
-use crate::kernel::update::Weights;
+use crate::kernel::update::ParamUpdate;
 use crate::number::Classify;
 use crate::param::Param;
 use crate::scalar::Scalar;
 
-/// The distinct parameters of an optimizer, each with what the optimizer keeps for it, and the settings that all
-/// optimizers share.
-pub(super) struct Parameters<T, const N: usize> {
+/// The distinct parameters of an optimizer, each with its state, and the settings that all optimizers share.
+pub(super) struct ParamGroup<T, const N: usize> {
     /// The optimizer's name, for messages.
     name: &'static str,
     slots: Vec<Slot<T, N>>,
@@ -23,21 +22,21 @@ struct Slot<T, const N: usize> {
     state: State<T, N>,
 }
 
-/// What an optimizer keeps for a parameter.
+/// An optimizer's state for one parameter.
 pub(super) struct State<T, const N: usize> {
-    /// The steps that the parameter took part in, this one included.
-    pub(super) step: u64,
+    step: u64,
     arrays: [Vec<T>; N],
 }
 
-/// Which way the loss goes, and how large weights are punished.
+/// The direction of the optimization, down or up, and the weight decay.
 #[derive(Clone, Copy)]
 pub(super) struct Objective<T> {
     sign: T,
     weight_decay: T,
 }
 
-impl<T: Scalar, const N: usize> Parameters<T, N> {
+impl<T: Scalar, const N: usize> ParamGroup<T, N> {
+    /// Returns a group for an optimizer of this name.
     #[track_caller]
     pub(super) fn new(
         name: &'static str,
@@ -58,12 +57,12 @@ impl<T: Scalar, const N: usize> Parameters<T, N> {
         new
     }
 
-    /// Lends each parameter that has a gradient to the rule.
-    pub(super) fn step(&mut self, rule: impl Fn(Weights<'_, T>, &[T], &mut State<T, N>)) {
+    /// Calls the rule for each parameter that has a gradient.
+    pub(super) fn step(&mut self, rule: impl Fn(ParamUpdate<'_, T>, &[T], &mut State<T, N>)) {
         for Slot { parameter, state } in &mut self.slots {
-            parameter.step(|weights, grad| {
+            parameter.step(|update, grad| {
                 state.step += 1;
-                rule(weights, grad, state);
+                rule(update, grad, state);
             });
         }
     }
@@ -114,7 +113,8 @@ impl<T: Scalar, const N: usize> Parameters<T, N> {
         value
     }
 
-    /// Writes name, number of parameters and learning rate, then the settings given, then those that differ from usual.
+    /// Writes name, number of parameters and learning rate, then `settings`, then the shared settings that are not at
+    /// their defaults.
     pub(super) fn describe(&self, f: &mut fmt::Formatter<'_>, settings: fmt::Arguments<'_>) -> fmt::Result {
         let (name, count, lr, Objective { sign, weight_decay }) =
             (self.name, self.slots.len(), self.learning_rate, self.objective);
@@ -127,31 +127,36 @@ impl<T: Scalar, const N: usize> Parameters<T, N> {
 }
 
 impl<T: Scalar, const N: usize> State<T, N> {
-    /// Returns the first `USED` arrays, with as many elements as the parameter has: new ones hold `initial`.
+    /// Returns the number of steps that the parameter took part in, this one included.
+    pub(super) fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// Returns the first `USED` arrays, of the parameter's `length`. New elements are `initial`.
     pub(super) fn arrays<const USED: usize>(&mut self, length: usize, initial: T) -> [&mut [T]; USED] {
-        let arrays = self.arrays.first_chunk_mut().expect("an optimizer asks for no more arrays than it has");
+        let arrays = self.arrays.first_chunk_mut().expect("an optimizer uses at most its own number of arrays");
         arrays.each_mut().map(|array| {
             array.resize(length, initial);
             array.as_mut_slice()
         })
     }
 
-    /// Returns whether no array is in use yet.
+    /// Returns true before the first use of an array.
     pub(super) fn is_new(&self) -> bool {
         self.arrays.iter().all(Vec::is_empty)
     }
 }
 
 impl<T: Scalar> Objective<T> {
-    /// Returns the gradient to descend along: `g`, or `-g` to maximize, plus `λ w`.
+    /// Returns the gradient to descend: `g + λ w`, or `-g + λ w` to maximize.
     #[inline(always)]
     pub(super) fn gradient(self, w: T, g: T) -> T {
         let g = self.sign * g;
-        // Without decay an infinite weight must not make a NaN of `0 w`.
+        // With `λ = 0` an infinite weight must not give `0 w`, which is NaN.
         if self.weight_decay == T::ZERO { g } else { g + self.weight_decay * w }
     }
 
-    /// Returns whether the gradient is taken as it is.
+    /// Returns true if [`gradient`](Self::gradient) is `g`.
     pub(super) fn is_plain(self) -> bool {
         self.sign == T::ONE && self.weight_decay == T::ZERO
     }
@@ -171,3 +176,91 @@ pub(super) fn check_not_negative<T: Scalar>(owner: &str, setting: &str, value: T
     );
     value
 }
+
+/// Writes the settings that all optimizers share, in an `impl` block of one with a field `group`.
+macro_rules! shared_settings {
+    ($Optimizer:ident) => {
+        /// Returns the optimizer with this weight decay `λ`.
+        ///
+        /// # Panics
+        ///
+        /// If it is not a finite number of at least 0.
+        ///
+        /// # Example
+        ///
+        /// ```
+        /// use ndarray::array;
+        /// use tapegrad::Param;
+        #[doc = concat!("use tapegrad::optim::{", stringify!($Optimizer), ", Optimizer};")]
+        ///
+        /// let w = Param::new(array![8.0]);
+        #[doc = concat!("let mut optimizer = ", stringify!($Optimizer), "::new([&w], 0.5).with_weight_decay(0.25);")]
+        /// w.accumulate_grad(&array![0.0].into_dyn());
+        /// optimizer.step(); // the gradient is 0; the weight shrinks
+        /// assert!(0.0 < w.value()[[0]] && w.value()[[0]] < 8.0);
+        /// ```
+        #[track_caller]
+        #[must_use]
+        pub fn with_weight_decay(mut self, weight_decay: T) -> Self {
+            self.group.set_weight_decay(weight_decay);
+            self
+        }
+
+        /// Returns the optimizer that goes uphill: it follows `-g`.
+        ///
+        /// # Example
+        ///
+        /// ```
+        /// use ndarray::array;
+        /// use tapegrad::Param;
+        #[doc = concat!("use tapegrad::optim::{", stringify!($Optimizer), ", Optimizer};")]
+        ///
+        /// let w = Param::new(array![1.0]);
+        #[doc = concat!("let mut optimizer = ", stringify!($Optimizer), "::new([&w], 0.5).with_maximize();")]
+        /// w.accumulate_grad(&array![2.0].into_dyn());
+        /// optimizer.step();
+        /// assert!(w.value()[[0]] > 1.0);
+        /// ```
+        #[must_use]
+        pub fn with_maximize(mut self) -> Self {
+            self.group.maximize();
+            self
+        }
+    };
+}
+
+/// Writes the setting `ε`, in an `impl` block of an optimizer with the fields `group` and `eps`.
+macro_rules! eps_setting {
+    () => {
+        /// Returns the optimizer with this `ε`, which keeps the divisor from 0.
+        ///
+        /// # Panics
+        ///
+        /// If it is not a finite number of at least 0.
+        #[track_caller]
+        #[must_use]
+        pub fn with_eps(mut self, eps: T) -> Self {
+            self.eps = self.group.not_negative("an eps", eps);
+            self
+        }
+    };
+}
+
+/// Writes the methods of [`Optimizer`](super::Optimizer) except `step`, in its `impl` for one with a field `group`.
+macro_rules! shared_methods {
+    () => {
+        fn zero_grad(&mut self) {
+            self.group.zero_grad();
+        }
+
+        fn learning_rate(&self) -> T {
+            self.group.learning_rate()
+        }
+
+        fn set_learning_rate(&mut self, learning_rate: T) {
+            self.group.set_learning_rate(learning_rate);
+        }
+    };
+}
+
+pub(super) use {eps_setting, shared_methods, shared_settings};

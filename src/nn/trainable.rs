@@ -1,0 +1,56 @@
+//! What everything with parameters has in common, written once.
+
+use crate::param::Param;
+use crate::scalar::Scalar;
+
+/// Writes the methods that follow from `parameters`, in the definition of a trait that has it.
+///
+/// They belong to each trait itself, not to a supertrait: a user needs one `use` to call them, and one `impl` block to
+/// replace them.
+macro_rules! trainable {
+    () => {
+        /// Returns the gradients of the [`parameters`](Self::parameters), in their order. A gradient is `None` if no
+        /// backward pass has reached the parameter since the last [`zero_grad`](Self::zero_grad).
+        fn gradient(&self) -> Vec<Option<std::sync::Arc<ndarray::ArrayD<T>>>> {
+            self.parameters().iter().map($crate::param::Param::grad).collect()
+        }
+
+        /// Clears the gradients of all parameters.
+        #[doc(alias = "zeroGradParameters")]
+        fn zero_grad(&mut self) {
+            self.parameters().iter().for_each($crate::param::Param::zero_grad);
+        }
+
+        /// Takes a step of gradient descent: `w -= gradient_step * grad` for each parameter `w` that has a gradient.
+        #[doc(alias = "updateParameters")]
+        fn update_parameters(&mut self, gradient_step: T) {
+            self.parameters().iter().for_each(|parameter| parameter.update(gradient_step));
+        }
+
+        /// Returns the number of weights: the elements of all parameters.
+        ///
+        /// # Example
+        ///
+        /// ```
+        /// use rand::{SeedableRng, rngs::StdRng};
+        /// use tapegrad::nn::{Linear, Module};
+        ///
+        /// let layer = Linear::<f32>::new(784, 10, &mut StdRng::seed_from_u64(0));
+        /// assert_eq!(layer.parameter_count(), 7_850); // 784 · 10 + 10
+        /// ```
+        fn parameter_count(&self) -> usize {
+            self.parameters().iter().map(|parameter| parameter.shape().elements()).sum()
+        }
+    };
+}
+
+pub(super) use trainable;
+
+/// Appends the parameters that the list does not contain yet.
+pub(super) fn extend_distinct<T: Scalar>(list: &mut Vec<Param<T>>, parameters: &[Param<T>]) {
+    for parameter in parameters {
+        if !list.iter().any(|known| known.is(parameter)) {
+            list.push(parameter.clone());
+        }
+    }
+}

@@ -152,8 +152,8 @@ where
         (self.p)(&beside)
     }
 
-    /// Returns an estimate of the noise of `p`, from its differences of orders 2 and 3 at four points on each side, `next` apart
-    /// (Moré and Wild 2011, Estimating computational noise).
+    /// Returns an estimate of the noise of `p` (Moré and Wild 2011, Estimating computational noise). It uses differences of orders
+    /// 2 and 3 at four points on each side, which are `next` apart.
     fn scatter(&self, v: &[ArrayD<f64>], next: impl Fn(f64, f64) -> f64) -> f64 {
         let value = |k: f64| self.value_beside(v, |x, v| k * next(x, v)).0;
         let mut scatter = 0.0;

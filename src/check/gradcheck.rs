@@ -25,8 +25,8 @@ use crate::var::Var;
 /// - The dot test: `<u, J v> = <Jᵀ u, v>`, where differentiating `Jᵀ u` by `u` gives the product with the Jacobian `J`.
 /// - The gradient of the recorded gradient agrees with differences of it.
 ///
-/// If one of them fails, every element is checked alone, and the worst is named. A derivative counts as 0 if a step of 1 along
-/// it changes the function by less than its rounding.
+/// If one of them fails, every element is checked alone, and the worst is named. If a whole step of 1 changes the function by
+/// less than its rounding, the derivative counts as 0.
 ///
 /// # Errors
 ///
@@ -414,8 +414,8 @@ where
         Err(failure(by_inputs, by_outputs))
     }
 
-    /// Returns `<Jᵀ u, v>`, `<u, J v>`, and their difference relative to the sum of their terms' magnitudes, or to `floor` if
-    /// that is larger.
+    /// Returns `<Jᵀ u, v>`, `<u, J v>`, and their relative difference: relative to the sum of the terms' magnitudes, but at
+    /// least to `floor`.
     fn dots(&self, u: &ArrayD<T>, v: &[ArrayD<f64>], floor: f64) -> (f64, f64, f64) {
         let tape = Tape::new();
         let (leaves, y) = self.record(&tape, self.at);

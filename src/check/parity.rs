@@ -66,7 +66,7 @@ impl Difference {
         self.layer
     }
 
-    /// Returns the name of the quantity that differs: `output`, `input gradient`, `gradient of parameter 0 (weight)`, `loss` or `delta`.
+    /// Returns the quantity that differs: `output`, `input gradient`, `gradient of parameter 0 (weight)`, `loss` or `delta`.
     #[must_use]
     pub fn quantity(&self) -> &str {
         &self.quantity
@@ -379,7 +379,7 @@ struct Compare {
 }
 
 impl Compare {
-    /// Compares element by element. `size` is that of the numbers that both arrays were computed from.
+    /// Compares element by element. `size` is the size of the numbers that the arrays were computed from.
     fn arrays<T: Scalar>(
         &mut self,
         part: &Part,

@@ -53,9 +53,9 @@ impl Level {
 
 /// The slope of `p` at 0, from central differences with shrinking steps.
 ///
-/// A difference `C(h) = (p(h) - p(-h)) / 2h` has a truncation error `h² p'''/6 + …` and a rounding error of about `ε |p| / h`. Two
-/// steps `h` and `h/4` give two extrapolations. `(16 C(h/4) - C(h)) / 15` removes the error term in `h²`. `(4 C(h/4) - C(h)) / 3`
-/// removes an error term in `h`, which appears where the second derivative jumps.
+/// A difference `C(h) = (p(h) - p(-h)) / 2h` has a truncation error `h² p'''/6 + …` and a rounding error of about `ε |p| / h`.
+/// Two steps `h` and `h/4` give two extrapolations. `(16 C(h/4) - C(h)) / 15` removes the error term in `h²`.
+/// `(4 C(h/4) - C(h)) / 3` removes an error term in `h`, which appears where the second derivative jumps.
 ///
 /// An estimate is a candidate if every smaller step confirms it to within rounding (the choice of Lepski 1990). The candidate
 /// that changed least from the step before is taken. So the result depends neither on rounding, nor on a kink or pole some

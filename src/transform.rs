@@ -1,18 +1,18 @@
-//! Derivatives of functions: a closure and arrays go in, arrays come out.
+//! Derivatives of functions: they take a closure and arrays, and return arrays.
 //!
-//! A function is written on [`Var`]s, as on a tape: `|x| (x * x).sum()`. Each helper records it once, on a tape of
-//! its own, and nothing accumulates anywhere: the gradients of [`Param`](crate::Param)s that the function uses stay
-//! as they are. Other arrays enter through the tape of the argument: `|x| x.matmul(x.tape().constant(&a))`.
+//! A function takes and returns [`Var`]s, as on a tape: `|x| (x * x).sum()`. Each helper records it once, on a tape of its own.
+//! Gradients do not accumulate: those of [`Param`](crate::Param)s that the function uses stay as they are. The function
+//! records other arrays on the tape of its argument: `|x| x.matmul(x.tape().constant(&a))`.
 //!
-//! A derivative by something that the function does not depend on is 0. For derivatives that are themselves recorded,
-//! and by any value, see [`Var::grads`], [`Var::vjp`], [`Var::jvp`] and [`Var::hvp`].
+//! The derivative by an argument that the function does not depend on is 0. [`Var::grads`], [`Var::vjp`], [`Var::jvp`] and
+//! [`Var::hvp`] give derivatives by any `Var`, and record them.
 //!
-//! | helper | of | gives | cost, in runs of the function |
+//! | helper | function returns | gives | cost, in runs of the function |
 //! |---|---|---|---|
 //! | [`value_and_grad`], [`value_and_grads`] | a loss | its value and gradient | a few |
 //! | [`vjp`] | an array | its value, and `Jᵀ g` for a cotangent `g` | a few |
 //! | [`jvp`] | an array | its value, and `J v` for a tangent `v` | a few |
-//! | [`jacobian`] | an array | `J` | a few for each input or output, whichever are fewer |
+//! | [`jacobian`] | an array | `J` | a few for each input, or for each output if these are fewer |
 //! | [`hvp`] | a loss | `H v` | a few |
 //! | [`hessian`] | a loss | `H` | a few for each input |
 //!
@@ -47,7 +47,7 @@ use crate::scalar::Scalar;
 use crate::shape::{Shape, elements};
 use crate::tape::{Tape, Var};
 
-/// Returns the value of `f` at `x`, a single number, and its gradient there.
+/// Returns the value of `f` at `x`, a single number, and its gradient.
 ///
 /// # Panics
 ///
@@ -74,7 +74,7 @@ pub fn value_and_grad<T: Scalar, D: Dimension>(
     (y.item(), pull(y, None, leaf, x.raw_dim()))
 }
 
-/// Returns the value of a function of several arrays, a single number, and its gradient by each.
+/// Returns the value of a function of several arrays, a single number, and its gradient by each array.
 ///
 /// # Panics
 ///
@@ -105,11 +105,11 @@ pub fn value_and_grads<T: Scalar>(
     (y.item(), grads.into_iter().zip(inputs).map(|(g, x)| array(g, x.raw_dim())).collect())
 }
 
-/// Returns the value of `f` at `x` and the vector-Jacobian product `Jᵀ g` with a cotangent `g` of the value's shape.
+/// Returns the value of `f` at `x`, and the vector-Jacobian product `Jᵀ g`. The cotangent `g` has the value's shape.
 ///
 /// # Panics
 ///
-/// If the cotangent has another shape than the value.
+/// If the cotangent's shape is not that of the value.
 ///
 /// # Example
 ///
@@ -137,12 +137,13 @@ pub fn vjp<T: Scalar, D: Dimension>(
     (y.value().to_owned(), pull(y, Some(seed), leaf, x.raw_dim()))
 }
 
-/// Returns the value of `f` at `x` and the Jacobian-vector product `J v` with a tangent `v` of the shape of `x`: the
-/// derivative of the value as `x` moves along `v`. It is found in forward mode, see [`Var::jvp`].
+/// Returns the value of `f` at `x`, and the Jacobian-vector product `J v`: the derivative of the value along `v`.
+///
+/// The tangent `v` has the shape of `x`. The product is computed in forward mode; see [`Var::jvp`].
 ///
 /// # Panics
 ///
-/// If the tangent has another shape than `x`.
+/// If the tangent's shape is not that of `x`.
 ///
 /// # Example
 ///
@@ -164,22 +165,18 @@ pub fn jvp<T: Scalar, D: Dimension>(
     let (leaf, tangent) = (tape.leaf(x), tape.constant(tangent));
     let y = own("jvp", &tape, f(leaf));
     let value = y.value().to_owned();
-    match y.jvp_or_none(&[leaf], &[tangent]) {
-        Some(pushed) => (value, pushed.value().to_owned()),
-        None => {
-            let zeros = ArrayD::zeros(value.raw_dim());
-            (value, zeros)
-        }
-    }
+    let pushed = y.jvp_or_none(&[leaf], &[tangent]);
+    let pushed = pushed.map_or_else(|| ArrayD::zeros(value.raw_dim()), |pushed| pushed.value().to_owned());
+    (value, pushed)
 }
 
 /// Returns the Jacobian of `f` at `x`: the derivative of every element of the value by every element of `x`.
 ///
-/// Row by row, in reverse, or column by column, forward: whichever are fewer.
+/// It is computed row by row, or column by column if there are fewer columns than rows.
 ///
 /// # Shapes
 ///
-/// The axes of the value, then the axes of `x`.
+/// The axes of the value, followed by the axes of `x`.
 ///
 /// # Example
 ///
@@ -200,27 +197,20 @@ pub fn jacobian<T: Scalar, D: Dimension>(
     let leaf = tape.leaf(x);
     let y = own("jacobian", &tape, f(leaf));
     let (outputs, inputs) = (y.shape().elements(), x.len());
-    let mut jacobian = vec![T::ZERO; outputs * inputs];
-    if outputs <= inputs {
-        rows(y, leaf, &mut jacobian);
+    let jacobian = if outputs <= inputs {
+        Some(rows(y, leaf))
     } else {
         // The vjp is linear in its cotangent u, with the matrix Jᵀ: the rows of its own Jacobian are the columns of J.
         let u = tape.leaf(ArrayD::zeros(IxDyn(&y.shape())));
-        if let Some(pulled) = y.vjp_or_none(u, &[leaf]).into_iter().next().flatten() {
-            let mut transposed = vec![T::ZERO; outputs * inputs];
-            rows(pulled, u, &mut transposed);
-            for (i, row) in jacobian.chunks_exact_mut(inputs.max(1)).enumerate() {
-                for (j, to) in row.iter_mut().enumerate() {
-                    *to = transposed[j * outputs + i];
-                }
-            }
-        }
-    }
-    let shape: Shape = y.shape().iter().chain(x.shape()).copied().collect();
-    array(Some(jacobian), IxDyn(&shape))
+        only(y.vjp_or_none(u, &[leaf])).map(|pulled| {
+            let transposed = rows(pulled, u);
+            (0..outputs * inputs).map(|k| transposed[k % inputs * outputs + k / inputs]).collect()
+        })
+    };
+    matrix(jacobian, &y.shape(), x.shape())
 }
 
-/// Returns the Hessian of `f` at `x`: the second derivatives of a single number by every pair of elements of `x`.
+/// Returns the Hessian of `f` at `x`: the second derivatives of the value, a single number, by all pairs of elements of `x`.
 ///
 /// # Shapes
 ///
@@ -248,19 +238,15 @@ pub fn hessian<T: Scalar, D: Dimension>(
     let tape = Tape::new();
     let leaf = tape.leaf(x);
     let y = loss("hessian", &tape, f(leaf));
-    let mut hessian = vec![T::ZERO; x.len() * x.len()];
-    if let Some(gradient) = y.grads_or_none(&[leaf]).into_iter().next().flatten() {
-        rows(gradient, leaf, &mut hessian);
-    }
-    let shape: Shape = x.shape().iter().chain(x.shape()).copied().collect();
-    array(Some(hessian), IxDyn(&shape))
+    let hessian = only(y.grads_or_none(&[leaf])).map(|gradient| rows(gradient, leaf));
+    matrix(hessian, x.shape(), x.shape())
 }
 
 /// Returns the Hessian-vector product `H v` of `f` at `x`, in the shape of `x`. The Hessian is never formed.
 ///
 /// # Panics
 ///
-/// If `f` returns more than one number, or `v` has another shape than `x`.
+/// If `f` returns more than one number, or if the shape of `v` is not that of `x`.
 ///
 /// # Example
 ///
@@ -282,8 +268,8 @@ pub fn hvp<T: Scalar, D: Dimension>(
     let tape = Tape::new();
     let leaf = tape.leaf(x);
     let y = loss("hvp", &tape, f(leaf));
-    // H is symmetric: a vjp of the gradient is H v as well as a jvp, and on arrays it is the faster one.
-    match y.grads_or_none(&[leaf]).into_iter().next().flatten() {
+    // H is symmetric, so both a vjp and a jvp of the gradient give H v. The vjp, on arrays, is faster.
+    match only(y.grads_or_none(&[leaf])) {
         Some(gradient) => {
             let mut seed = tape.pool().take(elements(x.shape()));
             seed.iter_mut().zip(v).for_each(|(to, &v)| *to = v);
@@ -293,14 +279,14 @@ pub fn hvp<T: Scalar, D: Dimension>(
     }
 }
 
-/// Returns what the function returned, if it did so on its argument's tape.
+/// Returns `y`, the result of a function, after checking that it is on the tape of the argument.
 #[track_caller]
 fn own<'t, T: Scalar>(helper: &str, tape: &'t Tape<T>, y: Var<'t, T>) -> Var<'t, T> {
     assert!(std::ptr::eq(y.tape(), tape), "{helper}: the function returned a Var of another tape");
     y
 }
 
-/// Returns what the function returned, if it is a single number.
+/// Returns `y`, the result of a function, after checking that it is a single number on the tape of the argument.
 #[track_caller]
 fn loss<'t, T: Scalar>(helper: &str, tape: &'t Tape<T>, y: Var<'t, T>) -> Var<'t, T> {
     let shape = own(helper, tape, y).shape();
@@ -310,10 +296,15 @@ fn loss<'t, T: Scalar>(helper: &str, tape: &'t Tape<T>, y: Var<'t, T>) -> Var<'t
 
 /// Returns the gradient of `Σ y * seed` by a leaf.
 fn pull<T: Scalar, D: Dimension>(y: Var<'_, T>, seed: Option<Vec<T>>, leaf: Var<'_, T>, dim: D) -> Array<T, D> {
-    array(blame::leaf_grads(y, seed, &[leaf]).into_iter().next().flatten(), dim)
+    array(only(blame::leaf_grads(y, seed, &[leaf])), dim)
 }
 
-/// Returns the elements as an array; zeros for none.
+/// Returns the derivative by a single variable.
+fn only<G>(derivatives: Vec<Option<G>>) -> Option<G> {
+    derivatives.into_iter().next().flatten()
+}
+
+/// Returns the elements as an array; zeros if there are none.
 fn array<T: Scalar, D: Dimension>(elements: Option<Vec<T>>, dim: D) -> Array<T, D> {
     match elements {
         Some(elements) => Array::from_shape_vec(dim, elements).expect("a derivative has the shape that it belongs to"),
@@ -321,16 +312,24 @@ fn array<T: Scalar, D: Dimension>(elements: Option<Vec<T>>, dim: D) -> Array<T, 
     }
 }
 
-/// Writes the gradients of each element of `y` by a leaf, one row each, over zeros.
-fn rows<T: Scalar>(y: Var<'_, T>, leaf: Var<'_, T>, out: &mut [T]) {
+/// Returns the elements of a derivative as an array with the axes of the outputs, followed by those of the inputs.
+fn matrix<T: Scalar>(elements: Option<Vec<T>>, outputs: &[usize], inputs: &[usize]) -> ArrayD<T> {
+    let shape: Shape = outputs.iter().chain(inputs).copied().collect();
+    array(elements, IxDyn(&shape))
+}
+
+/// Returns the gradient of each element of `y` by a leaf, one row each.
+fn rows<T: Scalar>(y: Var<'_, T>, leaf: Var<'_, T>) -> Vec<T> {
     let (outputs, inputs) = (y.shape().elements(), leaf.shape().elements());
-    for (i, row) in out.chunks_exact_mut(inputs.max(1)).enumerate() {
+    let mut rows = vec![T::ZERO; outputs * inputs];
+    for (i, row) in rows.chunks_exact_mut(inputs.max(1)).enumerate() {
         let mut seed = y.tape().pool().take(outputs);
         seed.fill(T::ZERO);
         seed[i] = T::ONE;
-        if let Some(gradient) = blame::leaf_grads(y, Some(seed), &[leaf]).pop().flatten() {
+        if let Some(gradient) = only(blame::leaf_grads(y, Some(seed), &[leaf])) {
             row.copy_from_slice(&gradient);
             y.tape().pool().put(gradient);
         }
     }
+    rows
 }

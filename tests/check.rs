@@ -688,7 +688,7 @@ fn the_layer_parameter_and_index_that_differ_are_named() {
 }
 
 #[test]
-fn walks_of_the_network_that_differ_are_told() {
+fn backward_methods_that_differ_are_told() {
     let (x, y) = batch::<f64>(3, 3);
     let mut net = Sequential::new().push(Tanh::new()).push(Gain::new(GainFault::Touches, 3));
     let difference = parity(&mut net, &mut Mse::new(), (&x, &y)).unwrap_err();
@@ -697,7 +697,7 @@ fn walks_of_the_network_that_differ_are_told() {
     let mut alone = Gain::new(GainFault::Overwrites, 3);
     let difference = parity(&mut alone, &mut Mse::new(), (&x, &y)).unwrap_err();
     assert!(
-        difference.to_string().ends_with("a second walk must add as much as the first, both by hand"),
+        difference.to_string().ends_with("a second call must add as much as the first, both by hand"),
         "{difference}"
     );
     let gain = alone.gain[0].clone();

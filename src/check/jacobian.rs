@@ -1,6 +1,6 @@
-//! Lua torch's `nn.Jacobian`: every derivative of a module, one by one, against differences.
+//! Lua torch's `nn.Jacobian`: the derivatives of a module against differences, one element at a time.
 
-use ndarray::{Array2, ArrayD, ArrayRef2, Axis};
+use ndarray::{Array, Array2, ArrayD, ArrayRef, ArrayRef2, Axis, Dimension};
 
 use super::restore::Restore;
 use crate::nn::Module;
@@ -12,14 +12,15 @@ fn step<T: Scalar>() -> f64 {
     if T::DTYPE == "f32" { f64::from(2.0_f32.powi(-7)) } else { f64::from(2.0_f32.powi(-17)) }
 }
 
-/// Returns the largest absolute error of [`Module::backward_delta`]: its Jacobian, an output at a time, against central
-/// differences of [`Module::forward`], an input at a time.
+/// Returns the largest absolute error of [`Module::backward_delta`].
 ///
-/// An error of more than `1e-5` in `f64` is a wrong derivative, or a kink near `input`. NaN if anything is NaN.
+/// The Jacobian by `backward_delta`, one output at a time, is compared with central differences of [`Module::forward`], one
+/// element of `input` at a time. In `f64`, an error above `1e-5` means a wrong derivative or a kink near `input`. The
+/// result is NaN if any of the numbers is NaN.
 ///
 /// # Panics
 ///
-/// As the module does, if `input` does not fit.
+/// If the module panics because `input` does not fit it.
 ///
 /// # Example
 ///
@@ -34,36 +35,23 @@ fn step<T: Scalar>() -> f64 {
 #[track_caller]
 pub fn test_jacobian<T: Scalar>(module: &mut (impl Module<T> + ?Sized), input: &ArrayRef2<T>) -> f64 {
     let _restore = Restore::new(module.parameters());
-    let outputs = module.forward(input).len();
-    let mut backward = Array2::zeros((outputs, input.len()));
-    for (k, mut row) in backward.axis_iter_mut(Axis(0)).enumerate() {
-        let delta = unit(module, k);
-        row.iter_mut().zip(module.backward_delta(input, &delta)).for_each(|(to, from)| *to = from.to_f64());
-    }
-    let mut moved = input.to_owned();
-    let forward = differences::<T>(input.len(), outputs, |k, by| {
-        let element = moved.iter_mut().nth(k).expect("one of the input's elements");
-        let before = *element;
-        *element = T::from_f64(before.to_f64() + by);
-        let at = element.to_f64();
-        let output = module.forward(&moved).to_owned();
-        if let Some(element) = moved.iter_mut().nth(k) {
-            *element = before;
-        }
-        (at, output)
+    let backward = by_output(module, input, input.len(), |module, delta| {
+        module.backward_delta(input, delta).iter().map(|x| x.to_f64()).collect()
     });
+    let forward = differences(input, backward.nrows(), |moved| module.forward(&moved).to_owned());
     module.forward(input);
     largest_difference(&backward, &forward)
 }
 
-/// Returns the largest absolute error of [`Module::backward_update_gradient`] for `parameter`: its Jacobian, an output at
-/// a time, against central differences of [`Module::forward`], an element of the parameter at a time.
+/// Returns the largest absolute error of [`Module::backward_update_gradient`] for `parameter`.
 ///
-/// The parameter's value and gradient are as before afterwards.
+/// The Jacobian by `backward_update_gradient`, one output at a time, is compared with central differences of
+/// [`Module::forward`], one element of the parameter at a time. Afterwards the parameter's value and gradient are as they were
+/// before.
 ///
 /// # Panics
 ///
-/// As the module does, if `input` does not fit.
+/// If the module panics because `input` does not fit it.
 ///
 /// # Example
 ///
@@ -86,32 +74,28 @@ pub fn test_jacobian_parameters<T: Scalar>(
     parameter: &Param<T>,
 ) -> f64 {
     let _restore = restore(module, parameter);
-    let outputs = module.forward(input).len();
-    let mut backward = Array2::zeros((outputs, parameter.shape().elements()));
     let ones = ArrayD::ones(parameter.value().raw_dim());
-    for (k, mut row) in backward.axis_iter_mut(Axis(0)).enumerate() {
-        // Something is there already: the module must add to it.
+    let backward = by_output(module, input, ones.len(), |module, delta| {
+        // The gradient starts at 1: the module must add to it.
         parameter.zero_grad();
         parameter.accumulate_grad(&ones);
-        let delta = unit(module, k);
-        module.backward_update_gradient(input, &delta);
-        if let Some(grad) = parameter.grad() {
-            row.iter_mut().zip(grad.iter()).for_each(|(to, from)| *to = from.to_f64() - 1.0);
-        }
-    }
-    let forward = parameter_differences(module, input, parameter, outputs);
+        module.backward_update_gradient(input, delta);
+        parameter.grad().map_or_else(Vec::new, |grad| grad.iter().map(|g| g.to_f64() - 1.0).collect())
+    });
+    let forward = parameter_differences(module, input, parameter, backward.nrows());
     module.forward(input);
     largest_difference(&backward, &forward)
 }
 
-/// Returns the largest absolute error of [`Module::update_parameters`]: where a step of 1 takes `parameter` for each
-/// single output, against where central differences of [`Module::forward`] say it should go.
+/// Returns the largest absolute error of [`Module::update_parameters`] for `parameter`.
 ///
-/// The parameter's value and gradient, and those of the module's other parameters, are as before afterwards.
+/// For each single output, the value of the parameter after a step of size 1 is compared with the value that central
+/// differences of [`Module::forward`] give. Afterwards the values and gradients of the parameter, and of the module's other
+/// parameters, are as they were before.
 ///
 /// # Panics
 ///
-/// As the module does, if `input` does not fit.
+/// If the module panics because `input` does not fit it.
 ///
 /// # Example
 ///
@@ -134,19 +118,16 @@ pub fn test_jacobian_update_parameters<T: Scalar>(
     parameter: &Param<T>,
 ) -> f64 {
     let restore_at_end = restore(module, parameter);
-    let outputs = module.forward(input).len();
     let value = parameter.value();
-    let mut backward = Array2::zeros((outputs, value.len()));
-    for (k, mut row) in backward.axis_iter_mut(Axis(0)).enumerate() {
+    let backward = by_output(module, input, value.len(), |module, delta| {
         let _restore = restore(module, parameter);
         module.zero_grad();
         parameter.zero_grad();
-        let delta = unit(module, k);
-        module.backward_update_gradient(input, &delta);
+        module.backward_update_gradient(input, delta);
         module.update_parameters(T::ONE);
-        row.iter_mut().zip(parameter.value().iter()).for_each(|(to, from)| *to = from.to_f64());
-    }
-    let mut forward = parameter_differences(module, input, parameter, outputs);
+        parameter.value().iter().map(|x| x.to_f64()).collect()
+    });
+    let mut forward = parameter_differences(module, input, parameter, backward.nrows());
     for mut row in forward.rows_mut() {
         row.iter_mut().zip(value.iter()).for_each(|(slope, from)| *slope = from.to_f64() - *slope);
     }
@@ -155,22 +136,34 @@ pub fn test_jacobian_update_parameters<T: Scalar>(
     largest_difference(&backward, &forward)
 }
 
-/// Keeps the module's parameters, and this one, which may be none of them.
+/// Keeps the module's parameters and `parameter`, which may belong to another module.
 fn restore<T: Scalar>(module: &(impl Module<T> + ?Sized), parameter: &Param<T>) -> Restore<T> {
     let mut params = module.parameters().to_vec();
     params.push(parameter.clone());
     Restore::new(&params)
 }
 
-/// Returns a delta of one 1, at output `k`, and zeros.
-fn unit<T: Scalar>(module: &(impl Module<T> + ?Sized), k: usize) -> Array2<T> {
-    let mut delta = Array2::zeros(module.output().dim());
-    if let Some(element) = delta.iter_mut().nth(k) {
-        *element = T::ONE;
+/// Returns a matrix with one row per output. `row` computes each from a delta that is 1 at this output and 0 at the others.
+/// Elements that it does not give are 0.
+fn by_output<T: Scalar, M: Module<T> + ?Sized>(
+    module: &mut M,
+    input: &ArrayRef2<T>,
+    columns: usize,
+    mut row: impl FnMut(&mut M, &Array2<T>) -> Vec<f64>,
+) -> Array2<f64> {
+    let outputs = module.forward(input).len();
+    let mut matrix = Array2::zeros((outputs, columns));
+    for (k, mut to) in matrix.axis_iter_mut(Axis(0)).enumerate() {
+        let mut delta = Array2::zeros(module.output().dim());
+        if let Some(element) = delta.iter_mut().nth(k) {
+            *element = T::ONE;
+        }
+        to.iter_mut().zip(row(module, &delta)).for_each(|(to, from)| *to = from);
     }
-    delta
+    matrix
 }
 
+/// Returns the Jacobian by `parameter`, from differences.
 fn parameter_differences<T: Scalar>(
     module: &mut (impl Module<T> + ?Sized),
     input: &ArrayRef2<T>,
@@ -178,29 +171,30 @@ fn parameter_differences<T: Scalar>(
     outputs: usize,
 ) -> Array2<f64> {
     let value = parameter.value();
-    let differences = differences::<T>(value.len(), outputs, |k, by| {
-        let mut moved = ArrayD::clone(&value);
-        let element = moved.iter_mut().nth(k).expect("one of the parameter's elements");
-        *element = T::from_f64(element.to_f64() + by);
-        let at = element.to_f64();
+    let jacobian = differences(&value, outputs, |moved| {
         parameter.set_value(moved);
-        (at, module.forward(input).to_owned())
+        module.forward(input).to_owned()
     });
     parameter.set_value(ArrayD::clone(&value));
-    differences
+    jacobian
 }
 
-/// Returns the Jacobian, an output in each row, of what `forward` gives with element `k` moved. `forward` says where the
-/// element was moved to, which rounding decides.
-fn differences<T: Scalar>(
-    inputs: usize,
+/// Returns the Jacobian of `forward` at `x`, one row per output, from central differences by one element at a time.
+fn differences<T: Scalar, D: Dimension>(
+    x: &ArrayRef<T, D>,
     outputs: usize,
-    mut forward: impl FnMut(usize, f64) -> (f64, Array2<T>),
+    mut forward: impl FnMut(Array<T, D>) -> Array2<T>,
 ) -> Array2<f64> {
-    let mut jacobian = Array2::zeros((outputs, inputs));
+    let mut jacobian = Array2::zeros((outputs, x.len()));
     for (k, mut column) in jacobian.axis_iter_mut(Axis(1)).enumerate() {
-        let (above, high) = forward(k, step::<T>());
-        let (below, low) = forward(k, -step::<T>());
+        // Rounding decides where the element moves to.
+        let mut moved = |by: f64| {
+            let mut x = x.to_owned();
+            let element = x.iter_mut().nth(k).expect("there is a column for each element");
+            *element = T::from_f64(element.to_f64() + by);
+            (element.to_f64(), forward(x))
+        };
+        let ((above, high), (below, low)) = (moved(step::<T>()), moved(-step::<T>()));
         for (to, (high, low)) in column.iter_mut().zip(high.iter().zip(&low)) {
             *to = (high.to_f64() - low.to_f64()) / (above - below);
         }
@@ -208,7 +202,7 @@ fn differences<T: Scalar>(
     jacobian
 }
 
-/// Returns the largest absolute difference; NaN if there is one.
+/// Returns the largest absolute difference; NaN if any difference is NaN.
 fn largest_difference(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
     a.iter()
         .zip(b)

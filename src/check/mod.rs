@@ -1,16 +1,16 @@
-//! Checks of derivatives, for tests and for the hour when a network does not learn.
+//! Checks of derivatives, for tests and for finding out why a network does not learn.
 //!
 //! | function | checks | against |
 //! |---|---|---|
-//! | [`gradcheck`] | any function of [`Var`](crate::Var)s: closures, custom operations, recorded modules and losses | differences of its values, and the dot test |
+//! | [`gradcheck`] | any function of [`Var`](crate::Var)s: closures, custom operations, recorded modules and losses | finite differences of its values, and the dot test |
 //! | [`parity`] | a hand-derived [`Module`](crate::nn::Module) and [`Loss`](crate::nn::Loss) | the tape, layer by layer |
-//! | [`test_jacobian`], [`test_jacobian_parameters`], [`test_jacobian_update_parameters`] | a hand-derived [`Module`](crate::nn::Module) | differences, as in Lua torch |
+//! | [`test_jacobian`], [`test_jacobian_parameters`], [`test_jacobian_update_parameters`] | a hand-derived [`Module`](crate::nn::Module) | finite differences, as in Lua torch |
 //!
-//! A check draws its numbers from a seed: it gives the same answer each time.
+//! A check draws its random numbers from a seed, so it gives the same answer each time.
 //!
 //! # Example
 //!
-//! A network and its loss, by the input and by the weights:
+//! The derivatives of a network's loss by the input and by the parameters:
 //!
 //! ```
 //! use ndarray::array;
@@ -26,26 +26,22 @@
 //!
 //! let options = Options::new().with_parameters(net.parameters());
 //! let report = gradcheck(|v| loss.record(&y, net.record(v[0].tape(), v[0])), &[x.clone().into_dyn()], &options)?;
-//! assert_eq!(report.elements(), 4 + 4 + 2 + 1); // x, and the weights of both layers
+//! assert_eq!(report.elements(), 4 + 4 + 2 + 1); // x, two weights, one bias
 //!
-//! parity(&mut net, &mut loss, (&x, &y))?; // and by hand
+//! parity(&mut net, &mut loss, (&x, &y))?; // and those derived by hand
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod differences;
 mod gradcheck;
 mod jacobian;
+mod names;
 mod parity;
+mod report;
 mod restore;
 mod slope;
 
-pub use gradcheck::{Failure, Options, Order, Report, Verdict, gradcheck};
+pub use gradcheck::gradcheck;
 pub use jacobian::{test_jacobian, test_jacobian_parameters, test_jacobian_update_parameters};
 pub use parity::{Difference, Parity, parity, parity_within};
-
-use ndarray::{ArrayD, Dimension};
-
-/// Returns the index of an array's element, by its number in row-major order.
-fn index_of<T>(array: &ArrayD<T>, number: usize) -> Vec<usize> {
-    let element = array.indexed_iter().nth(number);
-    element.map(|(index, _)| index.slice().to_vec()).unwrap_or_default()
-}
+pub use report::{Failure, Options, Order, Report, Verdict};

@@ -1,4 +1,4 @@
-//! [`parity`]: hand-derived networks and losses against the tape.
+//! [`parity`]: compares hand-derived networks and losses with the tape.
 
 use std::any::Any;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayD, ArrayRef2};
 
-use super::index_of;
+use super::names::{index_of, name_of};
 use super::restore::Restore;
 use crate::nn::{Loss, Module, Sequential};
 use crate::number::Classify;
@@ -25,7 +25,7 @@ pub struct Parity {
 }
 
 impl Parity {
-    /// Returns the largest difference, in units of the last place of the largest number that went into it.
+    /// Returns the largest difference, in units in the last place of the largest number that was used to compute it.
     #[must_use]
     pub fn rounding(&self) -> f64 {
         self.rounding
@@ -36,11 +36,11 @@ impl fmt::Display for Parity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { layers, parameters, rounding, at } = self;
         write!(f, "parity: {layers} layers, {parameters} parameters: within {rounding:.1} roundings")?;
-        if at.is_empty() { Ok(()) } else { write!(f, ", the most in {at}") }
+        if at.is_empty() { Ok(()) } else { write!(f, ", largest in {at}") }
     }
 }
 
-/// The first number that a hand-derived network computes otherwise than the tape.
+/// The first number that differs between a hand-derived network and the tape.
 #[derive(Clone, Debug)]
 pub struct Difference {
     layer: Option<usize>,
@@ -59,13 +59,14 @@ struct Numbers {
 }
 
 impl Difference {
-    /// Returns the number of the layer; `None` if it is the loss, the network as a whole, or a module of one piece.
+    /// Returns the number of the layer; `None` for the loss, for the network as a whole, and for a module that is not a
+    /// [`Sequential`].
     #[must_use]
     pub fn layer(&self) -> Option<usize> {
         self.layer
     }
 
-    /// Returns what differs: `output`, `input gradient`, `gradient of parameter 0 (weight)`, `loss` or `delta`.
+    /// Returns the quantity that differs: `output`, `input gradient`, `gradient of parameter 0 (weight)`, `loss` or `delta`.
     #[must_use]
     pub fn quantity(&self) -> &str {
         &self.quantity
@@ -77,7 +78,7 @@ impl Difference {
         &self.index
     }
 
-    /// Returns how many numbers of the type lie between the two, counting one of them; `None` if the shapes differ.
+    /// Returns the distance between the two numbers in ulps; `None` if the shapes differ.
     #[must_use]
     pub fn ulps(&self) -> Option<u64> {
         self.numbers.as_ref().map(|numbers| numbers.ulps)
@@ -93,6 +94,11 @@ impl Difference {
     #[must_use]
     pub fn on_tape(&self) -> Option<f64> {
         self.numbers.as_ref().map(|numbers| numbers.on_tape)
+    }
+
+    fn because(mut self, detail: &str) -> Self {
+        self.detail = detail.into();
+        self
     }
 }
 
@@ -111,24 +117,24 @@ impl fmt::Display for Difference {
 
 impl std::error::Error for Difference {}
 
-/// Compares a hand-derived network and loss with the tape on a batch `(x, y)`: outputs, loss, `delta`, gradients by the
-/// inputs and by the parameters.
+/// Compares a hand-derived network and loss with the tape on a batch `(x, y)`, and returns how closely they agree.
 ///
-/// Each layer of a [`Sequential`] is recorded alone, on the input and `delta` that the hand-derived passes gave it, so
-/// that an error is found in the layer that made it and not in those behind. Outputs are compared from the first layer to
-/// the last, then loss and `delta`, then gradients from the last layer to the first, then the network as a whole. (A network
-/// within a network is one layer.)
+/// Each layer of a [`Sequential`] is recorded alone. Its recording uses the input and `delta` that the hand-derived passes
+/// computed, so an error shows in the layer that made it, not in later ones. A network inside a network counts as one layer.
+/// The order is: outputs from the first layer to the last, loss and `delta`, gradients by the inputs and parameters from the
+/// last layer to the first, and the network as a whole.
 ///
-/// The two may differ by rounding: by 1024 units in the last place of the largest number that went into the array, see
-/// [`parity_within`]. Values and gradients of the parameters are as before afterwards.
+/// The two may differ by rounding: by up to 1024 units in the last place of the largest number that was used to compute the
+/// array. [`parity_within`] takes another limit. Afterwards the values and gradients of the parameters are as they were
+/// before.
 ///
 /// # Errors
 ///
-/// The first difference, with layer, parameter, index, both numbers, and how many ulps they are apart.
+/// The first [`Difference`], with layer, parameter, index, both numbers, and their distance in ulps.
 ///
 /// # Panics
 ///
-/// As the network and the loss do, if the batch does not fit them.
+/// If the network or the loss panics because the batch does not fit it.
 ///
 /// # Example
 ///
@@ -138,7 +144,7 @@ impl std::error::Error for Difference {}
 /// use tapegrad::nn::{Module, Mse, Sequential, Tanh};
 /// use tapegrad::{Tape, Var};
 ///
-/// /// `y = 3 x`, but for a slip in the derivative.
+/// /// `y = 3 x`, with a wrong derivative: 2.
 /// #[derive(Debug, Default)]
 /// struct Triple(Array2<f64>, Array2<f64>);
 ///
@@ -185,8 +191,8 @@ where
     parity_within(model, loss, batch, 1024.0)
 }
 
-/// Does what [`parity`] does, and allows differences of so many `roundings`: units in the last place of the largest number
-/// that went into an array.
+/// Compares as [`parity`] does, and allows differences up to `roundings`: units in the last place of the largest number that
+/// was used to compute an array.
 ///
 /// # Errors
 ///
@@ -221,7 +227,9 @@ where
 {
     let parameters = model.parameters().to_vec();
     let _restore = Restore::new(&parameters);
-    let mut compare = Compare { roundings, worst: 0.0, at: String::new(), sizes: vec![0.0; parameters.len()] };
+    let mut compare = Compare { roundings, worst: 0.0, at: String::new() };
+    // The size of the numbers that each parameter's gradient is computed from.
+    let mut sizes = vec![0.0; parameters.len()];
 
     // By hand.
     let zero_grad = || parameters.iter().for_each(Param::zero_grad);
@@ -233,7 +241,7 @@ where
     let dx = model.backward(x, &delta).clone();
     let by_hand = grads();
 
-    // Each layer alone: outputs up, ...
+    // Each layer alone: outputs, from the first to the last, ...
     let any: &dyn Any = model;
     let mut layers: Vec<&dyn Module<T>> = match any.downcast_ref::<Sequential<T>>() {
         Some(net) => net.layers().collect(),
@@ -256,7 +264,7 @@ where
         compare.arrays(&part(index), "output", layer.output().view().into_dyn(), Some(recorded.value()), size)?;
     }
     // ... the loss, ...
-    // Its name is all that is wanted of what it prints.
+    // The name of its type is the first word of its `Debug` output.
     let printed = format!("{loss:?}");
     let of_loss =
         Part { layer: None, name: format!("loss {}", printed.split([' ', '\n', '(', '{']).next().unwrap_or_default()) };
@@ -269,7 +277,7 @@ where
         let recorded_delta = gradient(recorded, recorded_yhat, None);
         compare.arrays(&of_loss, "delta", delta.view().into_dyn(), recorded_delta, largest(delta.iter()))?;
     }
-    // ... and gradients down.
+    // ... and gradients, from the last to the first.
     zero_grad();
     for (index, layer) in layers.iter().enumerate().rev() {
         let delta = if index + 1 == layers.len() { &delta } else { layers[index + 1].grad_input() };
@@ -282,46 +290,36 @@ where
             let shares = |layer: &&dyn Module<T>| layer.parameters().iter().any(|other| other.is(parameter));
             let Some(k) = parameters.iter().position(|known| known.is(parameter)) else { continue };
             let size = size * largest(inputs[index].iter()).max(1.0);
-            compare.sizes[k] = f64::max(compare.sizes[k], size);
-            // A gradient is complete in the first layer that shares the parameter.
+            sizes[k] = f64::max(sizes[k], size);
+            // The gradient is complete in the first of the layers that share the parameter.
             if !layers[..index].iter().any(shares) {
-                let size = compare.sizes[k];
-                compare.grads(&part(index), number, parameter, &by_hand[k], &parameter.grad(), size)?;
+                compare.grad(&part(index), number, parameter, &by_hand[k], &parameter.grad(), sizes[k])?;
             }
         }
     }
 
-    // The network as a whole, the walks one by one and recorded.
+    // The network as a whole: each backward method alone, ...
     let of_network = Part { layer: None, name: model.name() };
     zero_grad();
     model.backward_update_gradient(x, &delta);
-    for (k, parameter) in parameters.iter().enumerate() {
-        let size = compare.sizes[k];
-        compare.grads(&of_network, k, parameter, &parameter.grad(), &by_hand[k], size).map_err(|difference| {
-            Difference { detail: "backward_update_gradient against backward, both by hand".into(), ..difference }
-        })?;
-    }
     let before = grads();
-    let size = largest(delta.iter());
+    compare
+        .grads(&of_network, &parameters, &before, &by_hand, &sizes)
+        .map_err(|difference| difference.because("backward_update_gradient against backward, both by hand"))?;
     let delta_alone = model.backward_delta(x, &delta).view().into_dyn();
-    compare.arrays(&of_network, "input gradient", delta_alone, Some(dx.view().into_dyn()), size).map_err(
-        |difference| Difference { detail: "backward_delta against backward, both by hand".into(), ..difference },
-    )?;
-    for (k, parameter) in parameters.iter().enumerate() {
-        compare.grads(&of_network, k, parameter, &parameter.grad(), &before[k], 0.0).map_err(|difference| {
-            Difference { detail: "after backward_delta and before, both by hand".into(), ..difference }
-        })?;
-    }
+    compare
+        .arrays(&of_network, "input gradient", delta_alone, Some(dx.view().into_dyn()), largest(delta.iter()))
+        .map_err(|difference| difference.because("backward_delta against backward, both by hand"))?;
+    compare
+        .grads(&of_network, &parameters, &grads(), &before, &vec![0.0; parameters.len()])
+        .map_err(|difference| difference.because("after backward_delta and before, both by hand"))?;
     model.backward_update_gradient(x, &delta);
-    for (k, parameter) in parameters.iter().enumerate() {
-        let twice = before[k].as_ref().map(|grad| Arc::new(grad.mapv(|g| g + g)));
-        compare.grads(&of_network, k, parameter, &parameter.grad(), &twice, compare.sizes[k]).map_err(
-            |difference| Difference {
-                detail: "a second walk must add as much as the first, both by hand".into(),
-                ..difference
-            },
-        )?;
-    }
+    let doubled = |grad: &Option<Arc<ArrayD<T>>>| grad.as_ref().map(|grad| Arc::new(grad.mapv(|g| g + g)));
+    let twice: Vec<_> = before.iter().map(doubled).collect();
+    compare
+        .grads(&of_network, &parameters, &grads(), &twice, &sizes)
+        .map_err(|difference| difference.because("a second call must add as much as the first, both by hand"))?;
+    // ... and recorded.
     zero_grad();
     let tape = Tape::new();
     let input = tape.leaf(x);
@@ -331,12 +329,10 @@ where
     let recorded = loss.record(y, output);
     compare.number(&of_network, "loss", value, recorded, size.max(largest(y.iter())))?;
     let recorded_dx = gradient(recorded, input, None);
-    // Differences of the layers add up.
-    let size = compare.sizes.iter().copied().fold(largest(dx.iter()).max(largest(delta.iter())), f64::max).max(1.0);
+    // The differences of the layers add up.
+    let size = sizes.iter().copied().fold(largest(dx.iter()).max(largest(delta.iter())), f64::max).max(1.0);
     compare.arrays(&of_network, "input gradient", dx.view().into_dyn(), recorded_dx, size)?;
-    for (k, parameter) in parameters.iter().enumerate() {
-        compare.grads(&of_network, k, parameter, &by_hand[k], &parameter.grad(), size)?;
-    }
+    compare.grads(&of_network, &parameters, &by_hand, &grads(), &vec![size; parameters.len()])?;
     let layers = match (model as &dyn Any).downcast_ref::<Sequential<T>>() {
         Some(net) => net.len(),
         None => 1,
@@ -344,7 +340,7 @@ where
     Ok(Parity { layers, parameters: parameters.len(), rounding: compare.worst, at: compare.at })
 }
 
-/// Sweeps from `y` and returns the gradient by `x`; `None` if the tape knows of no dependence.
+/// Runs a sweep from `y` and returns the gradient by `x`; `None` if the tape knows of no dependence.
 fn gradient<'t, T: Scalar>(
     y: Var<'t, T>,
     x: Var<'t, T>,
@@ -359,16 +355,17 @@ fn gradient<'t, T: Scalar>(
     x.grad()
 }
 
-/// Returns the size of the numbers that an output was computed from and of the output.
+/// Returns the size of an output and of the input that it was computed from, at least 1.
 fn layers_size<T: Scalar>(x: &ArrayRef2<T>, yhat: &Array2<T>) -> f64 {
     largest(x.iter()).max(largest(yhat.iter())).max(1.0)
 }
 
+/// Returns the largest magnitude, or 0; infinities and NaN do not count.
 fn largest<'a, T: Scalar>(elements: impl Iterator<Item = &'a T>) -> f64 {
     elements.map(|x| x.to_f64().abs()).filter(|x| x.is_finite()).fold(0.0, f64::max)
 }
 
-/// Where something is compared.
+/// The place of a comparison.
 struct Part {
     layer: Option<usize>,
     name: String,
@@ -377,13 +374,12 @@ struct Part {
 struct Compare {
     roundings: f64,
     worst: f64,
+    /// The place of the worst difference.
     at: String,
-    /// The size of the numbers that went into each parameter's gradient.
-    sizes: Vec<f64>,
 }
 
 impl Compare {
-    /// Compares element by element. `size` is the size of the numbers that both were computed from.
+    /// Compares element by element. `size` is the size of the numbers that the arrays were computed from.
     fn arrays<T: Scalar>(
         &mut self,
         part: &Part,
@@ -419,10 +415,10 @@ impl Compare {
                 continue;
             }
             let roundings = (a.to_f64() - b.to_f64()).abs() / unit;
-            // NaN of one, or infinity, is a difference, too.
+            // It also differs if one number is NaN or infinite.
             if !roundings.is_finite() || roundings > self.roundings {
                 let numbers = Numbers { by_hand: a.to_f64(), on_tape: b.to_f64(), ulps: ulps(a, b) };
-                let index = index_of(&by_hand.to_owned(), number);
+                let index = index_of(by_hand.shape(), number);
                 return Err(difference(index, Some(numbers), detail.into()));
             }
             if roundings > self.worst {
@@ -433,6 +429,7 @@ impl Compare {
         Ok(())
     }
 
+    /// Compares two single numbers.
     fn number<T: Scalar>(
         &mut self,
         part: &Part,
@@ -446,7 +443,23 @@ impl Compare {
         self.arrays(part, quantity, by_hand.view().into_dyn(), Some(on_tape.view().into_dyn()), size)
     }
 
+    /// Compares the gradients of all parameters.
     fn grads<T: Scalar>(
+        &mut self,
+        part: &Part,
+        parameters: &[Param<T>],
+        by_hand: &[Option<Arc<ArrayD<T>>>],
+        on_tape: &[Option<Arc<ArrayD<T>>>],
+        sizes: &[f64],
+    ) -> Result<(), Difference> {
+        for (k, parameter) in parameters.iter().enumerate() {
+            self.grad(part, k, parameter, &by_hand[k], &on_tape[k], sizes[k])?;
+        }
+        Ok(())
+    }
+
+    /// Compares the gradients of one parameter.
+    fn grad<T: Scalar>(
         &mut self,
         part: &Part,
         number: usize,
@@ -455,27 +468,24 @@ impl Compare {
         on_tape: &Option<Arc<ArrayD<T>>>,
         size: f64,
     ) -> Result<(), Difference> {
-        let quantity = match parameter.name() {
-            "" => format!("gradient of parameter {number}"),
-            name => format!("gradient of parameter {number} ({name})"),
-        };
-        // No gradient is one of zeros: a network that does not depend on a parameter may do either.
+        let quantity = format!("gradient of {}", name_of(number, parameter));
+        // A missing gradient equals one of zeros: a network that does not depend on a parameter may give either.
         let zeros = || Arc::new(ArrayD::zeros(parameter.value().raw_dim()));
         let a = by_hand.clone().unwrap_or_else(zeros);
         let result = self.arrays(part, &quantity, a.view(), on_tape.as_ref().map(|grad| grad.view()), size);
         result.map_err(|difference| match by_hand {
             Some(_) => difference,
-            None => Difference { detail: "there is no gradient by hand".into(), ..difference },
+            None => difference.because("there is no gradient by hand"),
         })
     }
 }
 
-/// Returns how many steps of the type lie between two numbers; the most of all if one is NaN.
+/// Returns the distance between two numbers in ulps; the maximum if exactly one is NaN.
 fn ulps<T: Scalar>(a: T, b: T) -> u64 {
     if a.is_nan() || b.is_nan() {
         return if a.is_nan() && b.is_nan() { 0 } else { u64::MAX };
     }
-    // Numbers of one sign are ordered as their bits are.
+    // Numbers of one sign have the order of their bits.
     let place = |x: T| -> i128 {
         let x = x.to_f64();
         let bits = if T::DTYPE == "f32" { u64::from((x.abs() as f32).to_bits()) } else { x.abs().to_bits() };

@@ -1,4 +1,4 @@
-//! [`Restore`]: parameters are as they were when a check is over.
+//! [`Restore`]: puts parameters back after a check.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use ndarray::ArrayD;
 use crate::param::Param;
 use crate::scalar::Scalar;
 
-/// Puts values and gradients of parameters back when it is dropped, also if what is checked panics.
+/// Puts the values and gradients of parameters back when it is dropped, also when the checked code panics.
 pub(super) struct Restore<T: Scalar>(Vec<Before<T>>);
 
 struct Before<T> {

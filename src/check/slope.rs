@@ -2,22 +2,22 @@
 
 use crate::scalar::Scalar;
 
-/// A value of a function, and about how far rounding may have taken it.
+/// A value of a function, and the approximate size of its rounding error.
 pub(super) type Value = (f64, f64);
 
-/// How many steps are tried.
+/// Which steps are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Steps {
-    /// Three, enough for most smooth functions.
+    /// Three, which suffice for most smooth functions.
     Few,
-    /// From there down to where rounding is all that is left: for poles, kinks, and ends of a domain nearby.
+    /// The same and smaller ones, until only rounding is left: for a pole, a kink or the end of the domain nearby.
     Small,
-    /// From 1 down: also for a slope that rounding hides in a smaller step.
+    /// From 1 down: also for a slope that rounding hides in small steps.
     All,
 }
 
 impl Steps {
-    /// Returns the exponents of the first and the last step `h = 2^-e`, two apart.
+    /// Returns the exponents `e` of the largest and the smallest step `h = 2^-e`. Every second exponent is used.
     fn exponents<T: Scalar>(self) -> std::ops::RangeInclusive<i32> {
         match (self, T::DTYPE == "f32") {
             (Self::Few, true) => 4..=8,
@@ -30,13 +30,13 @@ impl Steps {
     }
 }
 
-/// What one step shows.
+/// The slopes over one step.
 #[derive(Clone, Copy, Debug)]
 struct Level {
     h: f64,
     left: f64,
     right: f64,
-    /// What rounding may have added to the slope at either side.
+    /// The rounding error of the slope on either side.
     rounding: f64,
 }
 
@@ -45,32 +45,31 @@ impl Level {
         self.left / 2.0 + self.right / 2.0
     }
 
-    /// How far the slopes at the left and at the right are apart.
+    /// Returns the difference between the slopes on the left and on the right.
     fn gap(&self) -> f64 {
         (self.right - self.left).abs()
     }
 }
 
-/// The slope of `p` at 0, from central differences of shrinking steps.
+/// The slope of `p` at 0, from central differences with shrinking steps.
 ///
-/// A difference `C(h) = (p(h) - p(-h)) / 2h` is off by `h² p'''/6 + …` and by rounding, about `ε |p| / h`. Two steps `h` and
-/// `h/4` give `(16 C(h/4) - C(h)) / 15`, free of the first term, and `(4 C(h/4) - C(h)) / 3`, free of one in `h`, which there is
-/// where the second derivative jumps. Of all these the one is believed that changed least from the step before, among
-/// those that every smaller step confirms to within its rounding (the choice of Lepski 1990): so neither a kink or a pole
-/// some way off nor rounding gets the upper hand, and no two large steps that agree by chance.
+/// A difference `C(h) = (p(h) - p(-h)) / 2h` has a truncation error `h² p'''/6 + …` and a rounding error of about `ε |p| / h`.
+/// Two steps `h` and `h/4` give two extrapolations. `(16 C(h/4) - C(h)) / 15` removes the error term in `h²`.
+/// `(4 C(h/4) - C(h)) / 3` removes an error term in `h`, which appears where the second derivative jumps.
+///
+/// An estimate is a candidate if every smaller step confirms it to within rounding (the choice of Lepski 1990). The candidate
+/// that changed least from the step before is taken. So the result depends neither on rounding, nor on a kink or pole some
+/// way off, nor on two large steps that agree by chance.
 #[derive(Debug)]
 pub(super) struct Slope {
-    /// The derivative; NaN if the function has too few values here.
-    pub(super) value: f64,
-    /// How far the estimate before was from it; infinite if there are too few.
-    pub(super) change: f64,
-    /// What rounding may have added.
-    pub(super) rounding: f64,
+    value: f64,
+    change: f64,
+    rounding: f64,
     /// The smaller step of the estimate.
     step: f64,
-    /// Those with values at both sides, from the largest step to the smallest.
+    /// The steps with finite values on both sides, from the largest to the smallest.
     levels: Vec<Level>,
-    /// The smaller step of each estimate, the estimate, and how far it is from the one before.
+    /// For each estimate: its smaller step, its value, and its change from the one before.
     estimates: Vec<(f64, f64, f64)>,
 }
 
@@ -82,7 +81,7 @@ struct Estimate {
     rounding: f64,
 }
 
-/// Returns the slope at 0 of `p`, which is `at` there.
+/// Returns the slope of `p` at 0, where its value is `at`.
 pub(super) fn slope<T: Scalar>(steps: Steps, at: Value, mut p: impl FnMut(f64) -> Value) -> Slope {
     let mut levels: Vec<Level> = Vec::new();
     for exponent in steps.exponents::<T>().step_by(2) {
@@ -128,30 +127,45 @@ pub(super) fn slope<T: Scalar>(steps: Steps, at: Value, mut p: impl FnMut(f64) -
     slope
 }
 
-/// How many times the usual rounding a difference must be to be one.
+/// A difference is significant if it is this many times its rounding error.
 pub(super) const CONFIDENCE: f64 = 8.0;
 
 impl Slope {
-    /// Returns the slopes at the left and at the right if they differ.
+    /// Returns the derivative; NaN if too few steps have finite values.
+    pub(super) fn value(&self) -> f64 {
+        self.value
+    }
+
+    /// Returns the change from the estimate before; infinite if there is none.
+    pub(super) fn change(&self) -> f64 {
+        self.change
+    }
+
+    /// Returns the rounding error.
+    pub(super) fn rounding(&self) -> f64 {
+        self.rounding
+    }
+
+    /// Returns the slopes on the left and on the right if they differ.
     ///
-    /// Where there is a second derivative their difference shrinks with the step, to a quarter here. At a kink it stays,
-    /// and at a jump it grows; in steps smaller than the way to a kink nearby it is gone.
+    /// Where the function has a second derivative, their difference shrinks with the step, here to a quarter. At a kink it
+    /// stays; at a jump it grows. Near a kink it vanishes once the step is smaller than the distance to the kink.
     pub(super) fn kink<T: Scalar>(&self, scale: f64) -> Option<(f64, f64)> {
         let noticeable = if T::DTYPE == "f32" { 2e-2 } else { 1e-4 };
         let kink = self.last_gap(CONFIDENCE)?;
         (kink.gap() > noticeable * scale).then_some((kink.left, kink.right))
     }
 
-    /// Returns the slopes at the left and at the right if they stay apart, if only a little, and `found` is about one of
-    /// them or between them. So little would be no proof of a kink, but it is none of an error either.
+    /// Returns the slopes on the left and on the right if they stay apart, even a little, and `found` is near one of them or
+    /// between them. Such a small difference proves neither a kink nor an error.
     pub(super) fn kink_around(&self, found: f64) -> Option<(f64, f64)> {
         let kink = self.last_gap(2.0)?;
         let (left, right, by) = (kink.left, kink.right, kink.gap() / 4.0);
         (left.min(right) - by..=left.max(right) + by).contains(&found).then_some((left, right))
     }
 
-    /// Returns the smallest step at which the slopes are apart by more than so many times their rounding, if they were hardly
-    /// further apart at the step before, and if no smaller step that would show it says otherwise.
+    /// Returns the smallest step whose slopes differ by more than `times` their rounding error. `None` if the difference was
+    /// twice as large at the step before, or if a smaller step is exact enough to show that it is gone.
     fn last_gap(&self, times: f64) -> Option<&Level> {
         let last = self.levels.iter().rposition(|level| level.gap() > times * level.rounding)?;
         let (level, finer) = (&self.levels[last], &self.levels[last + 1..]);
@@ -161,20 +175,20 @@ impl Slope {
         (stays && !finer.iter().any(gone)).then_some(level)
     }
 
-    /// Returns how far from the value the derivative may be, as the differences show: by as much as the last two
-    /// estimates and the slopes at either side of the last two steps that rounding leaves readable are apart. Where there is
-    /// a kink nearby the function has the slope of one side.
+    /// Returns how far the derivative may be from the value: the larger of four times the last change and the differences
+    /// between left and right slope at the two smallest steps where these exceed rounding. Near a kink, the derivative is the
+    /// slope of one side.
     pub(super) fn spread(&self) -> f64 {
         let readable = self.levels.iter().rev().filter(|level| level.gap() > level.rounding).take(2);
         readable.map(Level::gap).fold(4.0 * self.change, f64::max)
     }
 
-    /// Returns whether the estimates agree as closely as this.
+    /// Returns whether the last two estimates agree to `within` plus rounding.
     pub(super) fn settled(&self, within: f64) -> bool {
         self.change <= within + self.rounding
     }
 
-    /// Returns whether two estimates in a row, from larger steps than the one believed, are as close to `found` as this.
+    /// Returns whether some estimate from a larger step agrees to `within`, both with `found` and with the estimate before it.
     pub(super) fn ever(&self, found: f64, within: f64) -> bool {
         let close = |&(step, value, change): &(f64, f64, f64)| {
             step > self.step && (value - found).abs() <= within && change <= within
@@ -182,12 +196,12 @@ impl Slope {
         self.estimates.iter().any(close)
     }
 
-    /// Returns whether the function has one value only.
+    /// Returns whether the function is constant over all steps.
     pub(super) fn is_flat(&self) -> bool {
         !self.levels.is_empty() && self.levels.iter().all(|level| level.left == 0.0 && level.right == 0.0)
     }
 
-    /// Returns whether the slope is 0 to within rounding at a step that is not small, and `found` is, too.
+    /// Returns whether both the slope and `found` are 0 to within rounding, at a step that is not small.
     pub(super) fn vanishes<T: Scalar>(&self, found: f64) -> bool {
         let small = if T::DTYPE == "f32" { 2.0_f64.powi(-12) } else { 2.0_f64.powi(-20) };
         let least = CONFIDENCE * self.rounding;

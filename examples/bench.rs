@@ -1,6 +1,9 @@
-//! Times one training step of eight fixed workloads and prints one line of JSON.
+//! Times one training step of a fixed workload and prints one line of JSON.
 //!
 //! `cargo run --release --example bench -- --workload W3 --dtype f32 --path tape`
+//!
+//! `--all` runs every workload on every path, one after the other, and prints a line for each: with `--steps 2` it shows
+//! that all of them work. For figures, run each in a process of its own.
 //!
 //! | | network | batch | loss |
 //! |---|---|---|---|
@@ -15,8 +18,8 @@
 //!
 //! A step is forward, loss, backward and plain SGD on all parameters (none in W7 and W8), on fixed data. With the paths
 //! `jvp` and `jvp-by-vjp` it is forward, loss, and the derivative of the loss along a direction of the input: by the sweep
-//! forward, or by differentiating the vjp by its cotangent. It is repeated for warm-up, then timed at least 20 times and for 3 seconds, for at most 20 seconds. Compare figures of one run, or
-//! of alternating runs: the machine drifts.
+//! forward, or by differentiating the vjp by its cotangent. It is repeated for warm-up, then timed at least 20 times and for
+//! 3 seconds, for at most 20 seconds. Compare figures of one run, or of alternating runs: the machine drifts.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -33,8 +36,11 @@ use tapegrad::{Param, Scalar, Tape, Var};
 #[derive(Parser, Debug)]
 struct Options {
     /// Which workload, see the table at the top of the source
-    #[arg(long, value_enum)]
-    workload: Workload,
+    #[arg(long, value_enum, required_unless_present = "all")]
+    workload: Option<Workload>,
+    /// Every workload on every path, a line for each
+    #[arg(long, conflicts_with_all = ["workload", "path"])]
+    all: bool,
     /// Number type
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     dtype: Dtype,
@@ -106,9 +112,24 @@ fn main() -> ExitCode {
     }
 }
 
+/// Runs the workload that was asked for, or all of them.
 fn run<T: Scalar>(options: &Options) -> Result<(), Box<dyn Error>> {
     set_threads(options.threads)?;
-    let mut step = step::<T>(options);
+    if let Some(workload) = options.workload {
+        time::<T>(workload, options.path, options);
+        return Ok(());
+    }
+    for &workload in Workload::value_variants() {
+        for &path in Path::value_variants() {
+            time::<T>(workload, path, options);
+        }
+    }
+    Ok(())
+}
+
+/// Times the steps of one workload and prints its line.
+fn time<T: Scalar>(workload: Workload, path: Path, options: &Options) {
+    let mut step = step::<T>(workload, path);
     let mut losses = vec![step()];
 
     let warm_up = Instant::now();
@@ -144,10 +165,10 @@ fn run<T: Scalar>(options: &Options) -> Result<(), Box<dyn Error>> {
     let result = serde_json::json!({
         "peer": "tapegrad",
         "version": env!("CARGO_PKG_VERSION"),
-        "workload": format!("{:?}", options.workload),
+        "workload": format!("{workload:?}"),
         "dtype": T::DTYPE,
         "threads": options.threads,
-        "path": options.path.to_possible_value().map(|value| value.get_name().to_owned()),
+        "path": path.to_possible_value().map(|value| value.get_name().to_owned()),
         "median_us": round(quantile(0.5)),
         "min_us": round(times[0]),
         "p90_us": round(quantile(0.9)),
@@ -157,7 +178,6 @@ fn run<T: Scalar>(options: &Options) -> Result<(), Box<dyn Error>> {
         "loss_last": last,
     });
     println!("{result}");
-    Ok(())
 }
 
 fn round(microseconds: f64) -> f64 {
@@ -189,19 +209,19 @@ fn set_threads(threads: usize) -> Result<(), Box<dyn Error>> {
 }
 
 /// Returns what runs one step and gives the loss before the update.
-fn step<T: Scalar>(options: &Options) -> Box<dyn FnMut() -> T> {
-    let number = options.workload as u64 + 1;
-    let (widths, relu, batch): (Vec<usize>, bool, usize) = match options.workload {
+fn step<T: Scalar>(workload: Workload, path: Path) -> Box<dyn FnMut() -> T> {
+    let number = workload as u64 + 1;
+    let (widths, relu, batch): (Vec<usize>, bool, usize) = match workload {
         Workload::W1 => (vec![784, 3], false, 18858),
         Workload::W2 => (vec![784, 100, 3], false, 18858),
         Workload::W3 => (vec![784, 100, 10], false, 128),
         Workload::W4 => (vec![784, 10, 3], false, 1),
         Workload::W5 => (vec![16; 51], false, 1),
         Workload::W6 => (vec![784, 1024, 1024, 10], true, 512),
-        Workload::W7 => return chain(options.path, number, 1_000_000, 10),
-        Workload::W8 => return chain(options.path, number, 64, 200),
+        Workload::W7 => return chain(path, number, 1_000_000, 10),
+        Workload::W8 => return chain(path, number, 64, 200),
     };
-    let deep = options.workload == Workload::W5;
+    let deep = workload == Workload::W5;
     let (inputs, classes) = (widths[0], widths[widths.len() - 1]);
     let stream = 100 * number;
     let x = array(stream, (batch, inputs), |u| u);
@@ -222,7 +242,7 @@ fn step<T: Scalar>(options: &Options) -> Box<dyn FnMut() -> T> {
     let target = array(stream + 1, (batch, classes), |u| 2.0 * u - 1.0);
     let labels = uniform(stream + 1).take(batch).map(|u| (u * classes as f64) as usize).collect();
     let model = Model { network, optimizer, x: Arc::new(x), target, labels, deep };
-    match options.path {
+    match path {
         Path::Tape => model.on_tape(),
         Path::Manual => model.by_hand(),
         path => model.along(path),

@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
-use ndarray::{Array1, Array2, Array4};
+use ndarray::{Array1, Array2, Array4, array};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tapegrad::KeepDims::No;
@@ -229,4 +229,20 @@ fn memory_stays_constant_over_10_000_steps_of_changing_batches() {
         epoch();
     }
     assert_eq!(LIVE_BYTES.get(), live);
+}
+
+#[test]
+fn elements_gathered_from_a_large_array_share_one_gradient() {
+    let tape = Tape::<f32>::new();
+    let (rows, columns) = (1 << 15, 1 << 7);
+    let x = tape.leaf(Array2::<f32>::zeros((rows, columns)));
+    let gradient = rows * columns * size_of::<f32>();
+    let chosen: Vec<_> = (0..100).map(|k| x.gather(0, &array![[k], [k], [k + 1]])).collect();
+    let loss = Var::concat(&chosen, 0).sum();
+    let before = LIVE_BYTES.get();
+    loss.backward();
+    let held = LIVE_BYTES.get() - before;
+    // Two gradients or more, if each choice made one of its own before it is added up.
+    assert!(held < (gradient + gradient / 2) as isize, "{held} bytes for a gradient of {gradient}");
+    assert_eq!(x.grad().expect("reached").sum(), 300.0);
 }

@@ -265,18 +265,16 @@ fn single_precision_moves_likewise() {
     assert_eq!(x.grad().unwrap(), array![[4.0_f32, 2.0], [3.0, 4.0]].into_dyn());
 }
 
+/// How much memory this takes is counted in `tests/allocations.rs`.
 #[test]
-fn a_few_elements_of_a_large_array_are_gathered_in_a_time_of_their_own() {
+fn a_few_elements_of_a_large_array_are_gathered_many_times() {
     let tape = Tape::<f32>::new();
     let x = tape.leaf(ndarray::Array2::<f32>::zeros((40_000, 100)));
-    let start = std::time::Instant::now();
     let chosen: Vec<_> = (0..20_000).map(|k| x.gather(0, &array![[k], [k], [k + 1]])).collect();
     // A row that something else uses, too.
     let row = x.reshape([4_000_000]);
     let of_row = row.index_select(0, &[0, 0, 399_999]);
     (Var::concat(&chosen, 0).sum() + of_row.sum() + row.sum()).backward();
-    // A tenth of a second; half a minute if each goes through all elements.
-    assert!(start.elapsed() < std::time::Duration::from_secs(8), "{:?}", start.elapsed());
     let grad = x.grad().expect("reached");
     assert_eq!((grad[[0, 0]], grad[[1, 0]], grad[[7, 1]]), (5.0, 4.0, 1.0));
     assert_eq!(grad.sum(), 4_000_000.0 + 3.0 + 60_000.0);

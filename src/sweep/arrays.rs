@@ -323,8 +323,9 @@ fn accumulate<T: Scalar>(
         Value::Pending(op, operands) => (op, operands),
     };
     let x = views(operands.as_slice());
-    // Where one operand was broadcast against the other, the result is larger: it has to be summed.
-    let shape = matches!(op, Op::Matmul { .. } | Op::Solve { .. } | Op::Binary(_)).then(|| shape_of(&op, &x));
+    // Where an operand was broadcast against another, the result of a rule is larger than the operand and has to be summed. An
+    // adjoint never is.
+    let shape = if let Op::Linear(_) = op { None } else { Some(shape_of(&op, &x)) };
     debug_assert!(shape.is_some() || *shape_of(&op, &x) == *target, "{op}");
     if let Some(shape) = shape.filter(|shape| **shape != *target) {
         let mut buffer = tape.pool().lend(shape.elements());

@@ -70,15 +70,15 @@ fn run(options: &Options) -> Outcome {
         let loss = |loss: Option<f64>| loss.unwrap_or(f64::NAN);
         println!(
             "{name}    {:<9.6}  {:<9.6}   {:<9.6}  {:<9.6}   {:6.2}  {:6.2}",
-            first.train_loss,
-            loss(first.test_loss),
-            last.train_loss,
-            loss(last.test_loss),
-            percent(last.train_accuracy),
-            percent(last.test_accuracy),
+            first.train_loss(),
+            loss(first.test_loss()),
+            last.train_loss(),
+            loss(last.test_loss()),
+            percent(last.train_accuracy()),
+            percent(last.test_accuracy()),
         );
         let losses = history.losses();
-        let (train, test) = (percent(last.train_accuracy), percent(last.test_accuracy));
+        let (train, test) = (percent(last.train_accuracy()), percent(last.test_accuracy()));
         curves.push(Curve::by_index(format!("{name}, train ({train:.1} %)"), losses.column(0).to_vec(), color, false));
         curves.push(Curve::by_index(format!("{name}, test ({test:.1} %)"), losses.column(1).to_vec(), color, true));
     }

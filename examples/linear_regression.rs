@@ -105,13 +105,13 @@ fn run(options: &Options) -> Outcome {
         println!("{name:10}  {truth:<9.6}  {:<11.6}  {descent:<11.6}  {difference:.1e}", closed);
     }
     let least = least.item();
-    println!("\nmean squared error: {least:.9} by the closed form, {:.9} by descent", history.result().train_loss);
+    println!("\nmean squared error: {least:.9} by the closed form, {:.9} by descent", history.result().train_loss());
     println!("largest gradient at the closed form: {largest:.1e}");
     if worst > 1e-3 {
         println!("the descent is not there yet: more --passes or a larger --epsilon may help");
     }
     if let Some(path) = &options.plot {
-        let losses = history.passes().iter().map(|pass| pass.train_loss);
+        let losses = history.passes().iter().map(|pass| pass.train_loss());
         let curves = vec![
             Curve::by_index("descent", losses, 0, false),
             Curve::by_index("closed form", vec![least; options.passes], 1, true),

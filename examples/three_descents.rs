@@ -88,14 +88,14 @@ fn run(options: &Options) -> Outcome {
         let last = history.result();
         println!(
             "{name:12}  {steps:<12}   {:<10.6}   {:<9.6}   {:6.2}   {:.1}",
-            last.train_loss,
-            last.test_loss.unwrap_or(f64::NAN),
-            100.0 * last.test_accuracy.unwrap_or(f64::NAN),
-            1e3 * last.time.as_secs_f64(),
+            last.train_loss(),
+            last.test_loss().unwrap_or(f64::NAN),
+            100.0 * last.test_accuracy().unwrap_or(f64::NAN),
+            1e3 * last.time().as_secs_f64(),
         );
         let seen = || history.passes().iter().chain([last]);
-        by_pass.push(Curve::by_index(name, seen().map(|pass| pass.train_loss), color, false));
-        let points = seen().map(|pass| (1e3 * pass.time.as_secs_f64(), pass.train_loss)).collect();
+        by_pass.push(Curve::by_index(name, seen().map(|pass| pass.train_loss()), color, false));
+        let points = seen().map(|pass| (1e3 * pass.time().as_secs_f64(), pass.train_loss())).collect();
         by_time.push(Curve { name: name.into(), points, color, thin: false });
     }
     let y = "mean cross-entropy, train";

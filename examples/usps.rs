@@ -91,8 +91,8 @@ fn run(options: &Options, data: &tapegrad::data::Dataset<f32>) -> lesson::Outcom
         sgd.set_learning_rate((options.epsilon * factor) as f32);
         let before = passes.len();
         let report = |pass: &Pass| {
-            if (before + pass.index).is_multiple_of(5) {
-                println!("pass {:3}: {pass}", before + pass.index);
+            if (before + pass.index()).is_multiple_of(5) {
+                println!("pass {:3}: {pass}", before + pass.index());
             }
             ControlFlow::Continue(())
         };
@@ -111,8 +111,8 @@ fn run(options: &Options, data: &tapegrad::data::Dataset<f32>) -> lesson::Outcom
     let matrix = ConfusionMatrix::new(learner.network_mut().forward(data.test().images()), data.test().labels());
     println!("\ntest digits:\n{matrix}\ntest accuracy {:.2} %", 100.0 * matrix.accuracy());
     if let Some(path) = &options.plot {
-        let train = passes.iter().map(|pass| pass.train_loss);
-        let test = passes.iter().map(|pass| pass.test_loss.unwrap_or(f64::NAN));
+        let train = passes.iter().map(|pass| pass.train_loss());
+        let test = passes.iter().map(|pass| pass.test_loss().unwrap_or(f64::NAN));
         let curves = vec![Curve::by_index("train", train, 0, false), Curve::by_index("test", test, 1, false)];
         let title = format!("USPS, {} layers", options.layers);
         lesson::plot::write(path, &[Panel { title, x: "pass", y: "mean cross-entropy", log: true, curves }])?;
@@ -123,9 +123,9 @@ fn run(options: &Options, data: &tapegrad::data::Dataset<f32>) -> lesson::Outcom
             "samples": train.len(),
             "test_samples": test.len(),
             "passes": options.passes,
-            "train_loss": last.train_loss,
-            "test_loss": last.test_loss,
-            "train_accuracy": last.train_accuracy,
+            "train_loss": last.train_loss(),
+            "test_loss": last.test_loss(),
+            "train_accuracy": last.train_accuracy(),
             "test_accuracy": matrix.accuracy(),
             "precision": precision,
         });

@@ -47,11 +47,11 @@ fn every_descent_is_the_same_by_hand_and_by_tape() {
         let tape = descend(&mut by_tape, &tape_parameters);
 
         assert_eq!(hand.passes().len(), 5);
-        assert!(hand.result().train_loss < hand.passes()[0].train_loss, "{kind}");
+        assert!(hand.result().train_loss() < hand.passes()[0].train_loss(), "{kind}");
         for (a, b) in hand.losses().iter().zip(&tape.losses()) {
             assert!((a / b - 1.0).abs() < 1e-12, "{kind}: {a} {b}");
         }
-        assert_eq!(hand.result().test_accuracy, tape.result().test_accuracy);
+        assert_eq!(hand.result().test_accuracy(), tape.result().test_accuracy());
         for (a, b) in hand_parameters.iter().zip(&tape_parameters) {
             let worst = (&*a.value() - &*b.value()).iter().fold(0.0, |worst: f64, d| worst.max(d.abs()));
             assert!(worst < 1e-12, "{kind}: {worst:e}");
@@ -71,8 +71,8 @@ fn a_batch_descent_is_the_loop_of_its_definition() {
     let mut expected: f64 = 0.5;
     for pass in history.passes() {
         let errors = [expected - 2.0, 2.0 * expected - 3.0, 3.0 * expected - 5.0];
-        assert!((pass.train_loss - errors.iter().map(|e| e * e).sum::<f64>()).abs() < 1e-12);
-        assert_eq!((pass.test_loss, pass.train_accuracy), (None, None)); // no test set, no classes
+        assert!((pass.train_loss() - errors.iter().map(|e| e * e).sum::<f64>()).abs() < 1e-12);
+        assert_eq!((pass.test_loss(), pass.train_accuracy()), (None, None)); // no test set, no classes
         expected -= 0.01 * 2.0 * (errors[0] + 2.0 * errors[1] + 3.0 * errors[2]);
     }
     assert!((w.value()[[0, 0]] - expected).abs() < 1e-14);
@@ -141,7 +141,7 @@ fn a_loss_that_is_not_finite_ends_the_descent_at_its_pass() {
     let mut spy = Spy { loss_of_step: vec![1.0, 1.0, 1.0, 1.0, f64::NAN], ..Spy::default() };
     let descent = Descent::new(10);
     let stopped = mini_batch_descent(&mut spy, &mut Sgd::new(&none, 0.1), &numbered(6), None, 2, descent).unwrap_err();
-    assert_eq!((stopped.pass, stopped.history.len()), (1, 2)); // three batches a pass: the second of pass 1
+    assert_eq!((stopped.pass(), stopped.history().len()), (1, 2)); // three batches a pass: the second of pass 1
     let expected = "the loss is NaN at pass 1: stopped (the last finite one was 1e0; a smaller learning rate may help)";
     assert_eq!(stopped.to_string(), expected);
 
@@ -150,8 +150,8 @@ fn a_loss_that_is_not_finite_ends_the_descent_at_its_pass() {
     let mut learner = ByHand::new(Linear::from_params(w.clone(), None), Mse::new());
     let train = Examples::new(array![[1.0_f32]], array![[0.0]]).unwrap();
     let stopped = batch_descent(&mut learner, &mut Sgd::new([&w], 1e10), &train, None, Descent::new(10)).unwrap_err();
-    assert_eq!(stopped.pass, 2); // 1, then 4e20, then more than f32 holds
-    assert!(stopped.loss.is_infinite());
+    assert_eq!(stopped.pass(), 2); // 1, then 4e20, then more than f32 holds
+    assert!(stopped.loss().is_infinite());
     // The gradient of the step that was not taken is thrown away.
     assert!(w.grad().is_none());
     w.set_value(array![[1e30_f32]].into_dyn());
@@ -168,13 +168,13 @@ fn a_callback_sees_every_pass_and_can_end_the_descent() {
     let none: [Param<f64>; 0] = [];
     let mut seen = Vec::new();
     let callback = |pass: &tapegrad::train::Pass| {
-        seen.push(pass.index);
-        if pass.index == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        seen.push(pass.index());
+        if pass.index() == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let descent = Descent::new(10).on_pass(callback);
     let history =
         stochastic_descent(&mut Spy::default(), &mut Sgd::new(&none, 0.1), &numbered(4), None, descent).unwrap();
-    assert_eq!((history.passes().len(), history.result().index), (2, 2));
+    assert_eq!((history.passes().len(), history.result().index()), (2, 2));
     assert_eq!(seen, [0, 1, 2]);
     let nothing = Descent::new(0);
     let history = batch_descent(&mut Spy::default(), &mut Sgd::new(&none, 0.1), &numbered(4), None, nothing).unwrap();

@@ -34,14 +34,14 @@ use crate::scalar::Scalar;
 /// let examples = Examples::new(array![[1.0]], array![[0.0]])?;
 ///
 /// // Halve w, up to a hundred times, but no further than a loss below a hundredth.
-/// let enough = |pass: &tapegrad::train::Pass| match pass.train_loss < 0.01 {
+/// let enough = |pass: &tapegrad::train::Pass| match pass.train_loss() < 0.01 {
 ///     true => ControlFlow::Break(()),
 ///     false => ControlFlow::Continue(()),
 /// };
 /// let descent = Descent::new(100).on_pass(enough);
 /// let history = batch_descent(&mut learner, &mut Sgd::new([&w], 0.25), &examples, None, descent)?;
 /// assert_eq!(history.passes().len(), 4); // losses 1, 1/4, 1/16, 1/64
-/// assert_eq!(history.result().train_loss, 1.0 / 256.0);
+/// assert_eq!(history.result().train_loss(), 1.0 / 256.0);
 /// # Ok(())
 /// # }
 /// ```
@@ -338,11 +338,11 @@ impl<'a, T: Scalar> Run<'a, T> {
     }
 
     fn diverged(&mut self, pass: usize, loss: f64) -> Diverged {
-        Diverged { pass, loss, history: std::mem::take(&mut self.passes) }
+        Diverged::new(pass, loss, std::mem::take(&mut self.passes))
     }
 
     fn finish(self) -> History {
         let result = self.now.expect("a descent looks at least once");
-        History { passes: self.passes, result }
+        History::new(self.passes, result)
     }
 }

@@ -1,4 +1,4 @@
-//! [`History`]: what a descent saw.
+//! [`History`]: losses and accuracies of a descent.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,22 +13,15 @@ pub(super) struct Evaluation {
     pub(super) accuracy: Option<f64>,
 }
 
-/// What a descent saw before the updates of a pass.
+/// Losses and accuracies before the updates of a pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
 pub struct Pass {
-    /// The number of the pass, from 0; of the result, the number of all passes.
-    pub index: usize,
-    /// How long the updates before it took together, without the evaluations for this history.
-    pub time: Duration,
-    /// The loss on the training examples.
-    pub train_loss: f64,
-    /// The share of training examples that were told apart rightly, if they have classes.
-    pub train_accuracy: Option<f64>,
-    /// The loss on the test examples, if there are any.
-    pub test_loss: Option<f64>,
-    /// The share of test examples that were told apart rightly, if they have classes.
-    pub test_accuracy: Option<f64>,
+    index: usize,
+    time: Duration,
+    train_loss: f64,
+    train_accuracy: Option<f64>,
+    test_loss: Option<f64>,
+    test_accuracy: Option<f64>,
 }
 
 impl Pass {
@@ -42,9 +35,45 @@ impl Pass {
             test_accuracy: test.and_then(|test| test.accuracy),
         }
     }
+
+    /// Returns the number of the pass, from 0. The result of a descent has the number of all passes.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Returns how long the updates before the pass took together, without the evaluations for this history.
+    #[must_use]
+    pub fn time(&self) -> Duration {
+        self.time
+    }
+
+    /// Returns the loss on the training examples.
+    #[must_use]
+    pub fn train_loss(&self) -> f64 {
+        self.train_loss
+    }
+
+    /// Returns the share of training examples that were classified correctly, if they have classes.
+    #[must_use]
+    pub fn train_accuracy(&self) -> Option<f64> {
+        self.train_accuracy
+    }
+
+    /// Returns the loss on the test examples, if there are any.
+    #[must_use]
+    pub fn test_loss(&self) -> Option<f64> {
+        self.test_loss
+    }
+
+    /// Returns the share of test examples that were classified correctly, if they have classes.
+    #[must_use]
+    pub fn test_accuracy(&self) -> Option<f64> {
+        self.test_accuracy
+    }
 }
 
-/// Prints losses and accuracies in a line.
+/// Prints losses and accuracies in one line.
 impl fmt::Display for Pass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent =
@@ -60,24 +89,28 @@ impl fmt::Display for Pass {
 /// The passes of a descent, each as it was before its updates, and the result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
-    pub(super) passes: Vec<Pass>,
-    pub(super) result: Pass,
+    passes: Vec<Pass>,
+    result: Pass,
 }
 
 impl History {
+    pub(super) fn new(passes: Vec<Pass>, result: Pass) -> Self {
+        Self { passes, result }
+    }
+
     /// Returns the passes.
     #[must_use]
     pub fn passes(&self) -> &[Pass] {
         &self.passes
     }
 
-    /// Returns what the descent came to, after its last update.
+    /// Returns the losses and accuracies after the last update.
     #[must_use]
     pub fn result(&self) -> &Pass {
         &self.result
     }
 
-    /// Returns train and test loss of the passes, `(passes, 2)`; NaN where there are no test examples.
+    /// Returns train and test loss of the passes, `(passes, 2)`. Without test examples the second column is NaN.
     #[must_use]
     pub fn losses(&self) -> Array2<f64> {
         Array2::from_shape_fn((self.passes.len(), 2), |(pass, column)| match column {
@@ -87,19 +120,38 @@ impl History {
     }
 }
 
-/// A descent that came upon a loss which is no finite number, and stopped.
+/// A descent that stopped at a loss that is NaN or infinite.
 ///
-/// The parameters are as they were left: those of [`history`](Self::history)'s last pass are gone, unless the caller
-/// kept them.
+/// The parameters keep the values of the last update. Earlier values are gone, unless the caller kept them.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Diverged {
-    /// The pass in which it stopped, from 0.
-    pub pass: usize,
-    /// The loss.
-    pub loss: f64,
-    /// The passes before it.
-    pub history: Vec<Pass>,
+    pass: usize,
+    loss: f64,
+    history: Vec<Pass>,
+}
+
+impl Diverged {
+    pub(super) fn new(pass: usize, loss: f64, history: Vec<Pass>) -> Self {
+        Self { pass, loss, history }
+    }
+
+    /// Returns the number of the pass that was stopped, from 0.
+    #[must_use]
+    pub fn pass(&self) -> usize {
+        self.pass
+    }
+
+    /// Returns the loss, NaN or infinite.
+    #[must_use]
+    pub fn loss(&self) -> f64 {
+        self.loss
+    }
+
+    /// Returns the passes with a finite loss.
+    #[must_use]
+    pub fn history(&self) -> &[Pass] {
+        &self.history
+    }
 }
 
 impl fmt::Display for Diverged {

@@ -30,8 +30,8 @@
 //! let mut sgd = Sgd::new([&w, &b], 0.25);
 //!
 //! let history = batch_descent(&mut line, &mut sgd, &examples, None, Descent::new(100))?;
-//! assert_eq!(history.passes()[0].train_loss, 11.0 / 3.0); // (1² + 1² + 3²) / 3
-//! assert!(history.result().train_loss < 1e-12);
+//! assert_eq!(history.passes()[0].train_loss(), 11.0 / 3.0); // (1² + 1² + 3²) / 3
+//! assert!(history.result().train_loss() < 1e-12);
 //! assert!((w.value()[[0, 0]] - 2.0_f64).abs() < 1e-6 && (b.value()[[0]] - 1.0_f64).abs() < 1e-6);
 //! # Ok(())
 //! # }

@@ -44,8 +44,8 @@ impl Bar {
     pub(super) fn show(&self, pass: &super::Pass) {
         #[cfg(feature = "progress")]
         {
-            self.bar.set_message(format!("loss {:.6}", pass.train_loss));
-            self.bar.set_position(pass.index as u64);
+            self.bar.set_message(format!("loss {:.6}", pass.train_loss()));
+            self.bar.set_position(pass.index() as u64);
         }
     }
 }

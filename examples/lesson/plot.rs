@@ -106,7 +106,7 @@ const COLORS: [RGBColor; 4] =
     [RGBColor(0, 90, 170), RGBColor(214, 94, 0), RGBColor(0, 140, 100), RGBColor(150, 60, 150)];
 
 /// Room for the labels of the vertical axis.
-const LEFT: u32 = 72;
+const LEFT: u32 = 88;
 /// Room around a panel.
 const MARGIN: u32 = 12;
 

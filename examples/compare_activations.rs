@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lesson::plot::{Curve, Panel};
+use lesson::plot::{Axis, Curve, Panel};
 use lesson::{Activation, Outcome, exit, positive, positive_number};
 use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy};
 use tapegrad::optim::Sgd;
@@ -79,9 +79,11 @@ fn run(options: &Options) -> Outcome {
         );
         let losses = history.losses();
         let (train, test) = (percent(last.train_accuracy()), percent(last.test_accuracy()));
-        curves.push(Curve::by_index(format!("{name}, train ({train:.1} %)"), losses.column(0).to_vec(), color, false));
-        curves.push(Curve::by_index(format!("{name}, test ({test:.1} %)"), losses.column(1).to_vec(), color, true));
+        curves.push(Curve::by_index(format!("{name}, train ({train:.1} %)"), losses.column(0).to_vec(), color));
+        curves.push(Curve::by_index(format!("{name}, test ({test:.1} %)"), losses.column(1).to_vec(), color).thin());
     }
     let title = format!("{} hidden, epsilon {:e}", options.hidden, options.epsilon);
-    lesson::plot::write(&options.plot, &[Panel { title, x: "pass", y: "mean cross-entropy", log: options.log, curves }])
+    let y = if options.log { Axis::logarithmic } else { Axis::linear };
+    let panel = Panel::new(title, Axis::whole("pass"), y("mean cross-entropy"), curves);
+    lesson::plot::write(&options.plot, &[panel])
 }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lesson::plot::{Curve, Panel};
+use lesson::plot::{Axis, Curve, Panel};
 use lesson::{Activation, Half, Outcome, exit, momentum, positive, positive_number};
 use ndarray::{Array2, ArrayRef2};
 use tapegrad::data::{ConfusionMatrix, Dataset, save_npz};
@@ -179,9 +179,10 @@ fn run(options: &Options, depth: usize, lesson: impl FnOnce(&Task) -> Outcome<Tr
     }
     if let Some(path) = &options.plot {
         let curves = [("train", 0, 0), ("test", 1, 1)];
-        let curves = curves.map(|(name, set, color)| Curve::by_index(name, history.column(set).to_vec(), color, false));
+        let curves = curves.map(|(name, set, color)| Curve::by_index(name, history.column(set).to_vec(), color));
         let title = format!("{depth} layer{}, epsilon {:e}", if depth == 1 { "" } else { "s" }, task.epsilon);
-        let panel = Panel { title, x: "pass", y: "mean cross-entropy", log: options.log, curves: curves.into() };
+        let y = if options.log { Axis::logarithmic } else { Axis::linear };
+        let panel = Panel::new(title, Axis::whole("pass"), y("mean cross-entropy"), curves);
         lesson::plot::write(path, &[panel])?;
     }
     if options.json {

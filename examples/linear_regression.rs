@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lesson::plot::{Curve, Panel};
+use lesson::plot::{Axis, Curve, Panel};
 use lesson::{Outcome, exit, positive, positive_number};
 use ndarray::{Array1, Array2, array};
 use rand::rngs::StdRng;
@@ -113,11 +113,12 @@ fn run(options: &Options) -> Outcome {
     if let Some(path) = &options.plot {
         let losses = history.passes().iter().map(|pass| pass.train_loss());
         let curves = vec![
-            Curve::by_index("descent", losses, 0, false),
-            Curve::by_index("closed form", vec![least; options.passes], 1, true),
+            Curve::by_index("descent", losses, 0),
+            Curve::by_index("closed form", vec![least; options.passes], 1).thin(),
         ];
         let title = learner.network().name();
-        lesson::plot::write(path, &[Panel { title, x: "pass", y: "mean squared error", log: true, curves }])?;
+        let y = Axis::logarithmic("mean squared error");
+        lesson::plot::write(path, &[Panel::new(title, Axis::whole("pass"), y, curves)])?;
     }
     Ok(())
 }

@@ -202,6 +202,8 @@ fn run<T: Scalar>(options: &Options) -> Result<bool, Box<dyn Error>> {
             "max_rel_param_diff": max_rel_param_diff,
             "manual_test_accuracy": by_hand.accuracy(&test),
             "autograd_test_accuracy": by_tape.accuracy(&test),
+            "manual_parameters_hash": parameters_hash(&by_hand.network),
+            "autograd_parameters_hash": parameters_hash(&by_tape.network),
             "manual_us_per_step": hand_us,
             "autograd_us_per_step": tape_us,
             "dtype": T::DTYPE,
@@ -210,6 +212,17 @@ fn run<T: Scalar>(options: &Options) -> Result<bool, Box<dyn Error>> {
         println!("{result}");
     }
     Ok(agreed)
+}
+
+/// Returns a hash of the bits of all parameters (FNV-1a): equal for runs that agree to the last bit.
+fn parameters_hash<T: Scalar>(network: &Sequential<T>) -> String {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for parameter in network.parameters() {
+        for byte in parameter.value().iter().flat_map(|x| x.to_f64().to_bits().to_le_bytes()) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+    format!("{hash:016x}")
 }
 
 fn print_heading() {

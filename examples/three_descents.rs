@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lesson::plot::{Curve, Panel};
+use lesson::plot::{Axis, Curve, Panel};
 use lesson::{Half, Outcome, exit, positive, positive_number};
 use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh};
 use tapegrad::optim::Sgd;
@@ -94,14 +94,14 @@ fn run(options: &Options) -> Outcome {
             1e3 * last.time().as_secs_f64(),
         );
         let seen = || history.passes().iter().chain([last]);
-        by_pass.push(Curve::by_index(name, seen().map(|pass| pass.train_loss()), color, false));
-        let points = seen().map(|pass| (1e3 * pass.time().as_secs_f64(), pass.train_loss())).collect();
-        by_time.push(Curve { name: name.into(), points, color, thin: false });
+        by_pass.push(Curve::by_index(name, seen().map(|pass| pass.train_loss()), color));
+        let points = seen().map(|pass| (1e3 * pass.time().as_secs_f64(), pass.train_loss()));
+        by_time.push(Curve::new(name, points, color));
     }
-    let y = "mean cross-entropy, train";
+    let y = Axis::logarithmic("mean cross-entropy, train");
     let panels = [
-        Panel { title: "loss against passes".into(), x: "pass", y, log: true, curves: by_pass },
-        Panel { title: "loss against time".into(), x: "ms of updates", y, log: true, curves: by_time },
+        Panel::new("loss against passes", Axis::whole("pass"), y, by_pass),
+        Panel::new("loss against time", Axis::linear("ms of updates"), y, by_time),
     ];
     lesson::plot::write(&options.plot, &panels)
 }

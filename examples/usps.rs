@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lesson::plot::{Curve, Panel};
+use lesson::plot::{Axis, Curve, Panel};
 use lesson::{Activation, momentum, positive, positive_number};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -111,11 +111,12 @@ fn run(options: &Options, data: &tapegrad::data::Dataset<f32>) -> lesson::Outcom
     let matrix = ConfusionMatrix::new(learner.network_mut().forward(data.test().images()), data.test().labels());
     println!("\ntest digits:\n{matrix}\ntest accuracy {:.2} %", 100.0 * matrix.accuracy());
     if let Some(path) = &options.plot {
-        let train = passes.iter().map(Pass::train_loss);
+        let train = passes.iter().map(|pass| pass.train_loss());
         let test = passes.iter().map(|pass| pass.test_loss().unwrap_or(f64::NAN));
-        let curves = vec![Curve::by_index("train", train, 0, false), Curve::by_index("test", test, 1, false)];
+        let curves = [Curve::by_index("train", train, 0), Curve::by_index("test", test, 1)];
         let title = format!("USPS, {} layers", options.layers);
-        lesson::plot::write(path, &[Panel { title, x: "pass", y: "mean cross-entropy", log: true, curves }])?;
+        let y = Axis::logarithmic("mean cross-entropy");
+        lesson::plot::write(path, &[Panel::new(title, Axis::whole("pass"), y, curves)])?;
     }
     if options.json {
         let precision: Vec<f64> = (0..classes).map(|class| matrix.precision(class)).collect();

@@ -1,19 +1,19 @@
-//! [`Error`]: everything that comes from outside and is not as it should be.
+//! [`Error`]: data from outside that are not as they should be.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Data from outside the program that cannot be used: files, labels, arguments.
+/// An error in data from outside the program: files, labels, arguments.
 ///
-/// A message names the file or the argument, what was expected, and what was found. (A bug in calling code, such as
+/// The message names the file or the argument, what was expected, and what was found. (A bug in the calling code, such as
 /// shapes that do not fit, panics instead.)
 ///
 /// # Example
 ///
 /// ```
-/// let error = tapegrad::data::load_data::<f64>("no/such/directory").unwrap_err();
-/// assert!(error.to_string().starts_with("no/such/directory: expected a directory with x.npy, y.npy, xt.npy and yt.npy"));
+/// let error = tapegrad::data::load_usps::<f64>("no/such/directory").unwrap_err();
+/// assert!(error.to_string().starts_with("no/such/directory: expected the USPS digits: train.npz and test.npz"));
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
@@ -25,14 +25,15 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The operating system could not write a file. What was there before is still there.
+    /// The operating system could not write a file. A file that was there before is whole: it is the old one, or the new
+    /// one if only the directory could not be synced.
     Write {
         /// The file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
-    /// A file holds something else than it should.
+    /// A file does not hold what it should.
     Content {
         /// The file.
         path: PathBuf,
@@ -41,9 +42,9 @@ pub enum Error {
         /// What was found.
         found: String,
     },
-    /// A value that was handed over is not as it should be.
+    /// A value is not as it should be.
     Value {
-        /// What the value is.
+        /// The name of the value.
         what: &'static str,
         /// What was expected.
         expected: String,
@@ -52,7 +53,7 @@ pub enum Error {
     },
 }
 
-/// The result of what may meet an [`Error`].
+/// The result of a function that may return an [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {

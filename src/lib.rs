@@ -105,8 +105,8 @@
 //! | one-hot, argmax, accuracy, confusion matrix, precision | [`data::one_hot`], [`data::predictions`], [`data::accuracy`], [`data::ConfusionMatrix`] |
 //! | `train_test_split`, shuffle, pixels to 0..1 | [`data::Samples::train_test_split`], [`data::Samples::shuffled`], [`data::Samples::scaled`] |
 //!
-//! Features: `npz` reads and writes `.npz` files, `progress` shows a bar while a descent runs, `rayon` shares large matrix
-//! products among threads.
+//! Features, none of them on by default: `npy` reads `.npy` files, `npz` also reads and writes `.npz` files, `progress`
+//! shows a bar while a descent runs, `rayon` shares large matrix products among threads.
 //!
 //! # Promises at the edges
 //!
@@ -136,6 +136,7 @@
 //! - A tape keeps all recorded values, but for segments that run again in the sweep: [`Tape::checkpoint`].
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs, missing_debug_implementations)]
 
 pub mod blame;

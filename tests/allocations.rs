@@ -246,3 +246,18 @@ fn elements_gathered_from_a_large_array_share_one_gradient() {
     assert!(held < (gradient + gradient / 2) as isize, "{held} bytes for a gradient of {gradient}");
     assert_eq!(x.grad().expect("reached").sum(), 300.0);
 }
+
+/// The names of all arrays are for the message that one is missing.
+#[test]
+fn reading_one_array_of_a_file_does_not_name_the_others() {
+    let directory = tempfile::tempdir().expect("a directory is made");
+    let (path, one) = (directory.path().join("many.npz"), ndarray::array![1.0].into_dyn());
+    let names: Vec<String> = (0..2000).map(|k| format!("w{k}")).collect();
+    let arrays: Vec<_> = names.iter().map(|name| (name.as_str(), one.view())).collect();
+    tapegrad::data::save_npz(&path, &arrays).expect("the file is written");
+    let mut file = tapegrad::data::Npz::open(&path).expect("the file is read");
+    let before = ALLOCATIONS.get();
+    assert_eq!(file.array::<f64>("w1000").expect("it is there"), one);
+    let allocations = ALLOCATIONS.get() - before;
+    assert!(allocations < 1000, "{allocations}");
+}

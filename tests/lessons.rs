@@ -209,6 +209,67 @@ fn lessons_print_and_draw_what_they_promise() {
     assert!(succeeds(directory, "linear_regression").contains("closed form"));
 }
 
+/// The texts of an SVG file: their height, their anchor, and what they say.
+fn texts(svg: &str) -> Vec<(f64, String, String)> {
+    let attribute = |tag: &str, name: &str| {
+        let (_, after) = tag.split_once(&format!(" {name}=\"")).unwrap();
+        after.split('"').next().unwrap().to_string()
+    };
+    let tags = svg.split("<text").skip(1).map(|text| text.split_once('>').unwrap());
+    tags.map(|(tag, text)| {
+        let text = text.split('<').next().unwrap().trim().to_string();
+        (attribute(tag, "y").parse().unwrap(), attribute(tag, "text-anchor"), text)
+    })
+    .collect()
+}
+
+/// The height of the uppermost point of all curves.
+fn top_of_curves(svg: &str) -> f64 {
+    // The legend's lines have two points, curves have more.
+    let points = svg.split("<polyline").skip(1);
+    let points = points.map(|line| line.split_once("points=\"").unwrap().1.split('"').next().unwrap());
+    let heights = points.filter(|points| points.split_whitespace().count() > 2).flat_map(|points| {
+        points.split_whitespace().map(|point| point.split_once(',').unwrap().1.parse::<f64>().unwrap())
+    });
+    heights.fold(f64::INFINITY, f64::min)
+}
+
+#[test]
+fn plots_mark_whole_passes_and_round_numbers_and_keep_the_legend_off_the_curves() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let near = "--passes 3 --hidden 4 --plot a.svg";
+    for (lesson, curve, labels) in [
+        (format!("digits two-layers {near} --epsilon 1e-9"), "train", None),
+        (format!("digits two-layers {near} --epsilon 1e-9 --log"), "train", None),
+        ("linear_regression --passes 400 --plot a.svg".to_string(), "descent", Some(["1"].as_slice())),
+        (
+            "linear_regression --passes 10 --epsilon 0.1 --plot a.svg".to_string(),
+            "descent",
+            Some(["1", "2", "5"].as_slice()),
+        ),
+    ] {
+        succeeds(directory, &lesson);
+        let svg = fs::read_to_string(directory.join("a.svg")).unwrap();
+        let texts = texts(&svg);
+        let anchored = |wanted: &str| {
+            let texts = texts.iter().filter(|(_, anchor, _)| anchor == wanted);
+            texts.map(|(_, _, text)| text.as_str()).filter(|text| text.parse::<f64>().is_ok()).collect::<Vec<_>>()
+        };
+        let (passes, losses) = (anchored("middle"), anchored("end"));
+        assert!(passes.len() >= 3 && passes.iter().all(|pass| pass.parse::<u32>().is_ok()), "{lesson}: {passes:?}");
+        let different: std::collections::HashSet<_> = losses.iter().collect();
+        assert!(losses.len() >= 3 && different.len() == losses.len(), "{lesson}: {losses:?}");
+        if let Some(leading) = labels {
+            let digits =
+                |label: &str| format!("{:e}", label.parse::<f64>().unwrap()).split('e').next().unwrap().to_string();
+            assert!(losses.iter().all(|loss| leading.contains(&digits(loss).as_str())), "{lesson}: {losses:?}");
+        }
+        let legend = texts.iter().find(|(_, _, text)| text == curve).unwrap().0;
+        assert!(legend < top_of_curves(&svg), "{lesson}: the legend is at {legend}");
+    }
+}
+
 #[test]
 fn usps_reads_both_forms() {
     let directory = tempfile::tempdir().unwrap();

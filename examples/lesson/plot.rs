@@ -1,42 +1,114 @@
 //! Curves as SVG.
 
+use std::ops::Range;
 use std::path::Path;
 
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::Outcome;
 
-/// Axes side by side with others.
+/// Axes side by side with others, and the curves between them.
 pub struct Panel {
-    pub title: String,
-    pub x: &'static str,
-    pub y: &'static str,
-    /// Whether the vertical axis is logarithmic.
-    pub log: bool,
-    pub curves: Vec<Curve>,
+    title: String,
+    x: Axis,
+    y: Axis,
+    curves: Vec<Curve>,
+}
+
+impl Panel {
+    pub fn new(title: impl Into<String>, x: Axis, y: Axis, curves: impl Into<Vec<Curve>>) -> Self {
+        Self { title: title.into(), x, y, curves: curves.into() }
+    }
+}
+
+/// What an axis shows, and how.
+#[derive(Clone, Copy)]
+pub struct Axis {
+    name: &'static str,
+    scale: Scale,
+}
+
+#[derive(Clone, Copy)]
+enum Scale {
+    Linear,
+    /// Linear, with marks at whole numbers only.
+    Whole,
+    Logarithmic,
+}
+
+impl Axis {
+    pub fn linear(name: &'static str) -> Self {
+        Self { name, scale: Scale::Linear }
+    }
+
+    /// Returns the axis of something that is counted.
+    pub fn whole(name: &'static str) -> Self {
+        Self { name, scale: Scale::Whole }
+    }
+
+    pub fn logarithmic(name: &'static str) -> Self {
+        Self { name, scale: Scale::Logarithmic }
+    }
+
+    /// Returns the place of a number on the axis. A logarithmic axis is a linear one of logarithms.
+    fn place(self, number: f64) -> f64 {
+        match self.scale {
+            Scale::Linear | Scale::Whole => number,
+            Scale::Logarithmic => number.log10(),
+        }
+    }
+
+    /// Returns the places and labels of the marks between two places.
+    fn marks(self, from: f64, to: f64) -> Vec<(f64, String)> {
+        match self.scale {
+            Scale::Linear => linear_marks(from, to, 0.0),
+            Scale::Whole => linear_marks(from, to, 1.0),
+            Scale::Logarithmic => logarithmic_marks(from, to),
+        }
+    }
 }
 
 /// A line with its name in the legend.
 pub struct Curve {
-    pub name: String,
-    pub points: Vec<(f64, f64)>,
-    /// Curves of one colour belong together; one of them may be thin.
-    pub color: usize,
-    pub thin: bool,
+    name: String,
+    points: Vec<(f64, f64)>,
+    color: usize,
+    width: u32,
 }
 
 impl Curve {
+    /// Returns a curve through these points. Curves of one colour belong together.
+    pub fn new(name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>, color: usize) -> Self {
+        Self { name: name.into(), points: points.into_iter().collect(), color, width: 2 }
+    }
+
     /// Returns a curve of values at 0, 1, 2, ….
-    pub fn by_index(name: impl Into<String>, values: impl IntoIterator<Item = f64>, color: usize, thin: bool) -> Self {
-        let points = values.into_iter().enumerate().map(|(index, y)| (index as f64, y)).collect();
-        Self { name: name.into(), points, color, thin }
+    pub fn by_index(name: impl Into<String>, values: impl IntoIterator<Item = f64>, color: usize) -> Self {
+        Self::new(name, values.into_iter().enumerate().map(|(index, y)| (index as f64, y)), color)
+    }
+
+    /// Returns the curve as a thin line, beside another one of its colour.
+    pub fn thin(self) -> Self {
+        Self { width: 1, ..self }
+    }
+
+    fn style(&self) -> ShapeStyle {
+        COLORS[self.color % COLORS.len()].mix(if self.width == 1 { 0.6 } else { 1.0 }).stroke_width(self.width)
     }
 }
 
 /// Told apart by everybody, on paper too.
 const COLORS: [RGBColor; 4] =
     [RGBColor(0, 90, 170), RGBColor(214, 94, 0), RGBColor(0, 140, 100), RGBColor(150, 60, 150)];
+
+/// Room for the labels of the vertical axis.
+const LEFT: u32 = 88;
+/// Room around a panel.
+const MARGIN: u32 = 12;
 
 /// Writes the panels to an SVG file, from left to right.
 pub fn write(path: &Path, panels: &[Panel]) -> Outcome {
@@ -55,58 +127,64 @@ pub fn write(path: &Path, panels: &[Panel]) -> Outcome {
     Ok(())
 }
 
-fn draw(panel: &Panel, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Outcome {
-    // A logarithmic axis is a linear one of logarithms, labelled by what they are of.
-    let height = |y: f64| if panel.log { y.log10() } else { y };
-    let shown = |&(x, y): &(f64, f64)| Some((x, height(y))).filter(|(_, y)| y.is_finite());
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+fn draw(panel: &Panel, area: &Area<'_>) -> Outcome {
+    let area = area.margin(MARGIN, MARGIN, MARGIN, MARGIN).titled(&panel.title, ("sans-serif", 20))?;
+    let area = draw_legend(&panel.curves, &area)?;
+    let shown = |&(x, y): &(f64, f64)| Some((panel.x.place(x), panel.y.place(y))).filter(|(_, y)| y.is_finite());
     let points = || panel.curves.iter().flat_map(|curve| curve.points.iter().filter_map(shown));
     let (x0, x1) = range(points().map(|(x, _)| x));
     let (y0, y1) = range(points().map(|(_, y)| y));
-
-    // The legend goes to the corner where the fewest points are.
-    let crowd = |right: bool, upper: bool| {
-        points()
-            .filter(|&(x, y)| ((x - x0) / (x1 - x0) > 0.6) == right && ((y - y0) / (y1 - y0) > 0.65) == upper)
-            .count()
-    };
-    let corners = [
-        (crowd(true, true), SeriesLabelPosition::UpperRight),
-        (crowd(false, false), SeriesLabelPosition::LowerLeft),
-        (crowd(true, false), SeriesLabelPosition::LowerRight),
-        (crowd(false, true), SeriesLabelPosition::UpperLeft),
-    ];
-    let emptiest = corners.into_iter().min_by_key(|(crowd, _)| *crowd);
-
     let margin = 0.04 * (y1 - y0);
-    let mut chart = ChartBuilder::on(area)
-        .caption(&panel.title, ("sans-serif", 20))
-        .margin(12)
+    let (y0, y1) = (y0 - margin, y1 + margin);
+
+    let mut chart = ChartBuilder::on(&area)
         .x_label_area_size(44)
-        .y_label_area_size(72)
-        .build_cartesian_2d(x0..x1, y0 - margin..y1 + margin)?;
+        .y_label_area_size(LEFT)
+        .build_cartesian_2d(Marked::new(panel.x, x0, x1), Marked::new(panel.y, y0, y1))?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(BLACK.mix(0.12))
-        .x_desc(panel.x)
-        .y_desc(panel.y)
-        .x_label_formatter(&|&x| number(x))
-        .y_label_formatter(&|&y| if panel.log { number(10_f64.powf(y)) } else { number(y) })
+        .x_desc(panel.x.name)
+        .y_desc(panel.y.name)
         .draw()?;
     for curve in &panel.curves {
-        let color = COLORS[curve.color % COLORS.len()].mix(if curve.thin { 0.6 } else { 1.0 });
-        let style = color.stroke_width(if curve.thin { 1 } else { 2 });
-        chart
-            .draw_series(LineSeries::new(curve.points.iter().filter_map(shown), style))?
-            .label(&curve.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
+        let points: Vec<(f64, f64)> = curve.points.iter().filter_map(shown).collect();
+        match points[..] {
+            // A line of one point would be invisible.
+            [point] => chart.plotting_area().draw(&Circle::new(point, 3, curve.style().filled()))?,
+            _ => {
+                chart.draw_series(LineSeries::new(points, curve.style()))?;
+            }
+        }
     }
-    let mut labels = chart.configure_series_labels();
-    if let Some((_, corner)) = emptiest {
-        labels.position(corner);
-    }
-    labels.background_style(WHITE.mix(0.85)).border_style(BLACK.mix(0.3)).draw()?;
     Ok(())
+}
+
+/// Draws the legend at the upper end of an area, where no curve is, and returns the rest of the area.
+fn draw_legend<'a>(curves: &[Curve], area: &Area<'a>) -> Outcome<Area<'a>> {
+    const LINE: i32 = 24;
+    const GAP: i32 = 6;
+    const HEIGHT: i32 = 18;
+    let style = ("sans-serif", 14).into_font().color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
+    let mut cell = 1;
+    for curve in curves {
+        let (width, _) = area.estimate_text_size(&curve.name, &style)?;
+        cell = cell.max(LINE + 4 * GAP + width as i32);
+    }
+    let (width, _) = area.dim_in_pixel();
+    let columns = ((width.saturating_sub(LEFT)) as usize / cell as usize).clamp(1, curves.len().max(1));
+    // From top to bottom first, so that curves of one colour are below each other.
+    let rows = curves.len().div_ceil(columns);
+    let (legend, rest) = area.split_vertically(rows as i32 * HEIGHT + 2 * GAP);
+    for (k, curve) in curves.iter().enumerate() {
+        let (x, y) = (LEFT as i32 + (k / rows) as i32 * cell, GAP + (k % rows) as i32 * HEIGHT + HEIGHT / 2);
+        legend.draw(&PathElement::new([(x, y), (x + LINE, y)], curve.style()))?;
+        legend.draw(&Text::new(curve.name.clone(), (x + LINE + GAP, y), style.clone()))?;
+    }
+    Ok(rest)
 }
 
 /// Returns the smallest and the largest value, or something around them if there is no difference.
@@ -120,15 +198,80 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     }
 }
 
-/// Returns a number as short as an axis needs it.
-fn number(x: f64) -> String {
-    match x.abs() {
-        0.0 => "0".into(),
-        // Three digits that count.
-        size @ 1e-3..1e5 => {
-            let unit = 10_f64.powi(2 - size.log10().floor() as i32);
-            format!("{}", (x * unit).round() / unit)
-        }
-        _ => format!("{x:.1e}"),
+/// The places of an axis, with marks at some of them.
+struct Marked {
+    places: RangedCoordf64,
+    marks: Vec<(f64, String)>,
+}
+
+impl Marked {
+    fn new(axis: Axis, from: f64, to: f64) -> Self {
+        Self { places: (from..to).into(), marks: axis.marks(from, to) }
+    }
+}
+
+impl Ranged for Marked {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, place: &f64, limit: (i32, i32)) -> i32 {
+        self.places.map(place, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.marks.iter().map(|(place, _)| *place).collect()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.places.range()
+    }
+}
+
+impl ValueFormatter<f64> for Marked {
+    fn format_ext(&self, place: &f64) -> String {
+        self.marks.iter().find(|(mark, _)| mark == place).map_or(String::new(), |(_, label)| label.clone())
+    }
+}
+
+/// Returns marks at multiples of 1, 2 or 5 times a power of ten that is not below `smallest`.
+fn linear_marks(from: f64, to: f64, smallest: f64) -> Vec<(f64, String)> {
+    let wanted = (to - from) / 6.0;
+    let power = 10_f64.powf(wanted.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|&step| step >= 0.999 * wanted);
+    let step = step.unwrap_or(10.0 * power).max(smallest);
+    let (first, last) = ((from / step - 1e-9).ceil() as i64, (to / step + 1e-9).floor() as i64);
+    (first..=last).map(|k| k as f64 * step).map(|number| (number, written(number, step))).collect()
+}
+
+/// Returns marks at powers of ten, or if there are few at 1, 2 and 5 times these, or if there are few at equal distances.
+fn logarithmic_marks(from: f64, to: f64) -> Vec<(f64, String)> {
+    let (low, high) = (from.floor() as i32, to.ceil() as i32);
+    let inside = |factors: &'static [f64]| {
+        let numbers = (low..=high).flat_map(move |power| {
+            let unit = 10_f64.powi(power);
+            factors.iter().map(move |factor| (factor * unit, unit))
+        });
+        let marks = numbers.map(|(number, unit)| (number.log10(), written(number, unit)));
+        marks.filter(|(place, _)| (from..=to).contains(place)).collect::<Vec<_>>()
+    };
+    let powers = inside(&[1.0]);
+    if powers.len() >= 3 {
+        return powers.iter().step_by(powers.len().div_ceil(8)).cloned().collect();
+    }
+    let steps = inside(&[1.0, 2.0, 5.0]);
+    if steps.len() >= 3 {
+        return steps;
+    }
+    let marks = linear_marks(10_f64.powf(from), 10_f64.powf(to), 0.0).into_iter();
+    marks.map(|(number, label)| (number.log10(), label)).filter(|(place, _)| place.is_finite()).collect()
+}
+
+/// Returns a multiple of a step with the digits that tell it from its neighbours.
+fn written(number: f64, step: f64) -> String {
+    let power = |x: f64| (x.abs().log10() + 1e-9).floor() as i32;
+    match number.abs() {
+        size if size < 0.5 * step => "0".into(),
+        1e-4..1e6 => format!("{number:.*}", (-power(step)).max(0) as usize),
+        _ => format!("{number:.*e}", (power(number) - power(step)).max(0) as usize),
     }
 }

@@ -1,11 +1,17 @@
-//! Labelled samples: from `.npy` files, in batches, and how well they are told apart.
+//! Labelled samples: from files, in batches, and how well a network tells them apart.
+//!
+//! [`load_usps`] reads text files. `.npy` files, read by `load_data`, need the feature `npy`. `.npz` files, read by `Npz`
+//! and `load_usps` and written by `save_npz`, need the feature `npz`.
 
+mod arrays;
 mod batches;
 mod metrics;
+#[cfg(feature = "npy")]
 mod npy;
-mod npy_header;
 #[cfg(feature = "npz")]
 mod npz;
+#[cfg(feature = "npz")]
+mod replace;
 mod samples;
 mod usps;
 
@@ -14,6 +20,7 @@ use std::path::Path;
 pub use batches::Batches;
 pub use metrics::{ConfusionMatrix, accuracy, predictions};
 #[cfg(feature = "npz")]
+#[cfg_attr(docsrs, doc(cfg(feature = "npz")))]
 pub use npz::{Npz, save_npz};
 pub use samples::{Samples, one_hot};
 pub use usps::load_usps;
@@ -63,16 +70,21 @@ impl<T: Scalar> Dataset<T> {
 
 /// Reads `x.npy` and `y.npy` (training) and `xt.npy` and `yt.npy` (test) from a directory.
 ///
+/// This function needs the feature `npy`.
+///
 /// Images are arrays of shape `(samples, pixels)` of `u8`, `f32` or `f64`; their values are kept as they are, see
 /// [`Samples::scaled`]. Labels are one-hot, `(samples, classes)`, or whole numbers, `(samples,)` or `(samples, 1)`, of
 /// `u8`, `f32`, `f64`, `i32` or `i64`. Byte order and row or column order are as the files say.
 ///
 /// # Errors
 ///
-/// Names the file, what was expected and what was found: if the directory or a file is missing, cut off, not `.npy` or a
-/// directory; if number type or shape are others; if an image has a NaN or an infinity; if labels are not
-/// one-hot or not whole numbers; if counts differ, or the test set has another width or a class that the training
-/// set has not; if a set is empty.
+/// The message names the file, what was expected and what was found. It is an error if
+///
+/// - the directory is missing, or a file is missing, cut off, not `.npy` or a directory;
+/// - a number type or a shape is not one of those above, or a set is empty;
+/// - an image has a NaN or an infinity, or labels are not one-hot or not whole numbers;
+/// - the counts of images and labels differ;
+/// - the test images have another width than the training images, or a class that those lack.
 ///
 /// # Example
 ///
@@ -86,13 +98,19 @@ impl<T: Scalar> Dataset<T> {
 /// # Ok(())
 /// # }
 /// ```
+#[cfg(feature = "npy")]
+#[cfg_attr(docsrs, doc(cfg(feature = "npy")))]
 pub fn load_data<T: Scalar>(directory: impl AsRef<Path>) -> Result<Dataset<T>> {
     let directory = directory.as_ref();
     if !directory.is_dir() {
         let found = if directory.exists() { "a file" } else { "nothing there" };
         return Err(Error::content(directory, "a directory with x.npy, y.npy, xt.npy and yt.npy", found));
     }
-    let read = |images: &str, labels: &str| npy::read_samples(&directory.join(images), &directory.join(labels));
+    let read = |images: &str, labels: &str| {
+        let (images, labels) = (directory.join(images), directory.join(labels));
+        let (pixels, numbers) = (npy::read_array(&images, npy::PIXELS)?, npy::read_array(&labels, npy::LABELS)?);
+        arrays::to_samples(&images, pixels, &labels, numbers)
+    };
     let (train, test): (Samples<T>, Samples<T>) = (read("x.npy", "y.npy")?, read("xt.npy", "yt.npy")?);
     check_pair((train, "x.npy", "y.npy"), (test, &directory.join("xt.npy"), &directory.join("yt.npy")))
 }
@@ -111,8 +129,8 @@ fn check_pair<T: Scalar>(
         let expected = format!("labels of {} classes, as in {train_labels}", train.classes());
         return Err(Error::content(labels, expected, format!("{} classes", test.classes())));
     }
-    npy::check_one_hot(labels, test.len(), train.classes())?;
-    // A class may be missing among the test samples: it is a class all the same.
+    arrays::check_one_hot(labels, test.len(), train.classes())?;
+    // A class that no test sample has is a class too.
     let test = test.with_classes(train.classes());
     Ok(Dataset { train, test })
 }

@@ -1,165 +1,134 @@
-//! `.npy` files as samples, with everything about them checked.
+//! `.npy` files as arrays, checked before they take memory.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
-use ndarray::{Array2, ArrayD, Ix2};
+use ndarray::ArrayD;
+use ndarray_npy::npy::header::Header;
 use ndarray_npy::{ReadNpyError, ReadNpyExt, ReadableElement};
 
-use super::npy_header::Header;
-use super::samples::Samples;
 use super::shortened;
 use crate::error::{Error, Result};
-use crate::number::Classify;
-use crate::scalar::Scalar;
 
-/// Reads images and their labels.
-pub(super) fn read_samples<T: Scalar>(images: &Path, labels: &Path) -> Result<Samples<T>> {
-    let (pixels, numbers) = (read_array(images, PIXELS)?, read_array(labels, LABELS)?);
-    to_samples(images, pixels, labels, numbers)
+/// A type of the numbers of a file.
+#[derive(Clone, Copy)]
+pub(super) struct NumberType {
+    name: &'static str,
+    bytes: usize,
+    /// Returns whether a header describes numbers of this type.
+    is_described: fn(&Header) -> bool,
+    decode: fn(&[u8]) -> std::result::Result<ArrayD<f64>, ReadNpyError>,
 }
+
+impl NumberType {
+    const fn new<N: ReadableElement>(
+        name: &'static str,
+        decode: fn(&[u8]) -> std::result::Result<ArrayD<f64>, ReadNpyError>,
+    ) -> Self {
+        // An array without elements reads nothing but the description.
+        let is_described = |header: &Header| N::read_to_end_exact_vec(io::empty(), &header.type_descriptor, 0).is_ok();
+        Self { name, bytes: size_of::<N>(), is_described, decode }
+    }
+}
+
+const U8: NumberType = NumberType::new::<u8>("u8", |file| decode(file, |x: u8| x.into()));
+const F32: NumberType = NumberType::new::<f32>("f32", |file| decode(file, |x: f32| x.into()));
+const F64: NumberType = NumberType::new::<f64>("f64", |file| decode(file, |x: f64| x));
+const I32: NumberType = NumberType::new::<i32>("i32", |file| decode(file, |x: i32| x.into()));
+// Labels beyond 2^53 are refused anyway.
+const I64: NumberType = NumberType::new::<i64>("i64", |file| decode(file, |x: i64| x as f64));
 
 /// Number types of images.
-pub(super) const PIXELS: &[&str] = &["u8", "f32", "f64"];
+pub(super) const PIXELS: &[NumberType] = &[U8, F32, F64];
 /// Number types of labels.
-pub(super) const LABELS: &[&str] = &["u8", "f32", "f64", "i32", "i64"];
+pub(super) const LABELS: &[NumberType] = &[U8, F32, F64, I32, I64];
 
-/// Checks arrays of images and labels, each of which came from a file.
-pub(super) fn to_samples<T: Scalar>(
-    images: &Path,
-    pixels: ArrayD<f64>,
-    labels: &Path,
-    numbers: ArrayD<f64>,
-) -> Result<Samples<T>> {
-    let pixels = to_images::<T>(images, pixels)?;
-    let (numbers, classes) = to_labels(labels, numbers)?;
-    if numbers.len() != pixels.nrows() {
-        let name = images.file_name().unwrap_or(images.as_os_str()).to_string_lossy();
-        let expected = format!("{} labels, one for each image of {name}", pixels.nrows());
-        return Err(Error::content(labels, expected, format!("{} labels", numbers.len())));
-    }
-    check_one_hot(labels, numbers.len(), classes)?;
-    Samples::new(pixels, numbers, classes)
-}
-
-fn to_images<T: Scalar>(path: &Path, array: ArrayD<f64>) -> Result<Array2<T>> {
-    let found = format!("shape {:?}", array.shape());
-    let Ok(images) = array.into_dimensionality::<Ix2>() else {
-        return Err(Error::content(path, "an array of shape (samples, pixels)", found));
-    };
-    if images.is_empty() {
-        return Err(Error::content(path, "at least one image with at least one pixel", found));
-    }
-    // After the conversion: a large `f64` becomes an infinite `f32`.
-    let converted = images.mapv(T::from_f64);
-    if let Some(((row, column), _)) = converted.indexed_iter().find(|(_, value)| !value.is_finite()) {
-        let value = images[[row, column]];
-        let dtype = if value.is_finite() { format!(" of type {}", T::DTYPE) } else { String::new() };
-        let found = format!("{value:?} in row {row}, column {column}");
-        return Err(Error::content(path, format!("finite numbers{dtype}"), found));
-    }
-    Ok(converted)
-}
-
-/// Returns the class of each sample and the number of classes.
-fn to_labels(path: &Path, array: ArrayD<f64>) -> Result<(Vec<usize>, usize)> {
-    let expected = "one-hot labels of shape (samples, classes) or whole numbers of shape (samples,)";
-    let (rows, columns) = match *array.shape() {
-        [rows] | [rows, 1] => (rows, 1),
-        [rows, columns] => (rows, columns),
-        _ => return Err(Error::content(path, expected, format!("shape {:?}", array.shape()))),
-    };
-    if rows == 0 || columns == 0 {
-        return Err(Error::content(path, "at least one label", format!("shape {:?}", array.shape())));
-    }
-    let values: Vec<f64> = array.iter().copied().collect();
-    if columns > 1 {
-        let labels = values.chunks(columns).enumerate().map(|(row, values)| one_hot_class(path, row, values));
-        return Ok((labels.collect::<Result<_>>()?, columns));
-    }
-    let labels: Vec<usize> =
-        values.iter().enumerate().map(|(row, &value)| whole_number(path, row, value)).collect::<Result<_>>()?;
-    let classes = labels.iter().max().map_or(0, |&largest| largest + 1);
-    Ok((labels, classes))
-}
-
-fn one_hot_class(path: &Path, row: usize, values: &[f64]) -> Result<usize> {
-    let ones = values.iter().filter(|&&value| value == 1.0).count();
-    let zeros = values.iter().filter(|&&value| value == 0.0).count();
-    match values.iter().position(|&value| value == 1.0) {
-        Some(class) if ones == 1 && zeros == values.len() - 1 => Ok(class),
-        _ => Err(Error::content(
-            path,
-            "one-hot rows, a single 1 among 0",
-            format!("{} in row {row}", shortened(&format!("{values:?}"))),
-        )),
-    }
-}
-
-/// More classes than this are a mistake, and would ask for memory that nobody has.
-pub(super) const MAX_CLASSES: usize = 1_000_000;
-/// One-hot labels of more numbers than this, likewise.
-const MAX_ONE_HOT: usize = 1_000_000_000;
-
-/// Checks that the one-hot labels of so many samples can be held.
-pub(super) fn check_one_hot(path: &Path, samples: usize, classes: usize) -> Result<()> {
-    if samples.checked_mul(classes).is_some_and(|numbers| numbers <= MAX_ONE_HOT) {
-        return Ok(());
-    }
-    let expected = "labels that are at most 1,000,000,000 numbers in one-hot form";
-    Err(Error::content(path, expected, format!("{samples} of {classes} classes")))
-}
-
-fn whole_number(path: &Path, row: usize, value: f64) -> Result<usize> {
-    if value >= 0.0 && value.fract() == 0.0 && value < MAX_CLASSES as f64 {
-        Ok(value as usize)
-    } else {
-        Err(Error::content(
-            path,
-            "labels that are whole numbers from 0 to 999,999",
-            format!("{} in row {row}", shortened(&value.to_string())),
-        ))
-    }
+fn decode<N: ReadableElement + Copy>(
+    file: &[u8],
+    convert: fn(N) -> f64,
+) -> std::result::Result<ArrayD<f64>, ReadNpyError> {
+    Ok(ArrayD::<N>::read_npy(file)?.mapv(convert))
 }
 
 /// Reads an array of one of the accepted number types.
-fn read_array(path: &Path, accepted: &[&str]) -> Result<ArrayD<f64>> {
+pub(super) fn read_array(path: &Path, accepted: &[NumberType]) -> Result<ArrayD<f64>> {
     if path.is_dir() {
         return Err(Error::content(path, "an .npy file", "a directory"));
     }
-    let bytes = fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    decode_array(path, &bytes, accepted)
+    let file = fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    decode_array(path, &file, accepted)
 }
 
 /// Reads an array from the bytes of an `.npy` file.
-pub(super) fn decode_array(path: &Path, bytes: &[u8], accepted: &[&str]) -> Result<ArrayD<f64>> {
-    let header = Header::read(bytes).map_err(|found| Error::content(path, "an .npy file", found))?;
-    if !header.fits() {
-        let expected = format!("the data of an array of shape ({})", shortened(header.shape));
-        return Err(Error::content(path, expected, format!("{} bytes", bytes.len())));
-    }
-    for &name in accepted {
-        let read = match name {
-            "u8" => decode::<u8>(bytes, f64::from),
-            "f32" => decode::<f32>(bytes, f64::from),
-            "f64" => decode::<f64>(bytes, |x| x),
-            "i32" => decode::<i32>(bytes, f64::from),
-            // Labels beyond 2^53 are refused anyway.
-            _ => decode::<i64>(bytes, |x| x as f64),
-        };
-        match read {
-            Ok(array) => return Ok(array),
-            Err(ReadNpyError::WrongDescriptor(_)) => {}
-            Err(error) => return Err(Error::content(path, "an .npy file", shortened(&error.to_string()))),
-        }
-    }
-    let expected = format!("numbers of type {}", accepted.join(", "));
-    Err(Error::content(path, expected, format!("type {}", shortened(header.descriptor))))
+pub(super) fn decode_array(path: &Path, file: &[u8], accepted: &[NumberType]) -> Result<ArrayD<f64>> {
+    let number_type = check_header(path, file, file.len() as u64, accepted)?;
+    (number_type.decode)(file).map_err(|error| Error::content(path, "an .npy file", shortened(&error.to_string())))
 }
 
-fn decode<N: ReadableElement + Copy>(
-    bytes: &[u8],
-    convert: fn(N) -> f64,
-) -> std::result::Result<ArrayD<f64>, ReadNpyError> {
-    Ok(ArrayD::<N>::read_npy(bytes)?.mapv(convert))
+/// Returns the number type of a file, and checks that its header fits its size. Of the file no more than the header is
+/// needed.
+pub(super) fn check_header(path: &Path, beginning: &[u8], size: u64, accepted: &[NumberType]) -> Result<NumberType> {
+    let (header, before) = parse_header(beginning).map_err(|found| Error::content(path, "an .npy file", found))?;
+    let Some(&number_type) = accepted.iter().find(|number_type| (number_type.is_described)(&header)) else {
+        let names: Vec<&str> = accepted.iter().map(|number_type| number_type.name).collect();
+        let found = format!("type {}", shortened(&header.type_descriptor.to_string()));
+        return Err(Error::content(path, format!("numbers of type {}", names.join(", ")), found));
+    };
+    let data = data_bytes(&header.shape, number_type.bytes).map(|bytes| bytes as u64 + before as u64);
+    match data {
+        Some(promised) if promised == size => Ok(number_type),
+        Some(promised) if promised < size => {
+            Err(Error::content(path, "an .npy file", format!("{} bytes after its data", size - promised)))
+        }
+        _ => {
+            let lengths: Vec<String> = header.shape.iter().map(usize::to_string).collect();
+            let expected = format!("the data of an array of shape ({})", shortened(&lengths.join(", ")));
+            Err(Error::content(path, expected, format!("{size} bytes")))
+        }
+    }
+}
+
+/// Returns the size of the data of an array; `None` if no process could hold them.
+///
+/// An empty array has strides too, so its other axes have to fit.
+fn data_bytes(shape: &[usize], element: usize) -> Option<usize> {
+    let spanned = shape.iter().filter(|&&length| length > 0).try_fold(element, |n, &length| n.checked_mul(length))?;
+    isize::try_from(spanned).ok()?;
+    Some(if shape.contains(&0) { 0 } else { spanned })
+}
+
+/// No longer headers are read; NumPy has the same limit.
+pub(super) const LONGEST_HEADER: usize = 10_000;
+
+/// Returns the header and the number of bytes before the data, or a message about what was found instead.
+///
+/// `Header::from_reader` allocates the length that a file states, up to 4 GB. The time of its parser of Python literals
+/// is exponential in the depth of brackets: ten braces within each other take seconds. So both are limited before it is
+/// called. The header of an array of numbers has one dictionary, with one tuple in it.
+fn parse_header(file: &[u8]) -> std::result::Result<(Header, usize), String> {
+    let Some(rest) = file.strip_prefix(b"\x93NUMPY") else {
+        let found = if file.is_empty() { "an empty file" } else { "a file that does not begin like one" };
+        return Err(found.into());
+    };
+    let (length, rest) = match *rest {
+        [1, 0, a, b, ref rest @ ..] => (usize::from(u16::from_le_bytes([a, b])), rest),
+        [2 | 3, 0, a, b, c, d, ref rest @ ..] => (u32::from_le_bytes([a, b, c, d]) as usize, rest),
+        [major, minor, ..] if !matches!((major, minor), (1..=3, 0)) => {
+            return Err(format!("version {major}.{minor} of the format"));
+        }
+        _ => return Err("a header that is cut off".into()),
+    };
+    if length > LONGEST_HEADER {
+        return Err(format!("a header of {length} bytes, more than {LONGEST_HEADER}"));
+    }
+    let header = rest.get(..length).ok_or("a header that is cut off")?;
+    let count = |bracket: u8| header.iter().filter(|&&byte| byte == bracket).count();
+    let mut reader = file;
+    match (count(b'{'), count(b'('), count(b'[')) {
+        (1, 0..=1, 0) => Header::from_reader(&mut reader).ok(),
+        _ => None,
+    }
+    .map(|header| (header, file.len() - reader.len()))
+    .ok_or_else(|| format!("the header {}", shortened(String::from_utf8_lossy(header).trim())))
 }

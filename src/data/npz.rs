@@ -1,25 +1,24 @@
 //! `.npz` files: several arrays by name.
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::{ArrayD, ArrayViewD, Dimension};
 use ndarray_npy::{WritableElement, WriteNpyExt};
-use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
-use super::npy::decode_array;
-use super::npy_header::Header;
+use super::npy::{LABELS, LONGEST_HEADER, NumberType, check_header, decode_array};
+use super::replace::replace;
 use super::shortened;
 use crate::error::{Error, Result};
 use crate::number::Classify;
 use crate::scalar::Scalar;
 
 /// An `.npz` file, compressed or not, as NumPy writes it: arrays by name.
+///
+/// This type needs the feature `npz`.
 ///
 /// # Example
 ///
@@ -50,7 +49,7 @@ impl Npz {
     ///
     /// # Errors
     ///
-    /// If there is none, or it is not `.npz`.
+    /// If there is no such file, or it is not `.npz`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         if path.is_dir() {
@@ -79,15 +78,16 @@ impl Npz {
 
     /// Returns the array of this name, of any shape, from `u8`, `f32`, `f64`, `i32` or `i64`.
     ///
-    /// A number that the type asked for does not have is rounded to the nearest: digits of an `f64` beyond those of an `f32`, whole
+    /// A number that `T` cannot hold is rounded to the nearest one: digits of an `f64` beyond those of an `f32`, whole
     /// numbers above 2^53 (in `f32` above 2^24).
     ///
     /// # Errors
     ///
-    /// If there is none, it is cut off or damaged, has another number type, or has a finite number that is too large for an
-    /// `f32`.
+    /// If the file has no array of this name; if the array is cut off or damaged, its header does not fit its size, or its
+    /// numbers have another type; if a finite number is too large for an `f32`. An array whose header does not fit its
+    /// size is not unpacked.
     pub fn array<T: Scalar>(&mut self, name: &str) -> Result<ArrayD<T>> {
-        let array = self.read(name, super::npy::LABELS)?;
+        let array = self.read(name, LABELS)?;
         let converted = array.mapv(T::from_f64);
         let lost = array.iter().zip(&converted).position(|(x, y)| x.is_finite() && !y.is_finite());
         if let Some((index, x)) = lost.and_then(|position| array.indexed_iter().nth(position)) {
@@ -102,45 +102,59 @@ impl Npz {
         format!("{}, array {name}", self.path.display()).into()
     }
 
-    pub(super) fn read(&mut self, name: &str, accepted: &[&str]) -> Result<ArrayD<f64>> {
-        let (place, names) = (self.place(name), self.names().join(", "));
-        let read = match self.archive.by_name(&format!("{name}.npy")) {
-            Ok(entry) => read_promised(entry).map_err(|error| error.to_string()),
-            Err(ZipError::FileNotFound) => {
-                let found =
-                    if names.is_empty() { "no array".into() } else { format!("the arrays {}", shortened(&names)) };
-                return Err(Error::content(&self.path, format!("an array {name}"), found));
-            }
-            Err(error) => Err(error.to_string()),
+    pub(super) fn read(&mut self, name: &str, accepted: &[NumberType]) -> Result<ArrayD<f64>> {
+        let place = self.place(name);
+        let Some(index) = self.archive.index_for_name(&format!("{name}.npy")) else {
+            let names = self.names().join(", ");
+            let found = if names.is_empty() { "no array".into() } else { format!("the arrays {}", shortened(&names)) };
+            return Err(Error::content(&self.path, format!("an array {name}"), found));
         };
-        match read {
-            Ok(bytes) => decode_array(&place, &bytes, accepted),
-            Err(error) => Err(Error::content(&place, "an .npy array", format!("damaged data ({})", shortened(&error)))),
-        }
+        let damaged =
+            |error: &str| Error::content(&place, "an .npy array", format!("damaged data ({})", shortened(error)));
+        let entry = self.archive.by_index(index).map_err(|error| damaged(&error.to_string()))?;
+        let size = entry.size();
+        unpack(entry, size, &place, accepted, damaged)
     }
 }
 
-/// NumPy writes headers of a few dozen bytes; one that is longer than this is none.
-const HEADER: u64 = 1 << 16;
+/// The header, and the bytes in front of it, are within so many bytes.
+const BEGINNING: usize = LONGEST_HEADER + 12;
 
-/// Reads an array as far as its header goes, and one byte more: of data that are too long no more is unpacked.
-fn read_promised(mut entry: impl Read) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    entry.by_ref().take(HEADER).read_to_end(&mut bytes)?;
-    if let Some(promised) = Header::read(&bytes).ok().and_then(|header| header.promised()) {
-        let rest = (promised + 1).saturating_sub(bytes.len());
-        entry.take(rest as u64).read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
-}
-
-/// Writes arrays to an `.npz` file, uncompressed.
+/// Reads an array from a file of the archive that has this size, as the archive says.
 ///
-/// The file is written aside, synced and renamed: one that was there before is replaced as a whole or not at all.
+/// The header is unpacked first. The data are unpacked only if the header and the size agree, and only one byte further
+/// than this size.
+fn unpack(
+    mut entry: impl Read,
+    size: u64,
+    place: &Path,
+    accepted: &[NumberType],
+    damaged: impl Fn(&str) -> Error,
+) -> Result<ArrayD<f64>> {
+    let mut bytes = Vec::new();
+    let mut read_up_to = |end: u64, bytes: &mut Vec<u8>| {
+        let rest = end.saturating_sub(bytes.len() as u64);
+        entry.by_ref().take(rest).read_to_end(bytes).map_err(|error| damaged(&error.to_string()))
+    };
+    read_up_to(BEGINNING as u64, &mut bytes)?;
+    check_header(place, &bytes, size, accepted)?;
+    read_up_to(size.saturating_add(1), &mut bytes)?;
+    decode_array(place, &bytes, accepted)
+}
+
+/// Writes arrays to an `.npz` file, compressed.
+///
+/// The file is written beside the old one, synced and renamed. So a file that was there before is replaced as a whole or
+/// not at all, and several writers do not disturb each other: the last one to finish is the one whose file stays.
+///
+/// A process that is killed leaves an unfinished file `NAME.PROCESS.NUMBER.part` beside `NAME`. The next save of `NAME`
+/// removes it. A file that a process is still writing is locked, and stays.
+///
+/// This function needs the feature `npz`.
 ///
 /// # Errors
 ///
-/// If two arrays have one name, or the system refuses.
+/// If two arrays have one name, or the system refuses to write.
 ///
 /// # Example
 ///
@@ -154,7 +168,7 @@ pub fn save_npz<T: Scalar + WritableElement>(
     if let Some((_, (name, _))) = arrays.iter().enumerate().find(twice) {
         return Err(Error::content(path, "arrays of different names to write", format!("`{}` twice", shortened(name))));
     }
-    write_aside(path, |file| {
+    replace(path, |file| {
         let mut archive = ZipWriter::new(BufWriter::new(file));
         for (name, array) in arrays {
             archive.start_file(format!("{name}.npy"), SimpleFileOptions::default().large_file(true))?;
@@ -165,54 +179,69 @@ pub fn save_npz<T: Scalar + WritableElement>(
     .map_err(|source| Error::Write { path: path.into(), source })
 }
 
-/// How many files have been begun: each has a name of its own, whichever thread writes it.
-static BEGUN: AtomicUsize = AtomicUsize::new(0);
-
-/// Creates a new file beside `path`.
-fn create_aside(path: &Path, name: &OsStr) -> io::Result<(File, PathBuf)> {
-    loop {
-        let mut aside = name.to_os_string();
-        aside.push(format!(".{}.{}.part", std::process::id(), BEGUN.fetch_add(1, Ordering::Relaxed)));
-        let aside = path.with_file_name(aside);
-        match File::create_new(&aside) {
-            // Left behind by a process of the same number that was ended.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            created => return created.map(|file| (file, aside)),
-        }
-    }
-}
-
-/// Writes a file beside `path` and renames it once it is complete.
-fn write_aside(path: &Path, write: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
-    let Some(name) = path.file_name() else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"));
-    };
-    let (file, aside) = create_aside(path, name)?;
-    let written = write(&file).and_then(|()| file.sync_all());
-    let renamed = written.and_then(|()| fs::rename(&aside, path));
-    if renamed.is_err() {
-        // Nothing to save there; the first error is the one to report.
-        let _ = fs::remove_file(&aside);
-    }
-    renamed
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
+    /// The beginning of an `.npy` file.
+    fn header(shape: &str) -> Vec<u8> {
+        let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}\n");
+        [&b"\x93NUMPY\x01\x00"[..], &(header.len() as u16).to_le_bytes()[..], header.as_bytes()].concat()
+    }
+
+    /// Counts the bytes that are read.
+    struct Counting<R>(R, u64);
+
+    impl<R: Read> Read for Counting<R> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.0.read(buffer)?;
+            self.1 += count as u64;
+            Ok(count)
+        }
+    }
+
     #[test]
-    fn no_more_is_unpacked_than_the_header_promises() {
-        let npy = |shape: &str| {
-            let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}\n");
-            [&b"\x93NUMPY\x01\x00"[..], &(header.len() as u16).to_le_bytes()[..], header.as_bytes()].concat()
+    fn no_more_is_unpacked_than_header_and_size_agree_on() {
+        let (place, damaged) = (Path::new("w"), |error: &str| -> Error { panic!("{error}") });
+        // Unpacks data without an end, and returns the number of bytes read and the message.
+        let unpack = |file: &[u8], size: u64| {
+            let mut entry = Counting(file.chain(io::repeat(0)), 0);
+            let error = unpack(&mut entry, size, place, LABELS, damaged).expect_err("without an end").to_string();
+            (entry.1, error)
         };
-        // Of data without an end.
-        let read = |file: &[u8]| read_promised(file.chain(io::repeat(0))).expect("nothing fails").len();
-        let file = npy("(20000,)");
-        assert_eq!(read(&file), file.len() + 160_000 + 1);
-        assert_eq!(read(&npy("(2,)")), HEADER as usize); // looked at for the header already
-        assert_eq!(read(b"something else"), HEADER as usize);
-        assert_eq!(read(&npy("(0, 9)")), HEADER as usize);
+        let file = header("(20000,)");
+        let size = file.len() as u64 + 160_000;
+        assert_eq!(unpack(&file, size), (size + 1, "w: expected an .npy file, found 1 bytes after its data".into()));
+        // Where they differ no data are unpacked, however large either is.
+        let beginning = BEGINNING as u64;
+        let message = |expected: &str, found: &str| format!("w: expected {expected}, found {found}");
+        let (short, long) = (size - 1, size + 599_000_000);
+        let expected = "the data of an array of shape (20000)";
+        assert_eq!(unpack(&file, short), (beginning, message(expected, &format!("{short} bytes"))));
+        let found = "599000000 bytes after its data";
+        assert_eq!(unpack(&file, long), (beginning, message("an .npy file", found)));
+        let (read, error) = unpack(&header("(1000000000000, 784)"), 599_000_000);
+        let expected = "the data of an array of shape (1000000000000, 784)";
+        assert_eq!((read, error), (beginning, message(expected, "599000000 bytes")));
+        assert_eq!(unpack(b"something else", u64::MAX).0, beginning);
+    }
+
+    #[test]
+    fn a_small_file_that_promises_much_is_refused_before_it_is_unpacked() {
+        // 16 MB of zeros in 16 kB; the header promises twice as much.
+        let directory = tempfile::tempdir().expect("a directory is made");
+        let path = directory.path().join("a.npz");
+        let mut archive = ZipWriter::new(File::create(&path).expect("the file is made"));
+        let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+        archive.start_file("w.npy", options).expect("the array is begun");
+        let file = [header("(4000000,)"), vec![0; 16_000_000]].concat();
+        archive.write_all(&file).expect("the array is written");
+        archive.finish().expect("the file is written");
+        assert!(fs::metadata(&path).expect("it is there").len() < 40_000);
+        let error = Npz::open(&path).and_then(|mut npz| npz.array::<f64>("w")).expect_err("a lie").to_string();
+        let expected = format!("expected the data of an array of shape (4000000), found {} bytes", file.len());
+        assert!(error.ends_with(&expected), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ndarray::ArrayD;
 
 use super::shortened;
-use super::{Dataset, check_pair, npy};
+use super::{Dataset, arrays, check_pair};
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
 
@@ -17,12 +17,12 @@ use crate::scalar::Scalar;
 /// A text file begins with a line `classes pixels`; then comes a line for each digit, `label v1 v2 …`, with values
 /// from 0 to 2; the last line is `-1`. Its values are halved, so that both forms give pixels from 0 to 1.
 ///
-/// `.npz` files need the feature `npz`.
+/// `.npz` files need the feature `npz`; text files need none.
 ///
 /// # Errors
 ///
-/// If the files are missing; and names the file, the line of a text file, what was expected and what was found, if one
-/// is not as described.
+/// If the files are missing, or one is not as described. The message names the file, the line of a text file, what was
+/// expected and what was found.
 ///
 /// # Example
 ///
@@ -66,14 +66,16 @@ pub fn load_usps<T: Scalar>(directory: impl AsRef<Path>) -> Result<Dataset<T>> {
 
 #[cfg(feature = "npz")]
 fn read_npz<T: Scalar>(path: &Path) -> Result<super::Samples<T>> {
+    use super::npy::{LABELS, PIXELS};
+
     let mut file = super::Npz::open(path)?;
-    let (x, y) = (file.read("x", npy::PIXELS)?, file.read("y", npy::LABELS)?);
-    npy::to_samples(&file.place("x"), x, &file.place("y"), y)
+    let (x, y) = (file.read("x", PIXELS)?, file.read("y", LABELS)?);
+    arrays::to_samples(&file.place("x"), x, &file.place("y"), y)
 }
 
 #[cfg(not(feature = "npz"))]
 fn read_npz<T: Scalar>(path: &Path) -> Result<super::Samples<T>> {
-    Err(Error::content(path, "a build with the feature npz, which reads it", "one without"))
+    Err(Error::content(path, "a build with the feature `npz`, which reads it", "one without"))
 }
 
 fn read_text<T: Scalar>(path: &Path) -> Result<super::Samples<T>> {
@@ -82,7 +84,7 @@ fn read_text<T: Scalar>(path: &Path) -> Result<super::Samples<T>> {
     let at = |line: usize| PathBuf::from(format!("{}, line {line}", path.display()));
     let header = lines.next().map_or("", |(_, line)| line);
     let sizes: Vec<Option<usize>> = header.split_whitespace().map(|number| number.parse().ok()).collect();
-    let [Some(classes @ 0..=npy::MAX_CLASSES), Some(pixels @ 1..)] = sizes[..] else {
+    let [Some(classes @ 0..=arrays::MAX_CLASSES), Some(pixels @ 1..)] = sizes[..] else {
         let expected = "two whole numbers, `classes pixels`, with at most 1,000,000 classes";
         return Err(Error::content(&at(1), expected, format!("`{}`", shortened(header))));
     };
@@ -124,8 +126,11 @@ fn read_text<T: Scalar>(path: &Path) -> Result<super::Samples<T>> {
         let found = format!("the end of the file after {} digits", labels.len());
         return Err(Error::content(path, "a last line `-1`", found));
     }
+    if labels.is_empty() {
+        return Err(Error::content(path, "at least one line `label v1 v2 …` before the line `-1`", "none"));
+    }
     let images = ArrayD::from_shape_vec(vec![labels.len(), pixels], values).expect("as many values in each line");
     let labels = ArrayD::from_shape_vec(vec![labels.len()], labels).expect("as many as there are");
-    npy::check_one_hot(path, labels.len(), classes)?;
-    Ok(npy::to_samples(path, images, path, labels)?.with_classes(classes))
+    arrays::check_one_hot(path, labels.len(), classes)?;
+    Ok(arrays::to_samples(path, images, path, labels)?.with_classes(classes))
 }

@@ -62,6 +62,46 @@ fn sums_of_nothing_are_0_and_of_much_are_accurate() {
     }
 }
 
+/// Returns how far a sum is from the exact one, in units of its last place.
+fn ulps(found: f32, exact: f64) -> f64 {
+    let exact_single = (exact as f32).abs();
+    (f64::from(found) - exact).abs() / f64::from(exact_single.next_up() - exact_single)
+}
+
+#[test]
+fn sums_of_ten_million_tenths_are_off_by_at_most_one_unit_in_the_last_place() {
+    use tapegrad::KeepDims::No;
+    for (shape, axes) in [
+        (&[10_000_000][..], &[0][..]),
+        (&[2, 5_000_000], &[1]),
+        (&[5_000_000, 2], &[0]),
+        (&[250_000, 40], &[0]),
+        (&[2, 50_000, 100], &[1]),
+        (&[50, 2, 100_000], &[0, 2]),
+        (&[2500, 2, 1000, 2], &[0, 2]),
+    ] {
+        let tape = Tape::<f32>::new();
+        let x = tape.leaf(ArrayD::from_elem(shape, 0.1_f32));
+        let sums = x.sum_axes(axes.iter().copied().collect::<Vec<isize>>(), No);
+        let count = 10_000_000 / sums.value().len();
+        for &sum in sums.value() {
+            let ulps = ulps(sum, f64::from(0.1_f32) * count as f64);
+            assert!(ulps <= 1.0, "{shape:?} {axes:?}: {sum} is off by {ulps}");
+        }
+    }
+}
+
+#[test]
+fn a_negative_zero_does_not_survive_a_sum_however_long() {
+    for count in [2_usize, 30, 64, 100, 3000, 100_000] {
+        let tape = Tape::<f32>::new();
+        let x = tape.leaf(ndarray::Array1::from_elem(count, -0.0_f32));
+        assert_eq!(x.sum().item().to_bits(), 0.0_f32.to_bits(), "{count}");
+        let columns = x.reshape([count, 1]).sum_axes([0], tapegrad::KeepDims::No);
+        assert_eq!(columns.item().to_bits(), 0.0_f32.to_bits(), "{count} rows");
+    }
+}
+
 #[test]
 fn sine_and_its_kin_take_arguments_of_any_size() {
     let mut x: Vec<f64> = (0..1000).map(|i| f64::from(i) * 0.37).collect();

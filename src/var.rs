@@ -1036,8 +1036,16 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[track_caller]
     fn centered(self, axes: AxisSet, ddof: usize) -> (Self, T) {
         let count = axes.elements(&self.shape());
-        let mean = self.apply(Op::Sum { axes, keep: KeepDims::Yes }).divide_by(T::from_f64(count as f64));
-        (self - mean, T::from_f64(count.saturating_sub(ddof) as f64))
+        let divisor = T::from_f64(count as f64);
+        // The mean of large numbers is rounded, and perhaps by more than the numbers differ: the mean of the differences is what
+        // rounding took from it. No shift of all elements changes the result. So the first mean has no derivative and is recorded
+        // as detached: a sweep takes one mean, as without the correction, and derivatives of any order are right.
+        let detaching = self.tape.detach_all(true);
+        let shift = self.apply(Op::Sum { axes, keep: KeepDims::Yes }).divide_by(divisor);
+        drop(detaching);
+        let near = self - shift;
+        let mean = near.apply(Op::Sum { axes, keep: KeepDims::Yes }).divide_by(divisor);
+        (near - mean, T::from_f64(count.saturating_sub(ddof) as f64))
     }
 
     /// Returns the standard deviation of all elements, the square root of [`var`](Self::var), a scalar.

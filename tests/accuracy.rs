@@ -62,6 +62,92 @@ fn sums_of_nothing_are_0_and_of_much_are_accurate() {
     }
 }
 
+/// Returns how far a sum is from the exact one, in units of its last place.
+fn ulps(found: f32, exact: f64) -> f64 {
+    let exact_single = (exact as f32).abs();
+    (f64::from(found) - exact).abs() / f64::from(exact_single.next_up() - exact_single)
+}
+
+#[test]
+fn sums_of_ten_million_tenths_are_off_by_at_most_one_unit_in_the_last_place() {
+    use tapegrad::KeepDims::No;
+    for (shape, axes) in [
+        (&[10_000_000][..], &[0][..]),
+        (&[2, 5_000_000], &[1]),
+        (&[5_000_000, 2], &[0]),
+        (&[250_000, 40], &[0]),
+        (&[2, 50_000, 100], &[1]),
+        (&[50, 2, 100_000], &[0, 2]),
+        (&[2500, 2, 1000, 2], &[0, 2]),
+    ] {
+        let tape = Tape::<f32>::new();
+        let x = tape.leaf(ArrayD::from_elem(shape, 0.1_f32));
+        let sums = x.sum_axes(axes.iter().copied().collect::<Vec<isize>>(), No);
+        let count = 10_000_000 / sums.value().len();
+        for &sum in sums.value() {
+            let ulps = ulps(sum, f64::from(0.1_f32) * count as f64);
+            assert!(ulps <= 1.0, "{shape:?} {axes:?}: {sum} is off by {ulps}");
+        }
+    }
+}
+
+#[test]
+fn a_negative_zero_does_not_survive_a_sum_however_long() {
+    for count in [2_usize, 30, 64, 100, 3000, 100_000] {
+        let tape = Tape::<f32>::new();
+        let x = tape.leaf(ndarray::Array1::from_elem(count, -0.0_f32));
+        assert_eq!(x.sum().item().to_bits(), 0.0_f32.to_bits(), "{count}");
+        let columns = x.reshape([count, 1]).sum_axes([0], tapegrad::KeepDims::No);
+        assert_eq!(columns.item().to_bits(), 0.0_f32.to_bits(), "{count} rows");
+    }
+}
+
+#[test]
+fn a_large_mean_does_not_show_in_variance_and_deviation() {
+    use tapegrad::KeepDims::No;
+    for (shape, axis) in [(&[1_000_000][..], 0), (&[3, 300_000], 1), (&[300_000, 3], 0), (&[1000, 10], 0)] {
+        // Alternating along the axis: the variance is 1/4.
+        let alternating =
+            |mean: f64| ArrayD::from_shape_fn(shape, |index| mean + if index[axis] % 2 == 0 { 0.0 } else { 1.0 });
+        let count = shape[axis] as f64;
+        let (single, double) = (Tape::<f32>::new(), Tape::new());
+        for mean in [1e6, 16_777_000.0, 0.0] {
+            let x = single.leaf(alternating(mean).mapv(|x| x as f32));
+            let (var, std) = (x.var_axes([axis as isize], 0, No), x.std_axes([axis as isize], 0, No));
+            for (&var, &std) in var.value().iter().zip(std.value()) {
+                assert!((var - 0.25).abs() < 1e-6 && (std - 0.5).abs() < 1e-6, "{shape:?} {mean}: {var} {std}");
+            }
+            // 2 (x - mean) / n, and its derivative: 2 (1 - 1/n) / n on the diagonal.
+            let dx = var.sum().grad_wrt(x);
+            let ddx = dx.slice(0, 0..1).slice(-1, 0..1).sum().grad_wrt(x);
+            let first = dx.value().iter().next().copied().expect("an element");
+            let second = ddx.value().iter().next().copied().expect("an element");
+            assert!((f64::from(first) * count + 1.0).abs() < 1e-5, "{shape:?} {mean}: {first}");
+            let expected = 2.0 * (1.0 - 1.0 / count);
+            assert!((f64::from(second) * count - expected).abs() < 1e-5, "{shape:?} {mean}: {second}");
+        }
+        for mean in [1e15, -4e15] {
+            let x = double.leaf(alternating(mean));
+            let (var, std) = (x.var_axes([axis as isize], 0, No), x.std_axes([axis as isize], 0, No));
+            for (&var, &std) in var.value().iter().zip(std.value()) {
+                assert!((var - 0.25).abs() < 1e-14 && (std - 0.5).abs() < 1e-14, "{shape:?} {mean}: {var} {std}");
+            }
+        }
+    }
+}
+
+#[test]
+fn equal_numbers_have_the_variance_0_although_their_mean_is_rounded() {
+    for count in [3, 10, 49, 1000, 100_000] {
+        let tape = Tape::<f32>::new();
+        let x = tape.leaf(ndarray::Array1::from_elem(count, 0.1_f32));
+        assert_eq!((x.var(0).item(), x.std(1).item()), (0.0, 0.0), "{count}");
+        let tape = Tape::new();
+        let x = tape.leaf(ndarray::Array1::from_elem(count, 0.1));
+        assert_eq!((x.var(1).item(), x.std(0).item()), (0.0, 0.0), "{count}");
+    }
+}
+
 #[test]
 fn sine_and_its_kin_take_arguments_of_any_size() {
     let mut x: Vec<f64> = (0..1000).map(|i| f64::from(i) * 0.37).collect();

@@ -202,6 +202,54 @@ fn normalization_gives_mean_0_and_variance_1() {
     }
 }
 
+/// Returns the values and the gradients at orders 1 and 2 of a normalization of `x`.
+fn normalized<T: tapegrad::Scalar>(x: ArrayD<f64>, batch: bool) -> [ArrayD<f64>; 3] {
+    let tape = Tape::<T>::new();
+    let to = |x: &ArrayD<f64>| x.mapv(T::from_f64);
+    let g = ArrayD::from_shape_fn(x.raw_dim(), |index| ((index[0] * 5 + index[1] * 3) % 7) as f64 - 3.0);
+    let x = tape.leaf(to(&x));
+    let length = x.shape()[1];
+    let (one, zero) = (ndarray::Array1::from_elem(length, T::ONE), ndarray::Array1::from_elem(length, T::ZERO));
+    let (one, zero) = (tape.constant(one), tape.constant(zero));
+    let eps = T::from_f64(1e-5);
+    let y = if batch { x.batch_norm(one, zero, eps) } else { x.layer_norm(one, zero, eps) };
+    let dx = (y * tape.constant(to(&g))).sum().grad_wrt(x);
+    let ddx = (dx * tape.constant(to(&g.mapv(|g| (g * g) % 5.0)))).sum().grad_wrt(x);
+    [y, dx, ddx].map(|y| y.value().mapv(T::to_f64))
+}
+
+#[test]
+fn a_large_mean_does_not_show_in_a_normalized_array() {
+    for (shape, batch) in [([1, 1_000_000], false), ([3, 5000], false), ([100_000, 3], true), ([5000, 2], true)] {
+        let axis = if batch { 0 } else { 1 };
+        let near = ArrayD::from_shape_fn(IxDyn(&shape), |index| (index[axis] % 2) as f64);
+        let expected = normalized::<f64>(near.clone(), batch);
+        for (mean, single) in [(1e6, true), (16_777_000.0, true), (1e15, false), (-4e15, false)] {
+            let far = near.mapv(|x| x + mean);
+            let found = if single { normalized::<f32>(far, batch) } else { normalized::<f64>(far, batch) };
+            for (order, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let largest = expected.fold(0.0_f64, |largest, x| largest.max(x.abs()));
+                for (y, expected) in found.iter().zip(expected) {
+                    let error = (y - expected).abs() / largest;
+                    assert!(
+                        error < if single { 1e-4 } else { 1e-13 },
+                        "{shape:?} {mean} order {order}: {y} {expected}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_constant_group_is_normalized_to_0_although_its_mean_is_rounded() {
+    let tape = Tape::<f32>::new();
+    let (one, zero) = (ndarray::Array1::<f32>::ones(49), ndarray::Array1::<f32>::zeros(49));
+    let x = tape.leaf(ndarray::Array2::from_elem((3, 49), 0.1_f32));
+    let y = x.layer_norm(tape.constant(one), tape.constant(zero), 1e-20);
+    assert!(y.value().iter().all(|&y| y == 0.0), "{:?}", y.value());
+}
+
 #[test]
 fn a_constant_group_is_normalized_to_0_by_eps() {
     let tape = Tape::new();

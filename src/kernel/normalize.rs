@@ -107,11 +107,23 @@ impl Groups<'_> {
 
     /// Writes the normalized `x` to `y`, and `1 / √(variance + eps)` to `inverse`.
     ///
-    /// The mean first, the squares of the differences then: the difference of two large sums would lose what it is to give.
+    /// The mean comes first, the squares of the differences follow: the difference of two large sums would lose its digits. The
+    /// mean of large numbers is rounded, and perhaps by more than the numbers differ. So the mean of the differences is
+    /// subtracted from them: it is the part of the mean that rounding took away.
     fn normalize<T: Number>(&self, x: &[T], eps: T, scratch: &mut [T], y: &mut [T], inverse: &mut [T]) {
         self.means(x, inverse);
         self.with(
             x,
+            inverse,
+            y,
+            #[inline(always)]
+            |x, mean| x - mean,
+        );
+        self.means(y, inverse);
+        // A sum that overflows has no correction.
+        inverse.iter_mut().filter(|mean| !mean.is_finite()).for_each(|mean| *mean = T::ZERO);
+        self.with(
+            y,
             inverse,
             scratch,
             #[inline(always)]

@@ -1,21 +1,26 @@
 //! Reductions of a row-major array over a set of axes.
 //!
 //! The order in which elements are combined depends on the shape alone, never on the CPU: sums run over a
-//! fixed number of lanes and in blocks, whose results are added in pairs, so that the rounding error of a long
-//! sum grows with the logarithm of its length and not with the length.
+//! fixed number of lanes. Up to 16 rows of lanes are added one after the other. Of more rows, blocks of 32 are added in pairs,
+//! and within a block four rows one after the other, so that the rounding error of a long sum grows with the logarithm of
+//! its length and not with the length.
+
+use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 use smallvec::SmallVec;
 
-use crate::number::{Classify, Number};
+use crate::number::{Algebra, Number};
 use crate::shape::AxisSet;
 
-/// Accumulators side by side in one block: enough to fill two AVX-512 registers of `f32`.
+/// Accumulators side by side: enough to fill two AVX-512 registers of `f32`.
 const LANES: usize = 32;
-/// Elements, or rows, added up one after the other before results are added in pairs.
-const BLOCK: usize = 2048;
-/// Rows of a block of columns.
-const ROWS: usize = BLOCK / LANES;
+/// As many rows as this are combined one after the other. Of more, blocks are combined in pairs.
+const CHAIN: usize = 16;
+/// Rows of a block.
+const BLOCK: usize = 4 * FEW;
+/// Rows of which each half is combined one after the other.
+const FEW: usize = 8;
 
 /// What a reduction combines with: an associative function and its neutral element.
 trait Combine<T>: Copy {
@@ -39,7 +44,7 @@ impl<T: Number> Combine<T> for Max {
     const NEUTRAL: T = T::NEG_INFINITY;
     #[inline(always)]
     fn combine(a: T, b: T) -> T {
-        maximum(a, b)
+        a.maximum(b)
     }
 }
 
@@ -49,7 +54,7 @@ impl<T: Number> Combine<T> for Min {
     const NEUTRAL: T = T::INFINITY;
     #[inline(always)]
     fn combine(a: T, b: T) -> T {
-        -maximum(-a, -b)
+        -(-a).maximum(-b)
     }
 }
 
@@ -61,14 +66,6 @@ impl<T: Number> Combine<T> for Prod {
     fn combine(a: T, b: T) -> T {
         a * b
     }
-}
-
-/// Returns the larger number, NaN if either is NaN.
-#[inline(always)]
-pub(crate) fn maximum<T: Number>(a: T, b: T) -> T {
-    // NaN compares false: `a > b` hands on a NaN in b, the second test one in a.
-    let larger = if a > b { a } else { b };
-    if a.is_nan() { a } else { larger }
 }
 
 /// Returns the sum of a slice.
@@ -161,39 +158,17 @@ impl<T: Number, C: Combine<T>> WithSimd for Reduction<'_, T, C> {
     }
 }
 
-/// Combines the elements of a slice: lanes within a block, blocks in pairs.
+/// One number for each lane.
+type Lanes<T> = [T; LANES];
+
+/// Combines the elements of a slice: as rows of one element for each lane, then the lanes in pairs.
 #[inline(always)]
 fn fold<T: Number, C: Combine<T>>(x: &[T]) -> T {
     if x.len() <= LANES {
         return x.iter().fold(C::NEUTRAL, |a, &b| C::combine(a, b));
     }
-    // A binary counter of partial results: slot i holds the result of 2^i blocks. This is the pairwise tree
-    // without recursion, which would keep the loop from being compiled into its caller.
-    let mut partial = [C::NEUTRAL; usize::BITS as usize];
-    let mut blocks = 0usize;
-    for block in x.chunks(BLOCK) {
-        let mut result = fold_block::<T, C>(block);
-        let mut slot = 0;
-        while blocks >> slot & 1 == 1 {
-            result = C::combine(partial[slot], result);
-            slot += 1;
-        }
-        partial[slot] = result;
-        blocks += 1;
-    }
-    let set = (0..usize::BITS as usize).filter(|slot| blocks >> slot & 1 == 1);
-    set.fold(C::NEUTRAL, |a, slot| C::combine(partial[slot], a))
-}
-
-#[inline(always)]
-fn fold_block<T: Number, C: Combine<T>>(x: &[T]) -> T {
     let (rows, rest) = x.as_chunks::<LANES>();
-    let mut lanes = [C::NEUTRAL; LANES];
-    for row in rows {
-        for (lane, &x) in lanes.iter_mut().zip(row) {
-            *lane = C::combine(*lane, x);
-        }
-    }
+    let mut lanes = tile::<T, C>(rows.as_flattened(), LANES, 0, LANES);
     for (lane, &x) in lanes.iter_mut().zip(rest) {
         *lane = C::combine(*lane, x);
     }
@@ -255,53 +230,41 @@ fn reduce<T: Number, C: Combine<T>>(x: &[T], shape: &[usize], axes: AxisSet, out
 /// Combines the rows of a matrix with `width` columns, from column `first` on as many as `out` takes, into one row.
 #[inline(always)]
 fn columns<T: Number, C: Combine<T>>(x: &[T], width: usize, first: usize, out: &mut [T]) {
-    // A tile of columns is carried down a block of rows in registers; blocks are combined in pairs, as in `fold`.
-    let block = width * ROWS;
     for (index, out) in out.chunks_mut(LANES).enumerate() {
-        let start = first + index * LANES;
-        let total = in_pairs::<T, C>(
-            x.len().div_ceil(block),
-            #[inline(always)]
-            |index| {
-                let rows = &x[index * block..x.len().min((index + 1) * block)];
-                column_block::<T, C>(rows, width, start, out.len())
-            },
-        );
-        out.copy_from_slice(&total[..out.len()]);
+        let lanes = tile::<T, C>(x, width, first + index * LANES, out.len());
+        out.copy_from_slice(&lanes[..out.len()]);
     }
 }
 
-/// Combines the results of blocks in pairs.
+/// Combines the rows of `count` columns, at most one for each lane, from column `start` of a matrix on.
 #[inline(always)]
-fn in_pairs<T: Number, C: Combine<T>>(blocks: usize, block: impl Fn(usize) -> [T; LANES]) -> [T; LANES] {
-    if blocks <= 1 {
-        return block(0);
-    }
-    let mut partial = [[C::NEUTRAL; LANES]; usize::BITS as usize];
-    for index in 0..blocks {
-        let mut result = block(index);
-        let mut slot = 0;
-        while index >> slot & 1 == 1 {
-            result = combine_lanes::<T, C>(partial[slot], result);
-            slot += 1;
-        }
-        partial[slot] = result;
-    }
-    let mut total = [C::NEUTRAL; LANES];
-    for slot in (0..usize::BITS as usize).filter(|slot| blocks >> slot & 1 == 1) {
-        total = combine_lanes::<T, C>(partial[slot], total);
-    }
-    total
+fn tile<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, count: usize) -> Lanes<T> {
+    in_pairs::<T, C>(
+        x.len() / width,
+        #[inline(always)]
+        |rows| one_by_one::<T, C>(&x[rows.start * width..rows.end * width], width, start, count),
+        #[inline(always)]
+        |row| {
+            let x = &x[row * width..(row + FEW) * width];
+            if count < LANES || width == LANES {
+                return few::<T, C>(std::array::from_fn(|row| &x[row * width + start..][..count]));
+            }
+            // The same order as that of `few`. Long rows that lie apart are read one after the other.
+            let (first, second) = x.split_at(FEW / 2 * width);
+            let first = one_by_one::<T, C>(first, width, start, LANES);
+            combine_lanes::<T, C>(first, &one_by_one::<T, C>(second, width, start, LANES))
+        },
+    )
 }
 
-/// Combines `tile` columns of a block of rows, one row after the other.
+/// Combines the rows of `count` columns one after the other.
 #[inline(always)]
-fn column_block<T: Number, C: Combine<T>>(rows: &[T], width: usize, start: usize, tile: usize) -> [T; LANES] {
+fn one_by_one<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, count: usize) -> Lanes<T> {
     let mut lanes = [C::NEUTRAL; LANES];
-    for row in rows.chunks_exact(width) {
-        let row = &row[start..start + tile];
-        if let Ok(row) = <&[T; LANES]>::try_from(row) {
-            lanes = combine_lanes::<T, C>(lanes, *row);
+    for row in x.chunks_exact(width) {
+        let row = &row[start..start + count];
+        if let Ok(row) = <&Lanes<T>>::try_from(row) {
+            lanes = combine_lanes::<T, C>(lanes, row);
         } else {
             for (lane, &x) in lanes.iter_mut().zip(row) {
                 *lane = C::combine(*lane, x);
@@ -311,9 +274,53 @@ fn column_block<T: Number, C: Combine<T>>(rows: &[T], width: usize, start: usize
     lanes
 }
 
+/// Combines rows: up to [`CHAIN`] by `one_by_one`; of more, blocks in pairs. Within a block, `few` combines [`FEW`] rows from a
+/// given one on.
 #[inline(always)]
-fn combine_lanes<T: Number, C: Combine<T>>(mut a: [T; LANES], b: [T; LANES]) -> [T; LANES] {
-    for (a, b) in a.iter_mut().zip(b) {
+fn in_pairs<T: Number, C: Combine<T>>(
+    rows: usize,
+    one_by_one: impl Fn(Range<usize>) -> Lanes<T>,
+    few: impl Fn(usize) -> Lanes<T>,
+) -> Lanes<T> {
+    if rows <= CHAIN {
+        return one_by_one(0..rows);
+    }
+    // Results of 2^i blocks, the largest first. This is the pairwise tree without recursion, which would keep the loop from
+    // being compiled into its caller.
+    let mut results: SmallVec<[Lanes<T>; 32]> = SmallVec::new();
+    for (block, start) in (0..rows).step_by(BLOCK).enumerate() {
+        let end = rows.min(start + BLOCK);
+        let mut result = [C::NEUTRAL; LANES];
+        for start in (start..end).step_by(FEW) {
+            let part = if end - start < FEW { one_by_one(start..end) } else { few(start) };
+            result = combine_lanes::<T, C>(result, &part);
+        }
+        let others = results.len() - block.trailing_ones() as usize;
+        for before in results[others..].iter().rev() {
+            result = combine_lanes::<T, C>(*before, &result);
+        }
+        results.truncate(others);
+        results.push(result);
+    }
+    results.iter().rfold([C::NEUTRAL; LANES], |total, result| combine_lanes::<T, C>(*result, &total))
+}
+
+/// Combines a few rows of the same length: each half of them one after the other, then the halves.
+#[inline(always)]
+fn few<T: Number, C: Combine<T>>(rows: [&[T]; FEW]) -> Lanes<T> {
+    let [a, b, c, d, e, f, g, h] = rows.map(|row| &row[..rows[0].len()]);
+    let mut lanes = [C::NEUTRAL; LANES];
+    for (i, lane) in lanes[..rows[0].len()].iter_mut().enumerate() {
+        let first = C::combine(C::combine(C::combine(a[i], b[i]), c[i]), d[i]);
+        let second = C::combine(C::combine(C::combine(e[i], f[i]), g[i]), h[i]);
+        *lane = C::combine(first, second);
+    }
+    lanes
+}
+
+#[inline(always)]
+fn combine_lanes<T: Number, C: Combine<T>>(mut a: Lanes<T>, b: &Lanes<T>) -> Lanes<T> {
+    for (a, &b) in a.iter_mut().zip(b) {
         *a = C::combine(*a, b);
     }
     a
@@ -341,25 +348,37 @@ fn general<T: Number, C: Combine<T>>(x: &[T], groups: &[Group], out: &mut [T]) {
         let base = offset(&kept, position);
         for (index, out) in out.chunks_mut(LANES).enumerate() {
             let (base, tile) = (base + index * LANES * run, out.len());
+            let row = |row| &x[base + offset(&reduced, row)..][..tile * run];
             let total = in_pairs::<T, C>(
-                rows.div_ceil(ROWS),
+                rows,
                 #[inline(always)]
-                |index| {
-                    let mut lanes = [C::NEUTRAL; LANES];
-                    for row in index * ROWS..rows.min((index + 1) * ROWS) {
-                        let start = base + offset(&reduced, row);
-                        let row = &x[start..start + tile * run];
-                        for (lane, run) in lanes.iter_mut().zip(row.chunks_exact(run)) {
-                            let run = if let [x] = run { *x } else { fold::<T, C>(run) };
-                            *lane = C::combine(*lane, run);
-                        }
+                |rows| runs::<T, C>(rows.map(row), run),
+                #[inline(always)]
+                |first| match run {
+                    1 => few::<T, C>(std::array::from_fn(|index| row(first + index))),
+                    _ => {
+                        let half = first + FEW / 2;
+                        let (first, second) = ((first..half).map(row), (half..first + FEW).map(row));
+                        combine_lanes::<T, C>(runs::<T, C>(first, run), &runs::<T, C>(second, run))
                     }
-                    lanes
                 },
             );
             out.copy_from_slice(&total[..tile]);
         }
     }
+}
+
+/// Combines rows one after the other. Each of their elements is a run of elements of the array.
+#[inline(always)]
+fn runs<'a, T: Number, C: Combine<T>>(rows: impl Iterator<Item = &'a [T]>, run: usize) -> Lanes<T> {
+    let mut lanes = [C::NEUTRAL; LANES];
+    for row in rows {
+        for (lane, run) in lanes.iter_mut().zip(row.chunks_exact(run)) {
+            let run = if let [x] = run { *x } else { fold::<T, C>(run) };
+            *lane = C::combine(*lane, run);
+        }
+    }
+    lanes
 }
 
 /// Lengths and strides of axes, the innermost first.

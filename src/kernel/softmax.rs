@@ -1,7 +1,7 @@
 //! Softmax and its logarithm along one axis, shifted by the maximum so that no exponential overflows.
 
 use crate::kernel::elementwise::{map, map_in_place};
-use crate::kernel::reduce::{max_columns, max_slice, maximum, sum_columns, sum_slice};
+use crate::kernel::reduce::{max_columns, max_slice, sum_columns, sum_slice};
 use crate::kernel::view::CHUNK;
 use crate::number::{Algebra, Number};
 
@@ -132,7 +132,7 @@ fn sum_row<T: Number>(row: &[T]) -> T {
 }
 
 fn max_row<T: Number>(row: &[T]) -> T {
-    if row.len() <= SHORT { row.iter().fold(T::NEG_INFINITY, |a, &b| maximum(a, b)) } else { max_slice(row) }
+    if row.len() <= SHORT { row.iter().fold(T::NEG_INFINITY, |a, &b| a.maximum(b)) } else { max_slice(row) }
 }
 
 /// Columns that are taken together.

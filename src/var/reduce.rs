@@ -4,7 +4,7 @@ use crate::number::Algebra;
 use crate::op::{End, Linear, Op, ReduceKind};
 use crate::scalar::Scalar;
 use crate::shape::{AxisSet, KeepDims, resolve_axis};
-use crate::tape::Var;
+use crate::tape::{Detach, Var};
 
 /// Returns the sum over axes.
 fn sum<T>(axes: AxisSet, keep: KeepDims) -> Op<T> {
@@ -425,8 +425,16 @@ impl<T: Scalar> Var<'_, T> {
     #[track_caller]
     fn centered(self, axes: AxisSet, ddof: usize) -> (Self, T) {
         let count = axes.elements(&self.shape());
-        let mean = self.apply(sum(axes, KeepDims::Yes)).divide_by(T::from_f64(count as f64));
-        (self - mean, T::from_f64(count.saturating_sub(ddof) as f64))
+        let divisor = T::from_f64(count as f64);
+        // The mean of large numbers is rounded, perhaps by more than the numbers differ: the mean of the differences is the part
+        // that rounding took from it. A shift of all elements does not change the result. So the first mean is recorded as
+        // detached: a sweep takes one mean, as without the correction, and derivatives of any order are right.
+        let detaching = self.tape().detach_all(Detach::Yes);
+        let shift = self.apply(sum(axes, KeepDims::Yes)).divide_by(divisor);
+        drop(detaching);
+        let near = self - shift;
+        let mean = near.apply(sum(axes, KeepDims::Yes)).divide_by(divisor);
+        (near - mean, T::from_f64(count.saturating_sub(ddof) as f64))
     }
 
     /// Returns the standard deviation of all elements, the square root of [`var`](Self::var), a scalar.

@@ -118,6 +118,7 @@ impl fmt::Debug for Shape {
 }
 
 /// Returns the product of `dims`; the largest number if it is out of range, which no array fills.
+#[inline]
 pub(crate) fn elements(dims: &[usize]) -> usize {
     dims.iter().fold(1, |product: usize, &length| product.saturating_mul(length))
 }

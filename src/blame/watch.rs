@@ -136,8 +136,8 @@ pub(crate) fn leaf_grads<T: Scalar>(
 }
 
 impl<T: Scalar> Tape<T> {
-    /// Returns the operation that made the first NaN or infinity on this tape, or `None` if all is finite. Values are
-    /// searched first, then the sweeps that ran on them.
+    /// Returns the operation that made the first NaN or infinity on this tape, or `None` if there is nothing to blame.
+    /// Values are searched first, then the sweeps that ran on them.
     ///
     /// The result names the operation, the line that recorded it, the ranges of its operands, and the usual cause. Call
     /// this when a loss or a gradient is not finite. It runs the sweeps again and changes no gradient. A

@@ -16,7 +16,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     ///
     /// The sweep records nothing. If a rule panics, no gradient changes. A second sweep adds to the gradients in place.
     /// If [`Var::grad`] has returned a view of a gradient, the sum goes to new memory, which the tape holds until
-    /// [`Tape::reset`].
+    /// [`Tape::reset`](crate::Tape::reset).
     ///
     /// # Panics
     ///
@@ -74,8 +74,9 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// Returns the gradients of this value, a loss with one element, by `targets`.
     ///
     /// They are recorded on the same tape and can be differentiated again. A target may be any value on the tape.
-    /// `.grad()` of leaves and parameters does not change. The recorded gradients stay until [`Tape::reset`], so a loop
-    /// that calls this without a reset makes the tape longer at each pass.
+    /// `.grad()` of leaves and parameters does not change. The recorded gradients stay until
+    /// [`Tape::reset`](crate::Tape::reset), so a loop that calls this without a reset makes the tape longer at each
+    /// pass.
     ///
     /// # Panics
     ///
@@ -276,7 +277,7 @@ impl<'t, T: Scalar> Var<'t, T> {
 
     /// Returns the value detached: every derivative treats it as a constant. No data is copied.
     ///
-    /// To detach several values see [`Tape::no_grad`].
+    /// To detach several values see [`Tape::no_grad`](crate::Tape::no_grad).
     ///
     /// # Example
     ///

@@ -52,7 +52,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     ///
     /// Only leaves and parameters keep a gradient. For the gradient by any other value, or by a constant, use
     /// [`grads`](Self::grads) of the loss. The view is a snapshot: a later sweep does not change it. For a parameter
-    /// each call copies the gradient, and the tape holds the copy until [`Tape::reset`].
+    /// each call copies the gradient, and the tape holds the copy until [`Tape::reset`](crate::Tape::reset).
     /// [`Param::grad`](crate::Param::grad) makes no copy.
     ///
     /// # Example

@@ -261,3 +261,26 @@ fn reading_one_array_of_a_file_does_not_name_the_others() {
     let allocations = ALLOCATIONS.get() - before;
     assert!(allocations < 1000, "{allocations}");
 }
+
+#[test]
+fn backward_again_and_again_without_reset_takes_no_more_memory() {
+    let tape = Tape::<f64>::new();
+    let x = tape.leaf(Array1::from_shape_fn(1000, |i| i as f64));
+    let y = x.square();
+    let loss = y.sum();
+    let seed = Array1::<f64>::ones(1000);
+    for _ in 0..3 {
+        loss.backward();
+        y.backward_with(&seed);
+    }
+    let live = LIVE_BYTES.get();
+    for _ in 0..100 {
+        loss.backward();
+        y.backward_with(&seed);
+    }
+    assert_eq!(LIVE_BYTES.get(), live);
+    tape.zero_grad();
+    loss.backward();
+    assert_eq!(x.grad().expect("reached")[[3]], 6.0);
+    assert_eq!(LIVE_BYTES.get(), live);
+}

@@ -456,3 +456,15 @@ fn a_tape_that_was_reset_holds_no_value_of_a_parameter() {
     tape.reset();
     assert_eq!(Arc::strong_count(&w.value()), 2); // the parameter's own and this one
 }
+
+#[test]
+fn a_segment_that_records_on_the_outer_tape_is_told_so() {
+    thread_local! {
+        static OUTER: &'static Tape<f64> = Box::leak(Box::new(Tape::new()));
+    }
+    let outer = OUTER.with(|tape| *tape);
+    let x = outer.leaf(2.0);
+    let text = message(|| _ = outer.checkpoint(&[x], |_, x| x[0] * OUTER.with(|outer| outer.leaf(3.0).item())));
+    assert!(text.contains("a segment records on the tape that it is given, not on the outer one"), "{text}");
+    assert_eq!(outer.len(), 1);
+}

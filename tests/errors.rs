@@ -491,3 +491,14 @@ fn rows_and_sizes_of_batches_that_do_not_exist_are_named() {
     let expected = "mini_batch_descent: expected batches of at least 1 example, found a size of 0";
     assert_panics!(mini_batch_descent(&mut learner, &mut sgd, &examples, None, 0, Descent::new(1)), expected);
 }
+
+#[test]
+fn results_that_no_memory_holds_are_refused_by_name() {
+    let tape = Tape::<f64>::new();
+    let x = tape.leaf(ndarray::array![1.0, 2.0]);
+    let wide = tape.leaf(1.0).broadcast_to([1 << 45]); // not held, only seen
+    assert_panics!(x.pad([(1 << 45, 0)], 0.0), starts with "pad: (2,): there is no memory for a result of shape (35184372088834,)");
+    assert_panics!(wide + 1.0, starts with "add_number: (35184372088832,): there is no memory for a result of shape");
+    assert_panics!(wide * wide, starts with "mul: (35184372088832,) x (35184372088832,): there is no memory");
+    assert_eq!(tape.len(), 3);
+}

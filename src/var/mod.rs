@@ -2,6 +2,7 @@
 
 mod differentiate;
 mod elementwise;
+mod index;
 mod linalg;
 mod loss;
 mod operators;

@@ -5,9 +5,9 @@
 //! # The idea
 //!
 //! Every operation goes through one function, and two interpreters run it: **arrays compute, [`Var`]s record**. Every
-//! derivative rule is written **once**, for both. So [`Var::backward`] sweeps on arrays, with fused kernels and recycled
-//! buffers, and [`Var::grads`] sweeps on `Var`s with the same rules: its gradients lie on the tape and can be differentiated
-//! again.
+//! derivative rule is written **once**, for both. [`Var::backward`] sweeps on arrays, with fused kernels and recycled
+//! buffers. [`Var::grads`] sweeps on `Var`s with the same rules. Its gradients are on the tape and can be
+//! differentiated again.
 //!
 //! | call | what runs | what it gives |
 //! |---|---|---|
@@ -28,10 +28,10 @@
 //! let w = tape.leaf(2.0);
 //! let f = (x * w).tanh().square(); // %2 = mul, %3 = tanh, %4 = square
 //!
-//! // The sweep visits %4, %3, %2 and hands each operand its cotangent:
+//! // The sweep visits %4, %3, %2 and computes the cotangent of each operand:
 //! //   %4 square: g = 1        -> 2 y          for %3, y = tanh(1)
 //! //   %3 tanh:   g = 2 y      -> g (1 - y²)   for %2
-//! //   %2 mul:    g            -> g x          for w; x is a constant and gets none
+//! //   %2 mul:    g            -> g x          for w; x is a constant and has no cotangent
 //! f.backward();
 //!
 //! let y = 1.0_f64.tanh();
@@ -42,34 +42,35 @@
 //!
 //! # Map
 //!
-//! | module | what |
+//! | module | contents |
 //! |---|---|
-//! | [`Tape`], [`Var`] | the record, and handles to its values: operators and methods record |
+//! | [`Tape`], [`Var`] | the recording, and handles to its values; operators and methods record |
 //! | [`Param`] | a trainable array and its gradient, shared by layer, tape and optimizer |
-//! | [`op`] | what an operation is; the rows of the table of derivatives as data |
+//! | [`op`] | the operations, and the table of derivatives as data |
 //! | [`CustomOp`] | operations of one's own |
-//! | [`transform`] | derivatives of closures over arrays: gradients, Jacobians, Hessians, products with them |
-//! | [`check`] | gradients against differences, hand-derived networks against the tape |
-//! | [`blame`] | which line made the first NaN, and why a gradient is missing |
+//! | [`transform`] | derivatives of closures over arrays: gradients, Jacobians, Hessians, and products with them |
+//! | [`check`] | gradients compared with finite differences, hand-derived networks with the tape |
+//! | [`blame`] | the line that made the first NaN, and the reason why a gradient is missing |
 //! | [`nn`] | the hand-derived path: [`Module`](nn::Module), layers, [`Sequential`](nn::Sequential), losses |
-//! | [`optim`] | optimizers and schedules of learning rates, for both paths |
+//! | [`optim`] | optimizers and learning-rate schedules, for both paths |
 //! | [`train`] | batch, stochastic and mini-batch descent, for both paths |
 //! | [`data`] | digits from files, batches, splits, accuracy, confusion |
-//! | [`shape`] | broadcasting, and the error that says what does not fit |
-//! | [`edge_cases`] | the contract at kinks, infinities and of nothing |
+//! | [`shape`] | broadcasting, and the error for shapes that do not fit |
+//! | [`edge_cases`] | the contract at kinks, at infinities and for empty arrays |
 //! | [`adding_an_operation`] | how the library gets a new operation: one row, or at most five places |
 //!
 //! # Words
 //!
-//! A **tape** is a list of **nodes**: an **op**, its operands, and its **value**. A **leaf** is a differentiable input, a
-//! **constant** one that is not. A **sweep** runs backward from a **seed** and hands every node its **cotangent** `g`, the
-//! derivative of the result by the node's value. The rule that turns the cotangent of a result into one of an operand
-//! is a **vjp** (vector-Jacobian product); a **jvp** takes a **tangent** the other way. Contributions to one cotangent
+//! A **tape** is a list of **nodes**. A node is an **op**, its operands, and its **value**. A **leaf** is a
+//! differentiable input, a **constant** is an input that is not differentiated. A **sweep** runs backward from a
+//! **seed** and computes the **cotangent** `g` of every node: the derivative of the result by the node's value. A
+//! **vjp** (vector-Jacobian product) is the rule that turns the cotangent of a result into the cotangent of an operand.
+//! A **jvp** turns the **tangents** of the operands into the tangent of the result. Contributions to one cotangent
 //! **accumulate**.
 //!
 //! # For a course
 //!
-//! Where to find what courses on building a neural network call by other names:
+//! Courses on building a neural network use other names. This table translates them:
 //!
 //! | there | here |
 //! |---|---|
@@ -106,35 +107,37 @@
 //! | one-hot, argmax, accuracy, confusion matrix, precision | [`data::one_hot`], [`data::predictions`], [`data::accuracy`], [`data::ConfusionMatrix`] |
 //! | `train_test_split`, shuffle, pixels to 0..1 | [`data::Samples::train_test_split`], [`data::Samples::shuffled`], [`data::Samples::scaled`] |
 //!
-//! Features, none of them on by default: `npy` reads `.npy` files, `npz` also reads and writes `.npz` files, `progress`
-//! shows a bar while a descent runs, `rayon` shares large matrix products among threads.
+//! # Features
 //!
-//! # Promises at the edges
+//! All are off by default: `npy` reads `.npy` files, `npz` also reads and writes `.npz` files, `progress` shows a bar
+//! while a descent runs, and `rayon` splits large matrix products over threads.
 //!
-//! [`edge_cases`] says what comes out at kinks, at infinities, of zeros and of nothing, beside what PyTorch gives; tests
-//! run all of it. What programs rely on most:
+//! # Edge cases
+//!
+//! [`edge_cases`] lists the results at kinks, at infinities, at zeros and for empty arrays, beside PyTorch's. The tests
+//! run all of them. The most important are:
 //!
 //! | case | gradient |
 //! |---|---|
 //! | `relu`, `abs` at 0 | 0 |
-//! | `norm`, `std` where they are 0 | 0, at any order |
-//! | ties in `max`, `min`, `maximum` | shared evenly |
+//! | `norm`, `std` where the result is 0 | 0, at any order |
+//! | ties in `max`, `min`, `maximum` | shared equally |
 //! | `prod` with zeros | exact: `[6, 0, 0]` for `[0, 2, 3]` |
-//! | what a mask, a maximum or `select` did not take | 0, even of an infinite cotangent |
-//! | `ln`, `sqrt`, division | IEEE: no silent limit |
+//! | an element not taken by a mask, a maximum or `select` | 0, even for an infinite cotangent |
+//! | `ln`, `sqrt`, division | as in IEEE 754, never clipped |
 //! | a value used twice, `backward` twice | accumulates; `zero_grad` clears |
-//! | a leaf that is not reached | `None`, never a made-up zero |
-//! | a tape read after its parameters were updated | that of the recorded values |
+//! | a leaf that is not reached | `None`, not 0 |
+//! | a sweep after its parameters were updated | the gradient at the recorded values |
 //!
 //! # Limits
 //!
 //! - A tape belongs to one thread at a time. With the feature `rayon` large matrix products use several threads; the
 //!   results are the same bits.
 //! - There are no in-place operations on recorded values.
-//! - [`Var::grads`] records the cotangent of a slice in the size of the whole array: of `n` slices of one array it records
-//!   `n` times that. [`Var::backward`] adds each up in its place.
-//! - Derivatives are of any order, but for those of [`Var::det`], which end at order 5.
-//! - A tape keeps all recorded values, but for segments that run again in the sweep: [`Tape::checkpoint`].
+//! - [`Var::grads`] records the cotangent of a slice as an array of the full size. For `n` slices of one array it
+//!   records `n` such arrays. [`Var::backward`] adds each slice's cotangent in place.
+//! - Derivatives exist to any order, except those of [`Var::det`], which exist to order 5.
+//! - A tape keeps all recorded values, except those within a [`Tape::checkpoint`]: its segment runs again in the sweep.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -175,7 +178,7 @@ pub use shape::{AxisRange, KeepDims, Shape, ShapeError};
 pub use tape::{CustomOp, Tape, Var};
 pub use var::Size2d;
 
-/// What most programs use, with [`ndarray`]'s `array!`.
+/// The types and traits that most programs use, and [`ndarray`]'s `array!`.
 pub mod prelude {
     pub use ndarray::array;
 

@@ -1,17 +1,17 @@
-//! The usual cause of a NaN or an infinity, by operation.
+//! Hints: the usual cause of a NaN or an infinity, by operation.
 
 use super::range::ValueRange;
 use crate::number::Number;
 use crate::op::{Binary, Op, ReduceKind, Unary};
 use crate::tape::Step;
 
-/// The ranges around an operation that made a number that is not finite.
+/// An operation that made a NaN or an infinity, with the ranges of its operands.
 pub(super) struct Evidence<'a, T> {
     pub(super) step: &'a Step<T>,
-    /// The number that it made: NaN or an infinity.
+    /// The number that the operation made: NaN or an infinity.
     pub(super) value: f64,
     pub(super) operands: &'a [ValueRange],
-    /// The cotangent, if it was the operation's rule.
+    /// The cotangent, if the operation's rule made the number.
     pub(super) cotangent: Option<ValueRange>,
     /// `"f32"` or `"f64"`.
     pub(super) dtype: &'static str,
@@ -35,7 +35,7 @@ impl<T: Number> Evidence<'_, T> {
         known.or_else(|| self.general())
     }
 
-    /// The traps of values.
+    /// Returns a hint for an operation whose value is not finite.
     fn recording(&self) -> Option<String> {
         let Step::Op(op) = self.step else { return None };
         let (name, x) = (op.name(), *self.operands.first()?);
@@ -81,13 +81,13 @@ impl<T: Number> Evidence<'_, T> {
         })
     }
 
-    /// The traps of derivatives.
+    /// Returns a hint for an operation whose rule gave a cotangent that is not finite.
     fn rule(&self, g: ValueRange) -> Option<String> {
         let Step::Op(op) = self.step else { return None };
         let (name, x) = (op.name(), *self.operands.first()?);
         let last = *self.operands.last()?;
         let at_zero = |what: &str| {
-            // What a selection leaves out still passes its 0 through the rule.
+            // The rule still gets the cotangent 0 of an element that a selection leaves out.
             if self.value.is_nan() && g.zeros > 0 {
                 format!(
                     "at 0 the derivative of {what} is infinite, and a cotangent of 0 times that is NaN: if a selection or a \
@@ -131,6 +131,7 @@ impl<T: Number> Evidence<'_, T> {
         })
     }
 
+    /// Returns a hint that holds for any operation.
     fn general(&self) -> Option<String> {
         let infinite = self.operands.iter().chain(&self.cotangent).any(|x| x.infinities > 0);
         if self.value.is_nan() {

@@ -1,8 +1,10 @@
-//! Blame: which operation made the first NaN or infinity, and why a gradient is missing. Answers name the user's line.
+//! Blame: which operation made the first NaN or infinity, and why a gradient is missing. Every answer names the user's
+//! line.
 //!
-//! [`Tape::first_non_finite`](crate::Tape::first_non_finite) looks at a record afterwards,
-//! [`Tape::checked`](crate::Tape::checked) makes a tape look as it goes, and
-//! [`Tape::unreached`](crate::Tape::unreached) says why a parameter has no gradient. Blame observes sweeps; no sweep knows it.
+//! [`Tape::first_non_finite`](crate::Tape::first_non_finite) searches a recording afterwards.
+//! [`Tape::checked`](crate::Tape::checked) makes a tape check each operation at once.
+//! [`Tape::unreached`](crate::Tape::unreached) says why a parameter has no gradient. Blame observes sweeps; sweeps do
+//! not depend on blame.
 
 mod hint;
 mod non_finite;

@@ -13,12 +13,12 @@ use crate::scalar::Scalar;
 use crate::shape::Shape;
 use crate::tape::{Nodes, Step, Tape};
 
-/// The operation that made the first NaN or infinity: what [`Tape::first_non_finite`] returns and what a
-/// [checked](Tape::checked) tape panics with.
+/// The operation that made the first NaN or infinity. [`Tape::first_non_finite`] returns it, and a
+/// [checked](Tape::checked) tape panics with it.
 ///
-/// An operation **makes** a NaN if none of its operands holds one, and an infinity if its operands are finite. A
-/// rule makes one in the cotangent of an operand in the same way, its operands being the cotangent of the result and the
-/// operation's operands.
+/// An operation **makes** a NaN if no operand holds one. It makes an infinity if all its operands are finite. The same
+/// holds for a rule, which makes a NaN or an infinity in the cotangent of an operand. Its operands are the cotangent of
+/// the result and the operation's operands and result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NonFinite {
     pub(super) phase: Phase,
@@ -32,13 +32,14 @@ pub struct NonFinite {
 }
 
 impl NonFinite {
-    /// Returns whether the operation itself made it or its rule.
+    /// Returns whether the operation made the number when it was recorded, or its rule in a sweep.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// Returns the operation, with its parameters, as [`Tape`] prints it; `leaf`, `constant`, `param` and `seed` for inputs.
+    /// Returns the operation with its parameters, as [`Tape`] prints it. For an input it is `leaf`, `constant`, `param`
+    /// or `seed`.
     #[must_use]
     pub fn op(&self) -> &str {
         &self.op
@@ -50,7 +51,7 @@ impl NonFinite {
         self.location
     }
 
-    /// Returns NaN or an infinity.
+    /// Returns the number: NaN or an infinity.
     #[must_use]
     pub fn value(&self) -> f64 {
         self.value
@@ -68,20 +69,20 @@ impl NonFinite {
         &self.shape
     }
 
-    /// Returns what the operation, or its rule, was given.
+    /// Returns the operands of the operation, or of its rule.
     #[must_use]
     pub fn operands(&self) -> &[Operand] {
         &self.operands
     }
 
-    /// Returns what usually lies behind it.
+    /// Returns the usual cause.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 }
 
-/// What was under way when the first NaN or infinity came up.
+/// When the first NaN or infinity was made: in recording or in a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// The operation was recorded: its value is not finite.
@@ -110,25 +111,25 @@ impl Operand {
         &self.role
     }
 
-    /// Returns the operation that made it: empty for a cotangent.
+    /// Returns the operation that made the array. It is empty for a cotangent.
     #[must_use]
     pub fn op(&self) -> &str {
         &self.op
     }
 
-    /// Returns the line that recorded it.
+    /// Returns the line that recorded the operation.
     #[must_use]
     pub fn location(&self) -> &'static Location<'static> {
         self.location
     }
 
-    /// Returns its shape.
+    /// Returns the array's shape.
     #[must_use]
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
 
-    /// Returns which numbers it holds.
+    /// Returns the range of the array's numbers.
     #[must_use]
     pub fn range(&self) -> &ValueRange {
         &self.range
@@ -180,7 +181,7 @@ pub(super) fn is_finite<T: Scalar>(view: View<'_, T>) -> bool {
     }
 }
 
-/// Returns position and value of the first number that an operation on these operands made.
+/// Returns the position and value of the first NaN or infinity that an operation on these operands made.
 fn made<T: Scalar>(values: View<'_, T>, operands: &[ValueRange]) -> Option<(Vec<usize>, f64)> {
     if operands.iter().any(|x| x.nans > 0) {
         return None;
@@ -189,15 +190,16 @@ fn made<T: Scalar>(values: View<'_, T>, operands: &[ValueRange]) -> Option<(Vec<
     first(values, |x| if infinite { x.is_nan() } else { !x.is_finite() })
 }
 
+/// Returns the position and value of the first number that satisfies `wanted`.
 fn first<T: Scalar>(values: View<'_, T>, wanted: impl Fn(T) -> bool) -> Option<(Vec<usize>, f64)> {
     let array = values.array();
     let mut elements = array.indexed_iter();
     elements.find(|&(_, &x)| wanted(x)).map(|(index, &x)| (index.as_array_view().to_vec(), x.to_f64()))
 }
 
-/// Returns the blame of the first operation or rule whose recorded value is to blame; `given` are not asked.
+/// Returns the first operation or rule whose recorded value is to blame, except the nodes that are `given`.
 pub(super) fn in_values<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, given: impl Fn(u32) -> bool) -> Option<NonFinite> {
-    // What rules recorded on the way to their result is theirs: a selection may drop it again.
+    // Intermediate values of a recorded rule are not blamed: a selection may drop them again.
     let mut rules = nodes.rules().iter().peekable();
     nodes.ids().filter(|&id| !given(id)).find_map(|id| {
         while rules.next_if(|rule| rule.result < id).is_some() {}
@@ -212,7 +214,7 @@ pub(super) fn in_values<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, given: impl
     })
 }
 
-/// Returns the blame of the first input that is not finite, of segments too; `given` are not asked.
+/// Returns the first input that is not finite, also within segments, except the nodes that are `given`.
 pub(super) fn in_sources<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, given: &[u32]) -> Option<NonFinite> {
     nodes.ids().filter(|id| !given.contains(id)).find_map(|id| match nodes.node(id).step {
         Step::Checkpoint(_) => in_segment(tape, nodes, id, in_sources),
@@ -220,10 +222,10 @@ pub(super) fn in_sources<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, given: &[u
     })
 }
 
-/// A search of a tape for whom to blame; the nodes in the list are not asked.
+/// A search of a tape for the operation to blame, except the nodes in the list.
 type Search<T> = fn(&Tape<T>, &Nodes<T>, &[u32]) -> Option<NonFinite>;
 
-/// Returns what a search finds in a segment that runs once more. What stands for its inputs there is not asked.
+/// Runs a segment again and returns the result of a search there. The search skips the copies of the segment's inputs.
 fn in_segment<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32, search: Search<T>) -> Option<NonFinite> {
     let scratch = tape.scratch();
     scratch.observe(None);
@@ -231,10 +233,11 @@ fn in_segment<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32, search: Sear
     search(&scratch, &scratch.nodes(), &inputs)
 }
 
-/// Returns the blame of an operation for its value.
+/// Returns an operation as the one to blame, if it made a NaN or an infinity in its value.
 pub(super) fn in_value<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32) -> Option<NonFinite> {
     let (values, node) = (tape.view(nodes, id), nodes.node(id));
-    // What a segment makes may be selected away before its result. What nobody makes there came in with a constant.
+    // A selection may drop a number within a segment before the result. A number that no operation made there came in
+    // with a constant.
     if let Step::Checkpoint(_) = node.step {
         return in_segment(tape, nodes, id, |tape, nodes, inputs| in_values(tape, nodes, |id| inputs.contains(&id)));
     }
@@ -255,7 +258,7 @@ pub(super) fn in_value<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32) -> 
     Some(NonFinite { phase: Phase::Recording, op, location: node.location, value, index, shape, operands, hint })
 }
 
-/// Returns the blame of an input that is not finite.
+/// Returns an input as the one to blame, if it holds a `wanted` number.
 fn blame_source<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32, wanted: impl Fn(T) -> bool) -> Option<NonFinite> {
     if !nodes.operands(id).is_empty() {
         return None;
@@ -274,7 +277,8 @@ fn blame_source<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32, wanted: im
     })
 }
 
-/// Returns the blame of the rule of node `id` for the cotangent of its operand `k`; `g` is what the rule was given.
+/// Returns the operation of node `id` as the one to blame, if its rule made a NaN or an infinity in the cotangent of
+/// operand `k`. `g` is the range of the cotangent of its result.
 pub(super) fn in_rule<T: Scalar>(
     tape: &Tape<T>,
     nodes: &Nodes<T>,
@@ -300,7 +304,7 @@ pub(super) fn in_rule<T: Scalar>(
     Some(NonFinite { phase, op, location, value, index, shape, operands, hint })
 }
 
-/// Returns the blame of a seed that is not finite; `id` is the node that the sweep starts from.
+/// Returns the seed as the one to blame, if it is not finite. `id` is the node that the sweep starts from.
 pub(super) fn in_seed<T: Scalar>(nodes: &Nodes<T>, id: u32, seed: View<'_, T>) -> Option<NonFinite> {
     let (index, value) = first(seed, |x| !x.is_finite())?;
     Some(NonFinite {

@@ -1,11 +1,11 @@
-//! [`ValueRange`]: which numbers an array holds.
+//! [`ValueRange`]: the range of an array's numbers, and counts of zeros, NaNs and infinities.
 
 use std::fmt;
 
 use crate::kernel::view::View;
 use crate::number::{Classify, Number};
 
-/// Which numbers an array holds.
+/// The range of an array's numbers, and how many of them are zero, NaN or infinite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ValueRange {
     pub(super) min: f64,
@@ -17,37 +17,37 @@ pub struct ValueRange {
 }
 
 impl ValueRange {
-    /// Returns the smallest finite number; NaN if there is none.
+    /// Returns the smallest finite number, or NaN if no number is finite.
     #[must_use]
     pub fn min(&self) -> f64 {
         self.min
     }
 
-    /// Returns the largest finite number; NaN if there is none.
+    /// Returns the largest finite number, or NaN if no number is finite.
     #[must_use]
     pub fn max(&self) -> f64 {
         self.max
     }
 
-    /// Returns how many numbers there are.
+    /// Returns the number of elements.
     #[must_use]
     pub fn elements(&self) -> usize {
         self.elements
     }
 
-    /// Returns how many of them are 0.
+    /// Returns the number of zeros.
     #[must_use]
     pub fn zeros(&self) -> usize {
         self.zeros
     }
 
-    /// Returns how many of them are NaN.
+    /// Returns the number of NaNs.
     #[must_use]
     pub fn nans(&self) -> usize {
         self.nans
     }
 
-    /// Returns how many of them are infinite.
+    /// Returns the number of infinities.
     #[must_use]
     pub fn infinities(&self) -> usize {
         self.infinities
@@ -68,7 +68,7 @@ impl ValueRange {
             if x.is_finite() {
                 let x = x.to_f64();
                 range.zeros += usize::from(x == 0.0);
-                // `min` and `max` of NaN and a number are the number.
+                // `min` and `max` of NaN and a number return the number.
                 (range.min, range.max) = (range.min.min(x), range.max.max(x));
             } else if x.is_nan() {
                 range.nans += 1;
@@ -110,7 +110,7 @@ impl fmt::Display for ValueRange {
     }
 }
 
-/// Returns a number with six digits at most.
+/// Returns a number with at most six digits.
 fn number(x: f64) -> String {
     let rounded = format!("{x:.5e}").parse().unwrap_or(x);
     let size = x.abs();

@@ -12,7 +12,7 @@ use crate::shape::Shape;
 use crate::tape::checkpoint::Dependencies;
 use crate::tape::{Nodes, Step, Tape, Var};
 
-/// A parameter without a gradient, and why: what [`Tape::unreached`] returns.
+/// A parameter without a gradient, and the reason. [`Tape::unreached`] returns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreached {
     position: usize,
@@ -22,13 +22,13 @@ pub struct Unreached {
 }
 
 impl Unreached {
-    /// Returns the parameter's place among those asked for.
+    /// Returns the parameter's position among those that were passed.
     #[must_use]
     pub fn position(&self) -> usize {
         self.position
     }
 
-    /// Returns the parameter's name, empty if it has none.
+    /// Returns the parameter's name, or an empty string for a parameter without a name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -40,7 +40,7 @@ impl Unreached {
         &self.shape
     }
 
-    /// Returns why it has no gradient.
+    /// Returns the reason.
     #[must_use]
     pub fn reason(&self) -> &Reason {
         &self.reason
@@ -51,16 +51,16 @@ impl Unreached {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// It was never recorded on this tape, or not since [`Tape::reset`].
+    /// It has not been recorded on this tape since the tape was made or [reset](Tape::reset).
     NotRecorded,
-    /// No backward sweep has run on this tape since [`Tape::reset`]. ([`Var::grads`](crate::Var::grads) returns gradients and
-    /// leaves `.grad()` as it is.)
+    /// No backward sweep has run on this tape since it was made or [reset](Tape::reset).
+    /// ([`Var::grads`](crate::Var::grads) returns gradients and does not change `.grad()`.)
     NoBackward {
         /// The line that recorded it.
         recorded: &'static Location<'static>,
     },
-    /// It is the result of an operation: only leaves and parameters keep a gradient. [`Var::grads`](crate::Var::grads) returns
-    /// that of any value.
+    /// It is the result of an operation, and only leaves and parameters keep a gradient.
+    /// [`Var::grads`](crate::Var::grads) returns the gradient by any value.
     NotKept {
         /// The line that recorded it.
         recorded: &'static Location<'static>,
@@ -79,13 +79,13 @@ pub enum Reason {
         /// The last operation that used it: number, operation, shape and line.
         last_use: Option<String>,
     },
-    /// The value depends on it, but no cotangent gets through.
+    /// The value depends on it, but no cotangent reaches it.
     CutOff {
         /// The line that recorded it.
         recorded: &'static Location<'static>,
         /// The value that the last sweep started from: number, operation, shape and line.
         from: String,
-        /// The operation that lets no cotangent pass, or the constant that a value was copied to.
+        /// The operation that passes no cotangent on, or the constant that a value was copied to.
         by: String,
         /// The line that recorded that operation.
         location: &'static Location<'static>,
@@ -135,7 +135,7 @@ impl fmt::Display for Unreached {
 }
 
 impl<T: Scalar> Tape<T> {
-    /// Returns the parameters without a gradient among `params`, and for each why it has none.
+    /// Returns the parameters without a gradient among `params`, each with the reason.
     ///
     /// # Example
     ///
@@ -206,14 +206,14 @@ impl<T: Scalar> Var<'_, T> {
     }
 }
 
-/// What segments hide: which of their inputs and parameters their results depend on.
+/// For each segment, the inputs and parameters that its result depends on.
 struct Segments<T> {
     /// By node, in order.
     list: Vec<(u32, Dependencies<T>)>,
 }
 
 impl<T: Scalar> Segments<T> {
-    /// Runs all segments of a tape once more.
+    /// Runs all segments of a tape again.
     fn new(tape: &Tape<T>, nodes: &Nodes<T>) -> Self {
         let checkpoints = nodes.ids().filter(|&id| matches!(nodes.node(id).step, Step::Checkpoint(_)));
         Self { list: checkpoints.map(|id| (id, tape.segment_reach(nodes, id))).collect() }
@@ -247,13 +247,14 @@ impl<T: Scalar> Segments<T> {
     }
 }
 
-/// Returns why what is recorded as these nodes has no gradient. A cotangent that comes to one of `starts` has reached it.
+/// Returns why the value that is recorded as the nodes `ids` has no gradient. A cotangent that comes to one of `starts`
+/// has reached it.
 fn reason<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, segments: &Segments<T>, ids: &[u32], starts: &[u32]) -> Reason {
     let Some(&first) = ids.first() else { return Reason::NotRecorded };
     let recorded = nodes.node(first).location;
     let sweeps = tape.sweeps();
     let Some(last) = sweeps.last() else { return Reason::NoBackward { recorded } };
-    // Which values a cotangent comes back from.
+    // The values whose cotangent passes on to `starts`.
     let mut differentiable = vec![false; nodes.len()];
     starts.iter().for_each(|&id| differentiable[id as usize] = nodes.node(id).needs_grad);
     for id in nodes.ids() {
@@ -265,7 +266,7 @@ fn reason<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, segments: &Segments<T>, i
         return Reason::Cleared { recorded };
     }
     let from = tape.describe(last.from);
-    // What the last sweep's value was computed from, whether a cotangent passes or not.
+    // The nodes that the last sweep's value was computed from, whether or not a cotangent passes.
     let mut above = vec![false; nodes.len()];
     above[last.from as usize] = true;
     for id in (0..=last.from).rev() {
@@ -287,9 +288,9 @@ fn reason<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, segments: &Segments<T>, i
     Reason::Independent { recorded, from, last_use: uses.map(|id| tape.describe(id)) }
 }
 
-/// Values of which a constant may be a copy.
+/// The values that a constant may be a copy of.
 struct Originals {
-    /// Where they lie.
+    /// Their addresses.
     memory: HashSet<usize>,
     /// Their shapes and numbers, hashed.
     contents: HashSet<u64>,
@@ -310,7 +311,7 @@ impl Originals {
     }
 }
 
-/// Returns a hash of shape and numbers; `None` if all numbers are the same: others have those by chance.
+/// Returns a hash of shape and numbers. If all numbers are equal it is `None`, because other arrays match by chance.
 fn fingerprint<T: Scalar>(view: View<'_, T>) -> Option<u64> {
     let numbers = view.array();
     let first = numbers.first()?;

@@ -1,4 +1,4 @@
-//! Checking as a tape goes: blame as the observer of recordings and sweeps.
+//! Checked tapes: blame as the observer of recordings and sweeps.
 
 use std::ops::ControlFlow::{self, Break, Continue};
 
@@ -10,13 +10,13 @@ use crate::scalar::Scalar;
 use crate::sweep::{self, Observer};
 use crate::tape::{Checked, Event, Nodes, Step, Tape, Var};
 
-/// Returns what is wrong with something that was recorded.
+/// Returns the message for a recorded value or rule that is not finite.
 #[cold]
 fn check<T: Scalar>(tape: &Tape<T>, event: Event) -> Option<String> {
     let nodes = tape.nodes();
     let found = match event {
         Event::Value(id) => in_value(tape, &nodes, id),
-        // What is recorded on the way to a result may be infinite: a selection may drop it again.
+        // Intermediate values of a derivative may be infinite: a selection may drop them again.
         Event::Derivative { result, .. } if is_finite(tape.view(&nodes, result)) => None,
         Event::Derivative { first, result } => (first..=result).find_map(|id| in_value(tape, &nodes, id)),
         Event::Rule(rule) => {
@@ -29,10 +29,10 @@ fn check<T: Scalar>(tape: &Tape<T>, event: Event) -> Option<String> {
 
 /// Looks for the first cotangent that is not finite.
 struct Watch {
-    /// For each tape that the sweep is on, the outer one first: the nodes whose cotangent is not finite though no rule made it
-    /// so, because a cotangent before it was not.
+    /// For each tape that the sweep is on, the outer one first: whether a node's cotangent is already known not to be
+    /// finite, so that no later rule is blamed for it.
     inherited: Vec<Vec<bool>>,
-    /// For each of these tapes, the range of the cotangent whose rules run.
+    /// For each of these tapes, the range of the cotangent that is the input of the running rules.
     g: Vec<ValueRange>,
     found: Option<NonFinite>,
 }
@@ -47,7 +47,7 @@ impl Watch {
         if self.found.is_some() { Break(()) } else { Continue(()) }
     }
 
-    /// Panics with what stopped a sweep.
+    /// Panics with the number that stopped a sweep.
     #[track_caller]
     fn panic(&self) -> ! {
         match &self.found {
@@ -63,7 +63,7 @@ impl<T: Scalar> Observer<T> for Watch {
     }
 
     fn enter(&mut self, cotangents: &[Option<Vec<T>>]) {
-        // No rule of a segment made what an input of it holds already.
+        // A cotangent that is not finite before the segment's sweep was not made by a rule of the segment.
         let infinite = |g: &Option<Vec<T>>| g.as_ref().is_some_and(|g| !g.iter().all(|x| x.is_finite()));
         self.inherited.push(cotangents.iter().map(infinite).collect());
         self.g.push(ValueRange::of::<T>(View::contiguous(&[], &[0])));
@@ -86,7 +86,7 @@ impl<T: Scalar> Observer<T> for Watch {
                 continue;
             }
             inherited[x as usize] = true;
-            // The rules within a segment were looked at one by one.
+            // The rules within a segment have been checked one by one.
             if !matches!(node.step, Step::Checkpoint(_)) {
                 let cotangent = View::contiguous(cotangent, nodes.shape(x));
                 self.stop(in_rule(tape, nodes, id, k, g, cotangent))?;
@@ -105,7 +105,7 @@ impl<T: Scalar> Observer<T> for Watch {
 ///
 /// # Panics
 ///
-/// On a checked tape, with a [`NonFinite`] if a rule makes a number that is not finite. No gradient changes then.
+/// On a checked tape, with a [`NonFinite`] if a rule makes a number that is not finite. Then no gradient changes.
 #[track_caller]
 pub(crate) fn backward<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>) {
     let mut watch = Watch::new();
@@ -115,11 +115,12 @@ pub(crate) fn backward<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>) {
     }
 }
 
-/// Sweeps backward from `from` on arrays and returns the gradients of these leaves, `None` of one that is not reached.
+/// Sweeps backward from `from` on arrays and returns the gradients of these leaves, `None` for a leaf that is not
+/// reached.
 ///
 /// # Panics
 ///
-/// As [`backward`].
+/// Like [`backward`].
 #[track_caller]
 pub(crate) fn leaf_grads<T: Scalar>(
     from: Var<'_, T>,
@@ -135,17 +136,17 @@ pub(crate) fn leaf_grads<T: Scalar>(
 }
 
 impl<T: Scalar> Tape<T> {
-    /// Returns the operation that made the first NaN or infinity of this record, in its values or, if those are finite, in
-    /// the sweeps that ran on it; `None` if there is neither.
+    /// Returns the operation that made the first NaN or infinity on this tape, or `None` if there is nothing to blame.
+    /// Values are searched first, then the sweeps that ran on them.
     ///
-    /// It says which operation it was, the line that recorded it, the ranges of its operands, and what usually lies
-    /// behind it. It looks at a record as it is, and runs its sweeps once more without touching a gradient: call it when
-    /// a loss or a gradient turns out not to be finite. A tape that is [`checked`](Self::checked) finds out at once.
+    /// The result names the operation, the line that recorded it, the ranges of its operands, and the usual cause. Call
+    /// this when a loss or a gradient is not finite. It runs the sweeps again and changes no gradient. A
+    /// [`checked`](Self::checked) tape panics at once instead.
     ///
-    /// An operation makes a NaN if none of its operands holds one, and an infinity if its operands are finite. So
-    /// infinities in a constant, as masks have them, are not blamed for as long as nothing comes of them; a leaf or a
-    /// parameter that is not finite is. In gradients that were recorded by [`Var::grads`], the operation is blamed whose
-    /// rule made the number.
+    /// An operation makes a NaN if no operand holds one. It makes an infinity if all its operands are finite. A
+    /// constant may hold infinities, like a mask: it is blamed only if a result or a gradient is not finite because of
+    /// it. A leaf or a parameter that is not finite is always blamed. In gradients recorded by [`Var::grads`], the
+    /// operation whose rule made the number is blamed.
     ///
     /// # Example
     ///
@@ -179,7 +180,8 @@ impl<T: Scalar> Tape<T> {
                 Break(()) => return watch.found,
             }
         }
-        // No operation made it: it came in with a constant. That matters only if something came of it.
+        // No operation made a NaN or an infinity. An infinity in a constant is to blame only if a result or a gradient
+        // is not finite because of it.
         let mut used = vec![false; nodes.len()];
         nodes.ids().flat_map(|id| nodes.operands(id)).for_each(|&operand| used[operand as usize] = true);
         let mut results = nodes.ids().filter(|&id| !used[id as usize] && !nodes.operands(id).is_empty());
@@ -189,7 +191,7 @@ impl<T: Scalar> Tape<T> {
         in_sources(self, &nodes, &[])
     }
 
-    /// Returns this tape, which from now on checks as it goes: see [`set_checked`](Self::set_checked).
+    /// Returns this tape, which from now on checks every operation: see [`set_checked`](Self::set_checked).
     ///
     /// # Example
     ///
@@ -205,13 +207,12 @@ impl<T: Scalar> Tape<T> {
         self
     }
 
-    /// Makes the tape check as it goes, or stop to.
+    /// Turns the check of every operation on or off.
     ///
-    /// A checked tape panics as soon as an operation makes a NaN or an infinity, when it is recorded or, in a sweep, in the
-    /// cotangent that its rule gives to an operand; the message is the [`NonFinite`] that
-    /// [`first_non_finite`](Self::first_non_finite) returns, which names the line that recorded the operation. A
-    /// sweep that panics changes no gradient. Checking reads every value and cotangent once more; not checking costs
-    /// nothing.
+    /// A checked tape panics as soon as an operation makes a NaN or an infinity in its value, or its rule makes one in
+    /// the cotangent of an operand. The message is the [`NonFinite`] that [`first_non_finite`](Self::first_non_finite)
+    /// returns. It names the line that recorded the operation. A sweep that panics changes no gradient. A checked tape
+    /// reads every value and cotangent once more. Without the check there is no cost.
     ///
     /// # Example
     ///
@@ -232,7 +233,7 @@ impl<T: Scalar> Tape<T> {
         });
     }
 
-    /// Returns whether the tape checks as it goes.
+    /// Returns whether the tape checks every operation.
     #[must_use]
     pub fn is_checked(&self) -> bool {
         self.observer().is_some()

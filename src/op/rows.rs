@@ -1,4 +1,4 @@
-//! THE TABLE: every elementwise operation and its derivative, one row each. Data alone: this file names nothing else.
+//! THE TABLE: every elementwise operation and its derivative, one row each. This file is data and uses no other module.
 //!
 //! A row of [`unary_rows!`] or [`binary_rows!`] is
 //!
@@ -7,26 +7,27 @@
 //! pub Tanh as tanh: |x| x.tanh(), [|g, _, y| g * (y * y).one_minus()], on -2.0 to 2.0;
 //! ```
 //!
-//! the variant, the method of [`Var`](crate::Var), the function `y = f(x)`, the derivative, and an interval of operands
-//! for tests that holds no kink or pole except perhaps 0. The macro that is handed the rows makes of them what its place
-//! needs: the enum, the kernels and the rules (`op/elementwise`), and the methods (`var/elementwise`).
+//! It lists the variant, the method of [`Var`](crate::Var), the function `y = f(x)`, the derivative, and an interval of
+//! operands for tests. The interval holds no kink or pole except perhaps 0. `unary_rows!` passes the rows to a macro,
+//! which makes the enum, the kernels and the rules (`op/elementwise`) or the methods (`var/elementwise`).
 //!
-//! The derivative gives the cotangent of an operand for the cotangent `g` of the result. It is written in the vocabulary of
-//! [`Algebra`](crate::number::Algebra), which numbers compute and `Var`s record. A parameter `_` is not read: what a rule saves
-//! follows from the row itself. `[same]` hands `g` on as it is; `[none]` is the rule of a piecewise constant function, which
-//! serves as a mask and lets no cotangent pass. Broadcasting does not appear: the sweep undoes it.
+//! The derivative returns the cotangent of an operand for the cotangent `g` of the result. It uses the functions of
+//! [`Algebra`](crate::number::Algebra): numbers compute them, `Var`s record them. A parameter `_` is not read, so the
+//! row itself says which values the rule needs. `[same]` passes `g` on. `[none]` is the rule of a piecewise constant
+//! function, such as a mask: no cotangent passes. Rules do not mention broadcasting, because the sweep reverses it.
 //!
-//! `fast |x| f, [dx]` is a second form without a branch, for arguments that are all in the fast range; it gives the same
-//! bits. `where condition, message` is what the parameters must fulfil.
+//! `fast |x| f, [dx]` is a second form without a branch, for arguments that are all in the fast range. It gives the
+//! same bits. `where condition, message` is a condition on the parameters.
 
 /// `1/√(2π)`: the normal density at 0.
 pub(crate) const NORMAL_DENSITY: f64 = 0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
-/// `√(2/π)`, twice: the slope of the argument of [`Unary::GeluTanh`](crate::op::Unary::GeluTanh)'s logistic function at 0.
+/// `2 √(2/π)`: in [`Unary::GeluTanh`](crate::op::Unary::GeluTanh), the slope at 0 of the argument of the logistic
+/// function.
 pub(crate) const GELU_SLOPE: f64 = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::SQRT_2;
-/// The coefficient of `x³` there (Hendrycks and Gimpel 2016).
+/// The coefficient of `x³` in that argument (Hendrycks and Gimpel 2016).
 pub(crate) const GELU_CUBE: f64 = 0.044_715;
 
-/// Hands the rows of one operand to the macro `$then`.
+/// Passes the rows of one operand to the macro `$then`.
 #[rustfmt::skip]
 macro_rules! unary_rows { ($then:ident) => { $then! {
     /// Returns `-x`.
@@ -109,13 +110,13 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
     /// ```
     pub Square as square: |x| x * x, [|g, x, _| g * (x + x)], on -2.0 to 2.0;
 
-    /// Returns the power `x^exponent` with a number as exponent.
+    /// Returns the power `x^exponent` for a number `exponent`.
     ///
-    /// As in IEEE, `x^0` is 1 for every `x`, and a negative `x` has powers at whole exponents only, NaN at others.
+    /// As in IEEE 754, `x^0` is 1 for every `x`. A negative `x` to an exponent that is no integer is NaN.
     ///
     /// # Derivative
     ///
-    /// `exponent * x^(exponent - 1)`, and 0 for the exponent 0, at `x = 0` too.
+    /// `exponent * x^(exponent - 1)`. For the exponent 0 it is 0, also at `x = 0`.
     ///
     /// # Example
     ///
@@ -148,7 +149,8 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
     /// ```
     pub Exp as exp: |x| x.exp(), [|g, _, y| g * y], on -2.0 to 2.0;
 
-    /// Returns the natural logarithm `ln x`; minus infinity at 0 and NaN below, as in IEEE. [`Var::log`](crate::Var::log) is the same.
+    /// Returns the natural logarithm `ln x`; minus infinity at 0 and NaN below, as in IEEE 754.
+    /// [`Var::log`](crate::Var::log) is the same.
     ///
     /// # Derivative
     ///
@@ -165,11 +167,11 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
     /// ```
     pub Ln as ln: |x| x.ln(), [|g, x, _| g / x], on 0.5 to 2.0;
 
-    /// Returns the square root; NaN of a negative number, as in IEEE.
+    /// Returns the square root; NaN for a negative number, as in IEEE 754.
     ///
     /// # Derivative
     ///
-    /// `1 / (2 y)`: infinite at 0, as in IEEE.
+    /// `1 / (2 y)`, infinite at 0, as in IEEE 754.
     ///
     /// # Example
     ///
@@ -222,11 +224,11 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
     #[doc(alias = "logistic")]
     pub Sigmoid as sigmoid: |x| x.sigmoid(), [|g, _, y| g * (y * y.one_minus())], on -2.0 to 2.0;
 
-    /// Returns the rectifier `max(x, 0)`; NaN stays NaN.
+    /// Returns the rectifier `max(x, 0)`; NaN for NaN.
     ///
     /// # Derivative
     ///
-    /// 0 for `x <= 0`, so 0 at the kink, else 1. The cotangent is selected, not multiplied.
+    /// 1 for `x > 0`, else 0, also at the kink. The cotangent is selected, not multiplied.
     ///
     /// # Example
     ///
@@ -246,7 +248,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
     ///
     /// # Derivative
     ///
-    /// The sign of `x`, 0 at 0, where the cotangent is not even multiplied.
+    /// The sign of `x`. At 0 the derivative is 0, even for an infinite cotangent.
     ///
     /// # Example
     ///
@@ -261,7 +263,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
     #[doc(alias = "fabs")]
     pub Abs as abs: |x| x.abs(), [|g, x, y| (g * x.sign()).where_positive(y)], on 0.1 to 2.0;
 
-    /// Returns the sign: -1, 0 or 1; NaN of NaN.
+    /// Returns the sign: -1, 0 or 1; NaN for NaN.
     ///
     /// # Derivative
     ///
@@ -279,16 +281,16 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
     #[doc(alias = "signum")]
     pub Sign as sign: |x| x.sign(), [|g, _, _| g.zeros_like()], on 0.1 to 2.0;
 
-    /// Returns `x` limited to the interval from `low` to `high`; NaN stays NaN.
+    /// Returns `x` clamped to the interval from `low` to `high`; NaN for NaN.
     ///
     /// # Derivative
     ///
-    /// 1 for `low < x < high`, else 0: at a bound it is 0, as that of [`relu`](crate::Var::relu) at 0. The cotangent is selected, not
-    /// multiplied. An infinite bound is no bound.
+    /// 1 for `low < x < high`, else 0. At a bound it is 0, like [`relu`](crate::Var::relu) at 0. The cotangent is
+    /// selected, not multiplied. An infinite bound has no effect.
     ///
     /// # Panics
     ///
-    /// If `low` is above `high`, or one of them is NaN.
+    /// If `low` is above `high`, or either is NaN.
     ///
     /// # Example
     ///
@@ -308,7 +310,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
         on -0.9 to 0.9,
         where low <= high, "clamp: {low} and {high} are no interval: expected a lower and an upper bound";
 
-    /// Returns the reciprocal `1 / x`; infinite at 0, as in IEEE.
+    /// Returns the reciprocal `1 / x`; infinite at 0, as in IEEE 754.
     ///
     /// # Derivative
     ///
@@ -327,7 +329,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
     #[doc(alias = "reciprocal")]
     pub Recip as recip: |x| T::ONE / x, [|g, _, y| -(g * y * y)], on 0.5 to 2.0;
 
-    /// Returns the reciprocal of the square root, `1 / √x`; infinite at 0 and NaN below, as in IEEE.
+    /// Returns the reciprocal of the square root, `1 / √x`; infinite at 0 and NaN below, as in IEEE 754.
     ///
     /// # Derivative
     ///
@@ -347,7 +349,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
         [|g, _, y| -(g * (y * y * y) * T::from_f64(0.5))],
         on 0.5 to 2.0;
 
-    /// Returns the logarithm to base 2; minus infinity at 0 and NaN below, as in IEEE.
+    /// Returns the logarithm to base 2; minus infinity at 0 and NaN below, as in IEEE 754.
     ///
     /// # Derivative
     ///
@@ -366,7 +368,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
     /// ```
     pub Log2 as log2: |x| x.log2(), [|g, x, _| g / (x * T::from_f64(std::f64::consts::LN_2))], on 0.5 to 2.0;
 
-    /// Returns the logarithm to base 10; minus infinity at 0 and NaN below, as in IEEE.
+    /// Returns the logarithm to base 10; minus infinity at 0 and NaN below, as in IEEE 754.
     ///
     /// # Derivative
     ///
@@ -387,7 +389,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
         [|g, x, _| g / (x * T::from_f64(std::f64::consts::LN_10))],
         on 0.5 to 2.0;
 
-    /// Returns `ln(1 + x)`, accurate near 0 too; minus infinity at -1 and NaN below, as in IEEE.
+    /// Returns `ln(1 + x)`, accurate also near 0; minus infinity at -1 and NaN below, as in IEEE 754.
     ///
     /// # Derivative
     ///
@@ -406,7 +408,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
     #[doc(alias = "log1p")]
     pub Ln1p as ln_1p: |x| x.ln_1p(), [|g, x, _| g / (x + T::ONE)], on -0.5 to 2.0;
 
-    /// Returns `e^x - 1`, accurate near 0 too.
+    /// Returns `e^x - 1`, accurate also near 0.
     ///
     /// # Derivative
     ///
@@ -660,7 +662,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
         [|g, x, _| g * ((-(x * x)).exp() * T::from_f64(std::f64::consts::FRAC_2_SQRT_PI))],
         on -2.0 to 2.0;
 
-    /// Returns the complementary error function `1 - erf x`, accurate where that is small too.
+    /// Returns the complementary error function `1 - erf x`, accurate also where it is small.
     ///
     /// # Derivative
     ///
@@ -682,7 +684,8 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
         [|g, x, _| g * ((-(x * x)).exp() * T::from_f64(-std::f64::consts::FRAC_2_SQRT_PI))],
         on -2.0 to 2.0;
 
-    /// Returns the logarithm of the logistic function, `-ln(1 + e^-x)`, which neither overflows nor loses small results.
+    /// Returns the logarithm of the logistic function, `-ln(1 + e^-x)`, without overflow, accurate also where it is
+    /// small.
     ///
     /// # Derivative
     ///
@@ -705,7 +708,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
         [|g, x, _| g * (-x).sigmoid()],
         on -2.0 to 2.0;
 
-    /// Returns `ln(1 + e^x)`, a smooth rectifier, which neither overflows nor loses small results.
+    /// Returns `ln(1 + e^x)`, a smooth rectifier, without overflow, accurate also where it is small.
     ///
     /// # Derivative
     ///
@@ -731,7 +734,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
     ///
     /// # Derivative
     ///
-    /// 1 for `x > 0`, else `slope`, at 0 too.
+    /// 1 for `x > 0`, else `slope`, also at 0.
     ///
     /// # Example
     ///
@@ -749,7 +752,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
         [|g, x, _| g * x.leaky_slope(slope)],
         on 0.1 to 2.0;
 
-    /// Returns 1 where `x > 0`, else `slope`: piecewise constant, no cotangent passes.
+    /// Returns 1 where `x > 0`, else `slope`: a piecewise constant function, so no cotangent passes.
     ///
     /// # Derivative
     ///
@@ -761,7 +764,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
     ///
     /// # Derivative
     ///
-    /// 1 for `x > 0`, else `alpha e^x`, at 0 too.
+    /// 1 for `x > 0`, else `alpha e^x`, also at 0.
     ///
     /// # Example
     ///
@@ -793,7 +796,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
     ///
     /// # Derivative
     ///
-    /// `s (1 + x (1 - s))` with the logistic function `s` of `x`.
+    /// `s (1 + x (1 - s))`, where `s` is the logistic function of `x`.
     ///
     /// # Example
     ///
@@ -810,12 +813,12 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
         [|g, x, _| { let s = x.sigmoid(); g * (s * (x * s.one_minus() + T::ONE)) }],
         on -2.0 to 2.0;
 
-    /// Returns `x Φ(x)`, the Gaussian error linear unit, with the normal distribution function `Φ`; see
-    /// [`gelu_tanh`](crate::Var::gelu_tanh) for the approximation.
+    /// Returns `x Φ(x)`, the Gaussian error linear unit, where `Φ` is the normal distribution function.
+    /// [`gelu_tanh`](crate::Var::gelu_tanh) is an approximation.
     ///
     /// # Derivative
     ///
-    /// `Φ(x) + x φ(x)` with the normal density `φ`.
+    /// `Φ(x) + x φ(x)`, where `φ` is the normal density.
     ///
     /// # Example
     ///
@@ -835,12 +838,13 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
         }],
         on -2.0 to 2.0;
 
-    /// Returns `x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))`, the approximation of [`gelu`](crate::Var::gelu) that many trained
-    /// networks use.
+    /// Returns `x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))`, the approximation of [`gelu`](crate::Var::gelu) that many
+    /// trained networks use.
     ///
     /// # Derivative
     ///
-    /// `s (1 + x (1 - s) u')` with the logistic function `s` of `u = 2 √(2/π) (x + 0.044715 x³)`, since `(1 + tanh(u/2)) / 2 = s`.
+    /// `s (1 + x (1 - s) u')`, where `u = 2 √(2/π) (x + 0.044715 x³)` and `s = (1 + tanh(u/2)) / 2` is the logistic
+    /// function of `u`.
     ///
     /// # Example
     ///
@@ -854,7 +858,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
     /// ```
     pub GeluTanh as gelu_tanh: |x| x * ((x * x * T::from_f64(GELU_CUBE) + T::ONE) * x * T::from_f64(GELU_SLOPE)).sigmoid(),
         [|g, x, _| {
-            // Far out s is 0 or 1, and the slope would overflow.
+            // For large |x|, s is 0 or 1, and the slope would overflow.
             let x = x.clamp(T::from_f64(-40.0), T::from_f64(40.0));
             let square = x * x;
             let s = ((square * T::from_f64(GELU_CUBE) + T::ONE) * x * T::from_f64(GELU_SLOPE)).sigmoid();
@@ -863,12 +867,12 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
         }],
         on -2.0 to 2.0;
 
-    /// Returns the Huber function: `x²/2` where `|x| <= delta`, else `delta (|x| - delta/2)`; [`Var::huber_loss`](crate::Var::huber_loss) is that
-    /// of a difference.
+    /// Returns the Huber function: `x²/2` where `|x| <= delta`, else `delta (|x| - delta/2)`.
+    /// [`Var::huber_loss`](crate::Var::huber_loss) applies it to the difference of prediction and target.
     ///
     /// # Derivative
     ///
-    /// `x` limited to the interval from `-delta` to `delta`.
+    /// `x` clamped to the interval from `-delta` to `delta`.
     ///
     /// # Panics
     ///
@@ -895,7 +899,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
         on -1.0 to 1.0,
         where delta >= T::ZERO, "huber: expected a delta of at least 0, found {delta}";
 
-    /// Returns 1 where `low < x < high`, else 0: a mask, through which no cotangent passes.
+    /// Returns 1 where `low < x < high`, else 0: a mask, so no cotangent passes.
     #[doc(hidden)]
     pub(crate) InRangeMask { low = -1.0, high = 1.0 } as in_range_mask: |x| x.in_range_mask(low, high),
         [none],
@@ -903,7 +907,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
 } } }
 pub(crate) use unary_rows;
 
-/// Hands the rows of two operands to the macro `$then`.
+/// Passes the rows of two operands to the macro `$then`.
 #[rustfmt::skip]
 macro_rules! binary_rows { ($then:ident) => { $then! {
     /// Returns `a + b`.
@@ -924,7 +928,7 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
         [|g, _, b, _| g * b],
         [|g, a, _, _| g * a];
 
-    /// Returns `a / b`, element by element, as in IEEE.
+    /// Returns `a / b`, element by element, as in IEEE 754.
     #[doc(hidden)]
     pub(crate) Div as div: |a, b| a / b,
         [|g, _, b, _| g / b],
@@ -934,8 +938,8 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
     ///
     /// # Derivative
     ///
-    /// `g` for the larger, 0 for the smaller, half each at a tie; `g` for both if one is NaN. The cotangent is
-    /// selected, not multiplied.
+    /// `g` for the larger, 0 for the smaller. At a tie each gets half of `g`. If one is NaN, both get `g`. The
+    /// cotangent is selected, not multiplied.
     ///
     /// # Panics
     ///
@@ -958,13 +962,14 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
         [|g, a, b, _| { let weight = a.tie_weight(b); g.where_positive(weight) * weight }],
         [|g, a, b, _| { let weight = b.tie_weight(a); g.where_positive(weight) * weight }];
 
-    /// Returns the power `a^b` of two elements, with NumPy's broadcasting; [`powf`](crate::Var::powf) has a number as exponent.
+    /// Returns the power `a^b` of two elements, with NumPy's broadcasting. [`powf`](crate::Var::powf) takes a number as
+    /// exponent.
     ///
-    /// As in IEEE, `a^0` is 1 for every `a`, and a negative `a` has powers at whole exponents only, NaN at others.
+    /// As in IEEE 754, `a^0` is 1 for every `a`. A negative `a` to an exponent that is no integer is NaN.
     ///
     /// # Derivative
     ///
-    /// `b a^(b-1)` by `a`, and 0 for `0^0`; `y ln a` by `b`, and 0 for `a = 0` and `b >= 0`.
+    /// By `a`: `b a^(b-1)`, and 0 for `0^0`. By `b`: `y ln a`, and 0 for `a = 0` and `b >= 0`.
     ///
     /// # Panics
     ///
@@ -984,8 +989,9 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
     /// ```
     #[doc(alias = "power")]
     pub Pow as pow: |a, b| a.pow(b),
-        // Selected at the single points where the formula is 0 · ∞, and not along `b = 0`, where the derivative of this
-        // one by `b` is not 0. There the factor that would be infinite is 1: its own derivative is then 0 as well.
+        // 0 is selected only at the points where the formula is 0 · ∞. It is not selected along all of `b = 0`, because
+        // there the derivative of this rule by `b` is not 0. At a selected point the infinite factor is replaced by 1,
+        // whose own derivative is 0 as well.
         [|g, a, b, _| {
             let size = a.abs() + b.abs();
             let hole = size.equal(size.zeros_like());
@@ -1001,8 +1007,8 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
     ///
     /// # Derivative
     ///
-    /// `g` for the smaller, 0 for the larger, half each at a tie; `g` for both if one is NaN. The cotangent is
-    /// selected, not multiplied.
+    /// `g` for the smaller, 0 for the larger. At a tie each gets half of `g`. If one is NaN, both get `g`. The
+    /// cotangent is selected, not multiplied.
     ///
     /// # Panics
     ///
@@ -1030,7 +1036,7 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
     ///
     /// # Derivative
     ///
-    /// `b / (a² + b²)` by `a`, `-a / (a² + b²)` by `b`; NaN at the origin, where there is no angle.
+    /// `b / (a² + b²)` by `a`, `-a / (a² + b²)` by `b`. At the origin, where the angle is undefined, it is NaN.
     ///
     /// # Panics
     ///
@@ -1053,11 +1059,11 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
         [|g, a, b, _| { let r = a.hypot(b); g * (b / r / r) }],
         [|g, a, b, _| { let r = a.hypot(b); -(g * (a / r / r)) }];
 
-    /// Returns the length `√(a² + b²)`, with NumPy's broadcasting; no square overflows on the way.
+    /// Returns the length `√(a² + b²)`, with NumPy's broadcasting. The squares neither overflow nor underflow.
     ///
     /// # Derivative
     ///
-    /// `a / y` and `b / y`, and 0 at the origin, where the cotangent is not even multiplied.
+    /// `a / y` by `a`, `b / y` by `b`. At the origin both are 0, even for an infinite cotangent.
     ///
     /// # Panics
     ///
@@ -1078,33 +1084,33 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
         [|g, a, _, y| g.where_positive(y) * a.divide_no_nan(y)],
         [|g, _, b, y| g.where_positive(y) * b.divide_no_nan(y)];
 
-    /// Returns `e^(a - b)`, 1 where both are infinity, 0 where `a` is minus infinity.
+    /// Returns `e^(a - b)`. It is 1 where both are infinity, and 0 where `a` is minus infinity.
     #[doc(hidden)]
     pub(crate) ExpDifference as exp_difference: |a, b| a.exp_difference(b),
         [|g, _, _, y| g * y],
         [|g, _, _, y| -(g * y)];
 
-    /// Returns `a / b`, and 0 where `b` is 0, in every derivative too: a direction, and none where there is no length.
+    /// Returns `a / b`, and 0 where `b` is 0. Where `b` is 0, every derivative is 0, too.
     #[doc(hidden)]
     pub(crate) DivideNoNan as divide_no_nan: |a, b| a.divide_no_nan(b),
         [|g, _, b, _| g.divide_no_nan(b)],
         [|g, _, b, y| -(g * y).divide_no_nan(b)];
 
-    /// Returns `a b`, and 0 where `a` is 0, whatever `b` but NaN: what has no weight has no share.
+    /// Returns `a b`, and 0 where the weight `a` is 0 and `b` is not NaN.
     ///
     /// # Derivative
     ///
-    /// `b` by `a`, as in IEEE; `a` by `b`, 0 where `a` is 0.
+    /// `b` by `a`, as in IEEE 754. `a` by `b`, and 0 where `a` is 0.
     #[doc(hidden)]
     pub(crate) MultiplyNoNan as multiply_no_nan: |a, b| a.multiply_no_nan(b),
         [|g, _, b, _| g * b],
         [|g, a, _, _| a.multiply_no_nan(g)];
 
-    /// Returns `a / b`, and 0 where `a` is 0, whatever `b` but NaN.
+    /// Returns `a / b`, and 0 where `a` is 0 and `b` is not NaN.
     ///
     /// # Derivative
     ///
-    /// `1 / b` by `a`, `-y / b` by `b`, each 0 where the dividend is.
+    /// `1 / b` by `a`, `-y / b` by `b`. Each quotient is 0 where its dividend is 0.
     #[doc(hidden)]
     pub(crate) ZeroDivide as zero_divide: |a, b| a.zero_divide(b),
         [|g, _, b, _| g.zero_divide(b)],
@@ -1114,7 +1120,7 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
     ///
     /// # Derivative
     ///
-    /// `2 (a - b)` by `a`, minus that by `b`.
+    /// `2 (a - b)` by `a`, `-2 (a - b)` by `b`.
     #[doc(hidden)]
     pub(crate) SquaredDifference as squared_difference: |a, b| (a - b) * (a - b),
         [|g, a, b, _| { let d = a - b; g * (d + d) }],
@@ -1124,13 +1130,14 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
     ///
     /// # Derivative
     ///
-    /// The sign of `a - b` by `a`, 0 where they are equal, even of an infinite cotangent; minus that by `b`.
+    /// The sign of `a - b` by `a`, minus the sign by `b`. Where they are equal it is 0, even for an infinite cotangent.
     #[doc(hidden)]
     pub(crate) AbsDifference as abs_difference: |a, b| (a - b).abs(),
         [|g, a, b, y| (g * (a - b).sign()).where_positive(y)],
         [|g, a, b, y| (g * (b - a).sign()).where_positive(y)];
 
-    /// Returns `-(b ln a + (1 - b) ln(1 - a))`, a term of [`Var::binary_cross_entropy`](crate::Var::binary_cross_entropy); 0 for the part without weight.
+    /// Returns `-(b ln a + (1 - b) ln(1 - a))`, a term of
+    /// [`Var::binary_cross_entropy`](crate::Var::binary_cross_entropy). A part of weight 0 counts as 0.
     ///
     /// # Derivative
     ///
@@ -1141,12 +1148,13 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
         [|g, a, b, _| g * (b.one_minus().zero_divide(a.one_minus()) - b.zero_divide(a))],
         [|g, a, _, _| g * ((-a).ln_1p() - a.ln())], on 0.2 to 0.8;
 
-    /// Returns `b ln(1 + e^-a) + (1 - b) ln(1 + e^a)`, a term of [`Var::binary_cross_entropy_with_logits`](crate::Var::binary_cross_entropy_with_logits); 0 for the part
-    /// without weight.
+    /// Returns `b ln(1 + e^-a) + (1 - b) ln(1 + e^a)`, a term of
+    /// [`Var::binary_cross_entropy_with_logits`](crate::Var::binary_cross_entropy_with_logits). A part of weight 0
+    /// counts as 0.
     ///
     /// # Derivative
     ///
-    /// `s - b` by `a`, with the logistic function `s` of `a`; `-a` by `b`.
+    /// `s - b` by `a`, where `s` is the logistic function of `a`; `-a` by `b`.
     #[doc(hidden)]
     pub(crate) BinaryCrossEntropyWithLogits as binary_cross_entropy_with_logits_term: |a, b| {
             let (low, high) = if a < T::ZERO { (-a, T::ZERO) } else { (T::ZERO, a) };
@@ -1187,7 +1195,8 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
         [|g, _, b, _| -(g * b)],
         [|g, a, b, _| g * (b.ln() - a + T::ONE)];
 
-    /// Returns `-(b ln(a + ε) + (1 - b) ln(1 - a + ε))` with `ε = 1e-16`, a term of [`Var::course_cross_entropy`](crate::Var::course_cross_entropy).
+    /// Returns `-(b ln(a + ε) + (1 - b) ln(1 - a + ε))` with `ε = 1e-16`, a term of
+    /// [`Var::course_cross_entropy`](crate::Var::course_cross_entropy).
     ///
     /// # Derivative
     ///
@@ -1198,13 +1207,13 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
         [|g, a, b, _| g * (b.one_minus() / (a.one_minus() + T::from_f64(1e-16)) - b / (a + T::from_f64(1e-16)))],
         [|g, a, _, _| g * ((a.one_minus() + T::from_f64(1e-16)).ln() - (a + T::from_f64(1e-16)).ln())], on 0.2 to 0.8;
 
-    /// Returns 0 where `mask <= 0`, else `a`. Selects and never multiplies; no cotangent passes to the mask.
+    /// Returns 0 where `mask <= 0`, else `a`. It selects and does not multiply. No cotangent passes to the mask.
     #[doc(hidden)]
     pub(crate) WherePositive as where_positive: |a, mask| a.where_positive(mask),
         [|g, _, mask, _| g.where_positive(mask)],
         [none];
 
-    /// Returns the share of a cotangent that `maximum` hands to its first operand: 0 for the smaller, ½ at a tie, else 1.
+    /// Returns the share of the cotangent that `maximum` passes to `a`: 0 if `a` is the smaller, ½ at a tie, else 1.
     #[doc(hidden)]
     pub(crate) TieWeight as tie_weight: |a, b| a.tie_weight(b),
         [none],

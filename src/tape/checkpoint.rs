@@ -1,8 +1,8 @@
-//! Checkpoints: segments of a computation that keep their result alone, and run again in a sweep.
+//! Checkpoints: segments of a computation that keep only their result, and run again in a sweep.
 //!
-//! A segment runs on a tape of its own, lent for the occasion and cleared afterwards, so that what it computes on the
-//! way is gone. A sweep on arrays runs it there once more, sweeps through it, and clears the tape again. A sweep that
-//! records runs it on the tape itself, where its nodes can be differentiated again.
+//! A segment runs on a scratch tape, which is cleared afterwards. So its intermediate values are dropped. A sweep on
+//! arrays runs the segment on a scratch tape again, sweeps through it, and clears the tape. A sweep that records runs
+//! the segment on the tape itself, where its nodes can be differentiated again.
 
 use std::ops::Deref;
 use std::panic::Location;
@@ -22,23 +22,24 @@ use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::shape::{Shape, elements};
 
-/// A tape that a segment runs on. It works with the buffers of the tape that lends it, and is cleared when dropped.
+/// A tape that a segment or a custom operation's rule runs on. It is cleared when dropped, and returned to its owner.
 pub(crate) struct ScratchTape<'a, T: Scalar> {
     owner: &'a Tape<T>,
     tape: Box<Tape<T>>,
     pools: Pools,
 }
 
-/// Which buffers a scratch tape works with.
+/// The pools of buffers that a scratch tape uses.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pools {
     /// Its own.
     Own,
-    /// Those of the tape that lends it.
+    /// The owner's.
     Lent,
 }
 
 impl<T: Scalar> ScratchTape<'_, T> {
+    /// Exchanges the pools with the owner's, if they are lent.
     fn trade_pools(&self) {
         if self.pools == Pools::Own {
             return;
@@ -65,46 +66,45 @@ impl<T: Scalar> Drop for ScratchTape<'_, T> {
     }
 }
 
-/// The nodes that are inputs of a segment, each once, and what stands for each where the segment runs.
+/// The input nodes of a segment, each once, with its copy on the tape where the segment runs.
 type Inputs<V> = SmallVec<[(u32, V); 4]>;
 
-/// A segment that has run: its inputs' nodes where it was recorded, each with what stands for it where it ran, and its
-/// result there.
+/// A segment that has run: its input nodes, each with its copy on the tape where the segment ran, and its result there.
 pub(crate) struct SegmentRun<V> {
     pub(crate) inputs: Inputs<V>,
     pub(crate) y: V,
 }
 
-/// What the result of a segment depends on.
+/// The inputs and parameters that the result of a segment depends on.
 pub(crate) struct Dependencies<T> {
-    /// The nodes of the inputs, where the segment was recorded.
+    /// The inputs that the result depends on: nodes of the tape where the segment was recorded.
     pub(crate) inputs: Vec<u32>,
-    /// The parameters that it uses, and whether its result depends on each.
+    /// The parameters that the segment uses, and whether the result depends on each.
     pub(crate) params: Vec<(Param<T>, bool)>,
 }
 
 impl<T: Scalar> Tape<T> {
-    /// Runs a segment of a computation and records nothing of it but its result: a sweep runs it again instead of keeping
-    /// the values on the way.
+    /// Runs a segment of a computation and records only its result. A sweep runs the segment again, so its intermediate
+    /// values are not kept.
     ///
-    /// `segment` gets a tape and the inputs on it, and returns its result, which is recorded here as one node. What a
-    /// deep network keeps for its sweep shrinks to the results of its segments and, while one of them runs, the
-    /// values of that one; the price is that each segment runs twice. Gradients have the bits that they have without the
-    /// checkpoint. Segments nest.
+    /// `segment` gets a tape and the inputs on it, and returns its result, which this tape records as one node. So a
+    /// deep network keeps only the results of its segments, and the values of one segment while it runs. The price is
+    /// that each segment runs twice. Gradients have the same bits as without the checkpoint. Segments nest.
     ///
-    /// - `segment` has to be the same function each time: a random mask, say, is drawn outside and handed in.
-    /// - It borrows nothing. It owns what it needs ([`Param`]s and `Arc`s are cheap to clone), and every `Var` it needs is an
+    /// - `segment` must compute the same values each time. For example, draw a random mask outside and pass it as an
     ///   input.
-    /// - Parameters that it records with [`Tape::param`] accumulate their gradients; when it runs again they have the
-    ///   values that they had the first time, even if an optimizer stepped in between. They are no targets of
-    ///   [`Var::grads`] outside: to be one, a parameter must be recorded outside and handed in.
-    /// - Recorded derivatives ([`Var::grads`], [`Var::jvp`], …) of any order go through it. They record the segment in full, so
-    ///   that they save no memory.
+    /// - It cannot borrow. It owns its data ([`Param`]s and `Arc`s are cheap to clone), and every `Var` it uses is an
+    ///   input.
+    /// - Parameters that it records with [`Tape::param`] accumulate their gradients. When it runs again they have their
+    ///   values of the first run, even if an optimizer stepped in between. They cannot be targets of [`Var::grads`]
+    ///   outside. A parameter that is a target must be recorded outside and be an input.
+    /// - Recorded derivatives ([`Var::grads`], [`Var::jvp`], …) of any order go through it. They record the whole
+    ///   segment, so they save no memory.
     ///
     /// # Panics
     ///
-    /// If an input is of another tape, or `segment` panics; both leave the tape as it was. A sweep panics, before any
-    /// gradient changes, if the segment gives other values than it gave the first time.
+    /// If an input is on a different tape, or `segment` panics; the tape is then unchanged. A sweep panics, before any
+    /// gradient changes, if the second run of the segment gives different values than the first.
     ///
     /// # Example
     ///
@@ -125,7 +125,7 @@ impl<T: Scalar> Tape<T> {
     /// assert_eq!(*w.grad().unwrap(), array![4.0, 96.0].into_dyn()); // 2 x² w
     /// ```
     ///
-    /// A segment cannot use a `Var` that is not handed in:
+    /// A segment cannot use a `Var` that is not an input:
     ///
     /// ```compile_fail,E0277
     /// use tapegrad::Tape;
@@ -152,7 +152,7 @@ impl<T: Scalar> Tape<T> {
         let operands: SmallVec<[u32; 4]> = inputs.iter().map(|input| input.id()).collect();
 
         let scratch = self.scratch();
-        // Within a segment that runs again, parameters have the values that they had the first time.
+        // Within a segment that runs again, parameters have their values of the first run.
         let earlier = self.snapshots.borrow().clone().unwrap_or_default();
         scratch.snapshots.replace(Some(earlier));
         let y = scratch.run_function(&segment, self, &self.nodes(), &operands).y;
@@ -182,7 +182,7 @@ impl<T: Scalar> Tape<T> {
         Var::new(self, id)
     }
 
-    /// Returns the value of a parameter: the current one, or the one that the running segment has used before.
+    /// Returns the value of a parameter: the current one, or the one that the running segment used before.
     pub(super) fn param_value(&self, param: &Param<T>) -> Arc<dyn SharedStorage<T>> {
         match &mut *self.snapshots.borrow_mut() {
             None => param.value(),
@@ -197,7 +197,7 @@ impl<T: Scalar> Tape<T> {
         }
     }
 
-    /// Makes parameters have these values while the result lives.
+    /// Fixes the values of parameters while the result lives.
     fn pin(&self, snapshots: ParamSnapshots<T>) -> impl Drop {
         struct Pinned<'a, T>(&'a Tape<T>, Option<ParamSnapshots<T>>);
         impl<T> Drop for Pinned<'_, T> {
@@ -216,7 +216,7 @@ impl<T: Scalar> Tape<T> {
         scratch
     }
 
-    /// Returns a tape for the rule of a custom operation. It works with buffers of its own.
+    /// Returns a tape for the rule of a custom operation. It has its own pools of buffers.
     pub(crate) fn scratch_for_rules(&self) -> ScratchTape<'_, T> {
         ScratchTape { owner: self, tape: self.spare.take().unwrap_or_default(), pools: Pools::Own }
     }
@@ -225,7 +225,7 @@ impl<T: Scalar> Tape<T> {
     ///
     /// # Panics
     ///
-    /// If it gives other values than it gave the first time.
+    /// If it gives different values than in the first run.
     pub(crate) fn run_segment(&self, nodes: &Nodes<T>, id: u32, scratch: &ScratchTape<'_, T>) -> SegmentRun<u32> {
         let Segment { function, snapshots } = self.segment(nodes, id);
         scratch.snapshots.replace(Some(snapshots.clone()));
@@ -249,7 +249,7 @@ impl<T: Scalar> Tape<T> {
                 None => params.push((param.clone(), depends(param_id))),
             }
         }
-        // Within a segment of this one: it is used, and reached as far as this says.
+        // A parameter of a nested segment. It is assumed to be reached, because the nested segment is not searched.
         for (param, _) in &self.segment(nodes, id).snapshots {
             if !params.iter().any(|(known, _)| known.is(param)) {
                 params.push((param.clone(), true));
@@ -258,10 +258,10 @@ impl<T: Scalar> Tape<T> {
         Dependencies { inputs, params }
     }
 
-    /// Records the segment of a node on this tape itself, on values that are the inputs but nodes of their own: what
-    /// stops there is the derivative by the inputs alone, not by what they themselves depend on.
+    /// Records the segment of a node on this tape, on new nodes that alias its inputs. A derivative by these nodes
+    /// stops at them, so it is the derivative by the inputs alone.
     pub(crate) fn record_segment(&self, id: u32) -> SegmentRun<Var<'_, T>> {
-        // The segment is part of the record, also where the derivative that asks for it is not.
+        // The segment is attached, even if the derivative that records it is detached.
         let _attaching = self.detach_all(Detach::No);
         let (segment, operands) = {
             let nodes = self.nodes();
@@ -280,7 +280,7 @@ impl<T: Scalar> Tape<T> {
         SegmentRun { inputs, y }
     }
 
-    /// Returns whether a segment has used the parameter: the sweep that records gives no gradient of that.
+    /// Returns whether a segment has used the parameter. A sweep that records gives no gradient by such a parameter.
     pub(crate) fn is_param_of_segment(&self, param: &Param<T>) -> bool {
         self.recording.segments.iter().any(|segment| segment.snapshots.iter().any(|(pinned, _)| pinned.is(param)))
     }
@@ -290,7 +290,7 @@ impl<T: Scalar> Tape<T> {
         &self.recording.segments[segment.0 as usize]
     }
 
-    /// Runs a segment's function on this tape, on copies of another one's values.
+    /// Runs a segment's function on this tape, on copies of the values of another tape.
     fn run_function(
         &self,
         function: &(impl for<'s> Fn(&'s Self, &[Var<'s, T>]) -> Var<'s, T> + ?Sized),
@@ -304,7 +304,7 @@ impl<T: Scalar> Tape<T> {
         SegmentRun { inputs: inputs.into_iter().map(|(operand, input)| (operand, input.id())).collect(), y: y.id() }
     }
 
-    /// Records a copy of another tape's value: a leaf if that needs a gradient, else a constant.
+    /// Records a copy of another tape's value: a leaf if the value needs a gradient, else a constant.
     fn adopt(&self, owner: &Self, nodes: &Nodes<T>, id: u32) -> u32 {
         let (node, x) = (nodes.node(id), owner.view(nodes, id));
         let mut buffer = self.memory.pool.take(elements(x.shape));
@@ -313,7 +313,7 @@ impl<T: Scalar> Tape<T> {
         self.push_source(step, x.shape, self.memory.keep(buffer), node.location)
     }
 
-    /// Asserts that a segment gave the value of the node `id` again.
+    /// Asserts that the second run of a segment gave the same value as node `id`.
     fn assert_repeats(&self, nodes: &Nodes<T>, id: u32, tape: &Self, tape_nodes: &Nodes<T>, y: u32) {
         let (first, again) = (self.view(nodes, id).array(), tape.view(tape_nodes, y).array());
         let same = |a: &T, b: &T| a.to_f64().to_bits() == b.to_f64().to_bits() || a.is_nan() && b.is_nan();
@@ -325,7 +325,7 @@ impl<T: Scalar> Tape<T> {
     }
 }
 
-/// Returns a stand-in for each different operand, and for each operand its own.
+/// Returns a stand-in for each distinct operand, and the list of the operands' stand-ins.
 fn stand_ins<V: Copy>(operands: &[u32], make: impl Fn(u32) -> V) -> (Inputs<V>, SmallVec<[V; 4]>) {
     let mut inputs: Inputs<V> = SmallVec::new();
     let mut values = SmallVec::new();

@@ -1,8 +1,8 @@
-//! [`Tape`]: the record of a computation; [`Var`], the handle to a recorded value; [`CustomOp`]: three types that name each
-//! other.
+//! [`Tape`], the recording of a computation; [`Var`], the handle to a recorded value; [`CustomOp`], a user's operation.
+//! These three types refer to each other.
 //!
-//! What was recorded is a [`Recording`]: steps, operands, shapes, index lists, custom operations, segments, lines. The values
-//! lie elsewhere, in a `Memory`. `apply` evaluates a step and records it.
+//! A [`Recording`] holds steps, operands, shapes, index lists, custom operations, segments and source lines. The values
+//! are apart from it, in a `Memory`. `apply` evaluates a step and records it.
 
 mod apply;
 pub(crate) mod checkpoint;
@@ -36,28 +36,28 @@ pub use observe::Checked;
 pub(crate) use observe::{Check, Event};
 pub(crate) use workspace::{SweepRun, Target, Workspace};
 
-/// A record of operations on arrays of `T`, in the order in which they ran.
+/// A recording of operations on arrays of `T`, in the order in which they ran.
 ///
-/// A tape hands out [`Var`]s: small handles to the values it holds. Every operation on a `Var` runs at once and is
-/// noted as a node. [`Var::backward`] then sweeps over the nodes from the last to the first. Since a node can only
-/// use earlier ones, that order is topological: nothing is sorted and nothing recurses, however long the tape.
+/// A tape returns [`Var`]s: small handles to the values it holds. Every operation on a `Var` runs at once and is
+/// recorded as a node. [`Var::backward`] then sweeps over the nodes from the last to the first. A node can only use
+/// earlier nodes, so this order is topological. A sweep needs neither sorting nor recursion, however long the tape.
 ///
 /// # Memory
 ///
-/// The tape owns the values of its nodes until [`reset`](Self::reset), which keeps the memory for the next
-/// recording: from the second step on, a step that records the same shapes allocates nothing. (Arrays of more
-/// than four axes are the exception: each of their operations may allocate a list of axes.) Values never change once
-/// recorded, so a view of one stays valid, and right, as long as the tape is borrowed.
+/// The tape owns the values of its nodes until [`reset`](Self::reset), which keeps the memory for the next recording.
+/// From the second step on, a step that records the same shapes makes no allocation. (Arrays of more than four axes are
+/// an exception: each of their operations may allocate a list of axes.) A recorded value never changes, so a view of it
+/// stays valid and correct as long as the tape is borrowed.
 ///
 /// # Parameters that are updated
 ///
-/// A tape always gives the **recorded** values. An optimizer that steps while a tape holds a parameter's value
-/// writes the new value to other memory, and [`reset`](Self::reset) gives the old memory back for the step after.
-/// So the natural order of a training step, `loss.backward(); sgd.step(); tape.reset();`, copies nothing.
+/// A tape always gives the **recorded** values. If an optimizer steps while a tape holds a parameter's value, it writes
+/// the new value to other memory. [`reset`](Self::reset) returns the old memory for the next step. So the natural order
+/// of a training step, `loss.backward(); sgd.step(); tape.reset();`, makes no copy.
 ///
 /// # Threads
 ///
-/// A tape can be sent to another thread but not shared by two; [`Param`]s can be shared.
+/// A tape can be sent to another thread, but two threads cannot share it. They can share [`Param`]s.
 ///
 /// # Example
 ///
@@ -73,7 +73,7 @@ pub(crate) use workspace::{SweepRun, Target, Workspace};
 /// assert_eq!(x.grad().unwrap(), array![2.0, 4.0, 6.0].into_dyn());
 /// ```
 ///
-/// A `Var` cannot outlive the record that it points into:
+/// A `Var` cannot outlive the recording that it points into:
 ///
 /// ```compile_fail,E0502
 /// use tapegrad::Tape;
@@ -84,7 +84,7 @@ pub(crate) use workspace::{SweepRun, Target, Workspace};
 /// let y = x + 1.0; // x is stale
 /// ```
 ///
-/// and `f32` does not mix with `f64`:
+/// `f32` does not mix with `f64`:
 ///
 /// ```compile_fail,E0308
 /// use tapegrad::Tape;
@@ -95,28 +95,29 @@ pub(crate) use workspace::{SweepRun, Target, Workspace};
 pub struct Tape<T> {
     recording: Recording<T>,
     memory: Memory<T>,
-    /// The line that nodes of a recorded backward pass name instead of their own.
+    /// The source line of the nodes of a recorded sweep, in place of their own.
     origin: Cell<Option<&'static Location<'static>>>,
     detaching: Cell<Detach>,
-    /// What is told of each value and rule on a checked tape.
+    /// The observer of each value and rule, on a checked tape.
     check: Cell<Option<Check<T>>>,
-    /// While a segment runs: the parameters that it has used. A second run finds the values that the first one used.
+    /// While a segment runs: the parameters that it has used, with their values. A second run uses the values of the
+    /// first.
     snapshots: RefCell<Option<ParamSnapshots<T>>>,
-    /// A tape for segments and for the rules of custom operations, between uses.
+    /// A spare tape for segments and for the rules of custom operations.
     spare: RefCell<Option<Box<Tape<T>>>>,
     workspace: RefCell<Workspace<T>>,
     /// The sweeps on arrays since the last reset, for blame.
     sweeps: RefCell<Vec<SweepRun<T>>>,
 }
 
-/// What was recorded, apart from the memory that holds the values.
+/// The recorded program, apart from the memory that holds the values.
 pub(crate) struct Recording<T> {
     nodes: RefCell<Nodes<T>>,
     customs: FrozenVec<Arc<dyn CustomOp<T>>>,
     segments: FrozenVec<Box<Segment<T>>>,
 }
 
-/// A segment: its function, and the parameters with the values that it used.
+/// A segment: its function, and the parameters that it used, with their values.
 struct Segment<T> {
     function: Box<Function<T>>,
     snapshots: ParamSnapshots<T>,
@@ -124,10 +125,10 @@ struct Segment<T> {
 
 type Function<T> = dyn for<'s> Fn(&'s Tape<T>, &[Var<'s, T>]) -> Var<'s, T> + Send;
 
-/// Parameters and the values that they have to a segment, whatever an optimizer did to them since.
+/// Parameters with the values that a segment used. An optimizer may have updated the parameters since.
 type ParamSnapshots<T> = Vec<(Param<T>, Arc<dyn SharedStorage<T>>)>;
 
-/// Whether what is recorded is cut off from its operands.
+/// Whether recorded nodes are detached: cut off from their operands for every derivative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detach {
     Yes,
@@ -136,14 +137,14 @@ pub(crate) enum Detach {
 
 /// A handle to a value on a [`Tape`].
 ///
-/// A `Var` is `Copy`: it is used without `&` or `clone()`, as often as one likes. Methods and operators compute at
-/// once and record what they did. Operators take `Var`s and plain numbers on either side; two arrays are combined
-/// element by element with NumPy's broadcasting.
+/// A `Var` is `Copy`: use it as often as needed, without `&` or `clone()`. Methods and operators compute at once and
+/// record the operation. Operators take `Var`s, and plain numbers on either side. Two arrays are combined element by
+/// element with NumPy's broadcasting.
 ///
 /// # Panics
 ///
-/// Every method and operator panics at the caller's line if shapes do not fit, naming the operation, the shapes and
-/// where the operands were recorded, and if the operands belong to different tapes.
+/// Every method and operator panics at the caller's line if the shapes do not fit or the operands belong to different
+/// tapes. The message names the operation, the shapes, and the lines that recorded the operands.
 ///
 /// # Example
 ///
@@ -188,10 +189,10 @@ impl<'t, T> Var<'t, T> {
     }
 }
 
-/// An operation of one's own: a function on arrays, and its derivative in terms of recorded operations.
+/// A custom operation: a function on arrays, and its derivative written in recorded operations.
 ///
-/// The rule is written on [`Var`]s. So it serves [`Var::backward`] and [`Var::grads`] alike, and the operation
-/// can be differentiated to any order.
+/// The rule is written on [`Var`]s, so [`Var::backward`] and [`Var::grads`] both use it, and the operation can be
+/// differentiated to any order.
 ///
 /// # Example
 ///
@@ -237,21 +238,22 @@ impl<'t, T> Var<'t, T> {
 /// assert_eq!(y.grad_wrt(x).grad_wrt(x).item(), 0.25); // second order
 /// ```
 pub trait CustomOp<T: Scalar>: Debug + Send + Sync {
-    /// Returns the name for messages and printed tapes.
+    /// Returns the name that messages and printed tapes show.
     fn name(&self) -> &'static str;
 
     /// Returns the shape of the result.
     ///
     /// # Errors
     ///
-    /// If operands of these shapes, or so many, cannot be taken.
+    /// If the operation does not accept operands of these shapes, or this number of operands.
     fn shape(&self, operands: &[&[usize]]) -> Result<Shape, ShapeError>;
 
-    /// Computes the result, every element of it: what `result` holds before means nothing.
+    /// Computes the result. It must write every element: `result` holds arbitrary numbers before.
     fn forward(&self, operands: &[ArrayViewD<'_, T>], result: ArrayViewMutD<'_, T>);
 
-    /// Returns the cotangent of operand `k`, in its shape or one that broadcasting gave it, for the cotangent `g` of
-    /// the result.
+    /// Returns the cotangent of operand `k` for the cotangent `g` of the result.
+    ///
+    /// It has the shape of the operand, or a shape that the operand broadcasts to.
     fn vjp<'t>(&self, k: usize, operands: &[Var<'t, T>], result: Var<'t, T>, g: Var<'t, T>) -> Var<'t, T>;
 }
 
@@ -284,10 +286,10 @@ impl<T: Scalar> Tape<T> {
         }
     }
 
-    /// Records a leaf: an input with respect to which [`Var::backward`] computes a gradient.
+    /// Records a leaf: an input for which [`Var::backward`] computes a gradient.
     ///
-    /// Takes arrays and views of any dimension, by value or by reference, and numbers. The elements are copied;
-    /// an `Arc<Array>` is shared instead.
+    /// The input is a number, or an array or a view of any dimension, by value or by reference. Its elements are
+    /// copied. An `Arc<Array>` in standard layout is shared instead.
     ///
     /// # Panics
     ///
@@ -312,8 +314,8 @@ impl<T: Scalar> Tape<T> {
 
     /// Records an input that is not differentiated.
     ///
-    /// Takes what [`leaf`](Self::leaf) takes. The elements are copied; an `Arc<Array>` in standard layout is
-    /// shared instead: the way to hand over a large data set at every step.
+    /// The input is the same as for [`leaf`](Self::leaf). The elements are copied. An `Arc<Array>` in standard layout
+    /// is shared instead: use it for a large data set that every step records.
     ///
     /// # Panics
     ///
@@ -336,8 +338,7 @@ impl<T: Scalar> Tape<T> {
         self.source(Step::Constant, array)
     }
 
-    /// Records the current value of a parameter. The value is shared, not copied, and its gradient goes to
-    /// [`Param::grad`].
+    /// Records the current value of a parameter. The value is shared, not copied. The gradient goes to [`Param::grad`].
     ///
     /// # Panics
     ///
@@ -378,7 +379,7 @@ impl<T: Scalar> Tape<T> {
         self.checked_var(self.push_source(step, &shape, storage, Location::caller()))
     }
 
-    /// Records an input whose value fills its memory.
+    /// Records an input whose value fills the whole of its storage.
     #[track_caller]
     fn push_source(
         &self,
@@ -395,12 +396,12 @@ impl<T: Scalar> Tape<T> {
         nodes.push(Node { step, operands: (0, 0), shape, location, needs_grad, detached: false })
     }
 
-    /// Runs `f`; what it records on this tape is cut off from its operands, so that nothing needs a gradient because of it.
+    /// Runs `f`, and detaches all operations that `f` records on this tape.
     ///
-    /// Values are computed and recorded as ever. A derivative treats them as constants, of any order and in either
-    /// direction: [`Var::backward`], [`Var::grads`], [`Var::jvp`]. Leaves and parameters that `f` records stay
-    /// what they are: used outside, they have a gradient. Sections nest, and end when `f` panics, too.
-    /// [`Var::detach`] cuts a single value off.
+    /// Values are computed and recorded as usual. Every derivative, of any order and in either direction, treats them
+    /// as constants: [`Var::backward`], [`Var::grads`], [`Var::jvp`]. Leaves and parameters that `f` records are not
+    /// detached: used outside, they have a gradient. Calls nest, and their effect ends even if `f` panics.
+    /// [`Var::detach`] detaches a single value.
     ///
     /// # Example
     ///
@@ -418,8 +419,8 @@ impl<T: Scalar> Tape<T> {
         f()
     }
 
-    /// Clears the gradients of all leaves of this tape: [`Var::grad`] is `None` again. Parameters keep theirs, see
-    /// [`Param::zero_grad`].
+    /// Clears the gradients of all leaves of this tape: [`Var::grad`] is `None` again. The gradients of parameters
+    /// stay; see [`Param::zero_grad`].
     ///
     /// # Example
     ///
@@ -443,9 +444,9 @@ impl<T: Scalar> Tape<T> {
         }
     }
 
-    /// Forgets the record and keeps its memory for the next one.
+    /// Removes all nodes and keeps the memory for the next recording.
     ///
-    /// `Var`s of the record are stale afterwards; using one is a compile error.
+    /// The `Var`s of this recording are stale afterwards. Using one is a compile error.
     ///
     /// # Example
     ///
@@ -481,13 +482,13 @@ impl<T: Scalar> Tape<T> {
         self.nodes().len()
     }
 
-    /// Returns whether nothing is recorded.
+    /// Returns whether the tape has no nodes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns the recorded operations' names, in order: `"leaf"`, `"constant"` and `"param"` for inputs.
+    /// Returns the names of the recorded operations, in order. Inputs are `"leaf"`, `"constant"` and `"param"`.
     ///
     /// # Example
     ///
@@ -524,25 +525,25 @@ impl<T: Scalar> Tape<T> {
         }
     }
 
-    /// Returns the recycled buffers.
+    /// Returns the pool of recycled buffers.
     pub(crate) fn pool(&self) -> &Pool<T> {
         &self.memory.pool
     }
 
-    /// Returns the memory of sweeps between calls.
+    /// Returns the memory that sweeps reuse.
     pub(crate) fn workspace(&self) -> &RefCell<Workspace<T>> {
         &self.workspace
     }
 
-    /// Makes all nodes that are recorded while the result lives name this line, or the one that they name already: of
-    /// calls within calls, the outermost is the user's.
+    /// Attributes all nodes that are recorded while the result lives to this source line. In nested calls the outermost
+    /// line stays, because it is the user's.
     pub(crate) fn attribute_to(&self, location: &'static Location<'static>) -> impl Drop {
         let before = self.origin.get();
         self.origin.set(before.or(Some(location)));
         Restore { cell: &self.origin, value: before }
     }
 
-    /// Cuts all nodes that are recorded while the result lives off from their operands, or does not.
+    /// Sets whether the nodes that are recorded while the result lives are detached.
     pub(crate) fn detach_all(&self, detach: Detach) -> impl Drop {
         Restore { cell: &self.detaching, value: self.detaching.replace(detach) }
     }

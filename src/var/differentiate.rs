@@ -11,11 +11,12 @@ use crate::tape::{Detach, Var};
 
 /// Differentiating.
 impl<'t, T: Scalar> Var<'t, T> {
-    /// Sweeps backward from this value, a loss with one element, and accumulates the gradient in every leaf and parameter
-    /// that it depends on: [`Var::grad`], [`Param::grad`](crate::Param::grad).
+    /// Sweeps backward from this value, a loss with one element. The gradient accumulates in every leaf and parameter
+    /// that the value depends on: [`Var::grad`], [`Param::grad`](crate::Param::grad).
     ///
-    /// Nothing is recorded. If a rule panics, no gradient changes. A second sweep adds to the gradients in place; where
-    /// [`Var::grad`] has handed out a view, the sum goes to new memory, which the tape holds until [`Tape::reset`].
+    /// The sweep records nothing. If a rule panics, no gradient changes. A second sweep adds to the gradients in place.
+    /// If [`Var::grad`] has returned a view of a gradient, the sum goes to new memory, which the tape holds until
+    /// [`Tape::reset`](crate::Tape::reset).
     ///
     /// # Panics
     ///
@@ -42,12 +43,12 @@ impl<'t, T: Scalar> Var<'t, T> {
         blame::backward(self, None);
     }
 
-    /// Sweeps backward from this value with a cotangent of its shape as the seed: accumulates the gradient of
+    /// Sweeps backward from this value with a cotangent of its shape as the seed, and accumulates the gradient of
     /// `Σ value * seed`.
     ///
     /// # Panics
     ///
-    /// If the seed's shape is another, or the value depends on no leaf and no parameter.
+    /// If the seed has a different shape than the value, or the value depends on no leaf and no parameter.
     ///
     /// # Example
     ///
@@ -70,11 +71,12 @@ impl<'t, T: Scalar> Var<'t, T> {
         blame::backward(self, Some(buffer));
     }
 
-    /// Returns the gradients of this value, a loss with one element, by `targets`, recorded on the same tape, so that
-    /// they can be differentiated again.
+    /// Returns the gradients of this value, a loss with one element, by `targets`.
     ///
-    /// A target may be any value on the tape. `.grad()` of leaves and parameters stays as it is. What is recorded stays
-    /// until [`Tape::reset`]: a loop that asks again and again makes the tape longer and longer.
+    /// They are recorded on the same tape and can be differentiated again. A target may be any value on the tape.
+    /// `.grad()` of leaves and parameters does not change. The recorded gradients stay until
+    /// [`Tape::reset`](crate::Tape::reset), so a loop that calls this without a reset makes the tape longer at each
+    /// pass.
     ///
     /// # Panics
     ///
@@ -101,7 +103,7 @@ impl<'t, T: Scalar> Var<'t, T> {
         self.all_reached("grads", grads, targets)
     }
 
-    /// Returns the gradient by one target; otherwise as [`grads`](Self::grads).
+    /// Returns the gradient by one target, like [`grads`](Self::grads).
     ///
     /// # Panics
     ///
@@ -123,7 +125,7 @@ impl<'t, T: Scalar> Var<'t, T> {
         grads.swap_remove(0)
     }
 
-    /// Returns what [`grads`](Self::grads) returns, `None` for a target on which the value does not depend.
+    /// Returns the gradients like [`grads`](Self::grads), and `None` for a target that the value does not depend on.
     ///
     /// # Panics
     ///
@@ -138,16 +140,16 @@ impl<'t, T: Scalar> Var<'t, T> {
         sweep::grad(self, None, targets, Location::caller())
     }
 
-    /// Returns the vector-Jacobian products of this value and a cotangent of its shape, by `targets`: the gradients of
-    /// `Σ value * cotangent` with the cotangent held fixed.
+    /// Returns the vector-Jacobian products of this value with a cotangent of its shape, by `targets`: the gradients of
+    /// `Σ value * cotangent`, where the cotangent is constant.
     ///
-    /// They are recorded and can be differentiated again, by the cotangent, too: it is a value like any other. For a loss
-    /// with one element and the cotangent 1 this is [`grads`](Self::grads).
+    /// They are recorded and can be differentiated again, also by the cotangent. For a loss with one element and the
+    /// cotangent 1 they are the gradients, [`grads`](Self::grads).
     ///
     /// # Panics
     ///
-    /// If the cotangent has another shape or is of another tape, or the value does not depend on one of the targets (see
-    /// [`vjp_or_none`](Self::vjp_or_none)).
+    /// If the cotangent has a different shape than the value or is on a different tape, or the value does not depend on
+    /// one of the targets (see [`vjp_or_none`](Self::vjp_or_none)).
     ///
     /// # Example
     ///
@@ -168,11 +170,11 @@ impl<'t, T: Scalar> Var<'t, T> {
         self.all_reached("vjp", grads, targets)
     }
 
-    /// Returns what [`vjp`](Self::vjp) returns, `None` for a target on which the value does not depend.
+    /// Returns the products like [`vjp`](Self::vjp), and `None` for a target that the value does not depend on.
     ///
     /// # Panics
     ///
-    /// If the cotangent has another shape, or an operand is of another tape.
+    /// If the cotangent has a different shape than the value, or an operand is on a different tape.
     #[track_caller]
     #[must_use]
     pub fn vjp_or_none(self, cotangent: Self, targets: &[Self]) -> Vec<Option<Self>> {
@@ -185,18 +187,19 @@ impl<'t, T: Scalar> Var<'t, T> {
         sweep::grad(self, Some(cotangent), targets, Location::caller())
     }
 
-    /// Returns the Jacobian-vector product of this value along `tangents` of the targets: its derivative as every target
-    /// moves along its tangent, `Σ ∂value/∂target · tangent`.
+    /// Returns the Jacobian-vector product of this value with `tangents` of the targets: the derivative
+    /// `Σ ∂value/∂target · tangent` as every target moves along its tangent.
     ///
-    /// Forward mode: the recorded operations are visited once, in order, and the result is recorded and can be
-    /// differentiated again. The rules are those of the table. For an elementwise operation the same rule serves in both
-    /// directions, a linear one is its own derivative, and any other is transposed twice (the vjp is linear in its
-    /// cotangent, and its own vjp by that cotangent is the jvp; J. Townsend, 2017).
+    /// This is forward mode: it visits the recorded operations once, in order. The result is recorded and can be
+    /// differentiated again. The rules are those of [`vjp`](Self::vjp). The rule of an elementwise operation serves in
+    /// both directions. A linear operation is its own jvp. For any other operation the jvp is the vjp of its vjp: the
+    /// vjp is linear in its cotangent, and its vjp by that cotangent is the jvp (J. Townsend, 2017).
     ///
     /// # Panics
     ///
-    /// If there are not as many tangents as targets, a tangent has another shape than its target, an operand is of another
-    /// tape, or the value depends on none of the targets (see [`jvp_or_none`](Self::jvp_or_none)).
+    /// If the number of tangents is not the number of targets, a tangent has a different shape than its target, an
+    /// operand is on a different tape, or the value depends on none of the targets (see
+    /// [`jvp_or_none`](Self::jvp_or_none)).
     ///
     /// # Example
     ///
@@ -221,11 +224,11 @@ impl<'t, T: Scalar> Var<'t, T> {
         }
     }
 
-    /// Returns what [`jvp`](Self::jvp) returns, `None` if the value depends on none of the targets.
+    /// Returns the product like [`jvp`](Self::jvp), and `None` if the value depends on none of the targets.
     ///
     /// # Panics
     ///
-    /// As [`jvp`](Self::jvp), but for a value that depends on no target.
+    /// Like [`jvp`](Self::jvp), except for a value that depends on no target.
     #[track_caller]
     #[must_use]
     pub fn jvp_or_none(self, targets: &[Self], tangents: &[Self]) -> Option<Self> {
@@ -233,16 +236,16 @@ impl<'t, T: Scalar> Var<'t, T> {
         sweep::jvp(self.tape(), &[self], targets, tangents, Location::caller()).pop().flatten()
     }
 
-    /// Returns the Hessian-vector products of this value, a loss with one element: for each target the derivative of
-    /// the gradient by it, as every target moves along its vector.
+    /// Returns the Hessian-vector products of this value, a loss with one element: for each target, the derivative of
+    /// its gradient as every target moves along its vector.
     ///
-    /// A jvp of the gradients; the Hessian itself is never formed. The result is recorded and can be differentiated
-    /// again. Where a gradient is constant its derivative is 0.
+    /// They are the jvp of the gradients; the Hessian itself is never formed. The result is recorded and can be
+    /// differentiated again. If a gradient is constant, its product is 0.
     ///
     /// # Panics
     ///
-    /// If the value has more than one element or does not depend on one of the targets, if there are not as many
-    /// vectors as targets, a vector has another shape than its target, or an operand is of another tape.
+    /// If the value has more than one element or does not depend on one of the targets, the number of vectors is not
+    /// the number of targets, a vector has a different shape than its target, or an operand is on a different tape.
     ///
     /// # Example
     ///
@@ -263,7 +266,7 @@ impl<'t, T: Scalar> Var<'t, T> {
         self.assert_tangents("hvp", targets, vectors);
         let _naming = self.tape().attribute_to(Location::caller());
         let grads = {
-            // They are to be differentiated once more, also where the product is not.
+            // The gradients are differentiated once more here, even if the product itself is detached.
             let _attaching = self.tape().detach_all(Detach::No);
             self.grads(targets)
         };
@@ -272,9 +275,9 @@ impl<'t, T: Scalar> Var<'t, T> {
         pushed.into_iter().zip(&grads).map(along).collect()
     }
 
-    /// Returns the value as a constant to every derivative: no cotangent passes through. Nothing is copied.
+    /// Returns the value detached: every derivative treats it as a constant. No data is copied.
     ///
-    /// For more than one value see [`Tape::no_grad`].
+    /// To detach several values see [`Tape::no_grad`](crate::Tape::no_grad).
     ///
     /// # Example
     ///
@@ -294,7 +297,7 @@ impl<'t, T: Scalar> Var<'t, T> {
         self.apply(Linear::BroadcastTo { shape: self.shape() })
     }
 
-    /// Returns the gradients, or panics for the first target that has none.
+    /// Returns the gradients, or panics for the first target without one.
     #[track_caller]
     fn all_reached(self, method: &str, grads: Vec<Option<Self>>, targets: &[Self]) -> Vec<Self> {
         let mut result = Vec::with_capacity(targets.len());

@@ -1,11 +1,11 @@
-//! Methods of [`Var`] that are rows of the table.
+//! Methods of [`Var`] for the rows of the table.
 
 use crate::op::rows::{binary_rows, unary_rows};
 use crate::op::{Binary, Op, Unary};
 use crate::scalar::Scalar;
 use crate::tape::Var;
 
-/// Makes a method of each row of one operand.
+/// Makes a method from each row of one operand.
 macro_rules! unary_methods {
     ($(
         $(#[$doc:meta])*
@@ -28,7 +28,7 @@ macro_rules! unary_methods {
 }
 unary_rows!(unary_methods);
 
-/// Makes a method of each row of two operands.
+/// Makes a method from each row of two operands.
 macro_rules! binary_methods {
     ($(
         $(#[$doc:meta])*
@@ -52,8 +52,8 @@ impl<T: Scalar> Var<'_, T> {
     ///
     /// # Panics
     ///
-    /// If a parameter does not fulfil the condition of the row: the bounds of [`clamp`](Self::clamp) are no interval, the
-    /// `delta` of [`huber`](Self::huber) is negative or NaN.
+    /// If a parameter violates the condition of the row: [`clamp`](Self::clamp) with a lower bound above the upper one,
+    /// [`huber`](Self::huber) with a negative or NaN `delta`.
     ///
     /// # Example
     ///
@@ -74,7 +74,7 @@ impl<T: Scalar> Var<'_, T> {
     ///
     /// # Panics
     ///
-    /// If the shapes do not broadcast, or `other` is of another tape.
+    /// If the shapes do not broadcast, or `other` is on a different tape.
     ///
     /// # Example
     ///
@@ -91,7 +91,7 @@ impl<T: Scalar> Var<'_, T> {
         self.tape().apply(Op::Binary(op), &[self.id(), other.id()])
     }
 
-    /// Returns the natural logarithm: [`ln`](Self::ln) under the name that NumPy gives it.
+    /// Returns the natural logarithm: [`ln`](Self::ln) by NumPy's name.
     #[track_caller]
     #[must_use]
     pub fn log(self) -> Self {

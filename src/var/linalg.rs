@@ -1,4 +1,4 @@
-//! Methods of [`Var`] from linear algebra: products, inverses, determinants, linear systems.
+//! Methods of [`Var`] for linear algebra: products, inverses, determinants, linear systems.
 
 use crate::op::{Linear, Op, ReduceKind, Transposed, matmul_shape};
 use crate::scalar::Scalar;
@@ -7,27 +7,28 @@ use crate::tape::Var;
 
 /// Linear algebra. The last two axes are matrices; axes before them are a batch.
 ///
-/// Where a result does not exist, because a matrix is singular or not positive definite, it is NaN (or, where IEEE has a
-/// name for it, an infinity), and so are the gradients that need it. (The gradient of a logarithm of a determinant needs
-/// the inverse only: it is finite where that is NaN because the determinant is negative.) Nearly singular matrices give what rounding makes of them,
-/// as in NumPy.
+/// If a matrix is singular or not positive definite, a result that does not exist is NaN, or an infinity where IEEE 754
+/// defines one. A gradient that needs this result is NaN, too. The gradient of [`logdet`](Self::logdet) needs only the
+/// inverse, so it is finite for a negative determinant, although the value is NaN. For a nearly singular matrix the
+/// result depends on rounding, as in NumPy.
 impl<T: Scalar> Var<'_, T> {
-    /// Returns the matrix product, as NumPy's `@` does.
+    /// Returns the matrix product, like NumPy's `@`.
     ///
     /// # Shapes
     ///
-    /// `(m, k) x (k, n) -> (m, n)`, `(k) x (k, n) -> (n)`, `(m, k) x (k) -> (m)`, `(k) x (k) -> ()`. Axes before the last
-    /// two are a batch of matrices and broadcast: `(b, m, k) x (b, k, n)`, `(b, m, k) x (k, n)` and
+    /// `(m, k) x (k, n) -> (m, n)`, `(k) x (k, n) -> (n)`, `(m, k) x (k) -> (m)`, `(k) x (k) -> ()`. Axes before the
+    /// last two are a batch of matrices and broadcast: `(b, m, k) x (b, k, n)`, `(b, m, k) x (k, n)` and
     /// `(m, k) x (b, k, n) -> (b, m, n)`.
     ///
     /// # Derivative
     ///
-    /// `g bᵀ` and `aᵀ g` (Giles 2008, 2.2.1), summed over what is repeated. A transposed operand is read transposed, never
-    /// copied.
+    /// `g bᵀ` and `aᵀ g` (Giles 2008, 2.2.1), summed over broadcast axes. The kernel reads a transposed operand in
+    /// place and does not copy it.
     ///
     /// # Panics
     ///
-    /// If an operand has no axis, the inner dimensions differ, the batches do not broadcast, or `other` is of another tape.
+    /// If an operand has no axis, the inner dimensions differ, the batches do not broadcast, or `other` is on a
+    /// different tape.
     ///
     /// # Example
     ///
@@ -59,11 +60,11 @@ impl<T: Scalar> Var<'_, T> {
             Ok(shape) => shape,
             Err(error) => panic!("{}", self.tape().explain(&error, &[self.id(), other.id()])),
         };
-        // A vector is a matrix of one row at the left, of one column at the right.
+        // A vector on the left is a matrix of one row, on the right a matrix of one column.
         let left = if a.len() == 1 { self.apply(Linear::Reshape { shape: [1, a[0]].into() }) } else { self };
         let right = if b.len() == 1 { other.apply(Linear::Reshape { shape: [b[0], 1].into() }) } else { other };
-        // A batch of matrices that meets a single one is a taller matrix: one large product instead of many small ones,
-        // and the gradient of the single one is a product as well, not a sum of many.
+        // A batch times a single matrix is one tall matrix times it: one large product instead of many small ones. The
+        // gradient of the single matrix is then one product as well, not a sum of many.
         if let (&[ref rows @ .., inner], 1..=2) = (&*a, b.len())
             && rows.len() > 1
             && self.tape().is_row_major(self.id())
@@ -78,7 +79,7 @@ impl<T: Scalar> Var<'_, T> {
         if a.len() == 1 || b.len() == 1 { product.apply(Linear::Reshape { shape: shape }) } else { product }
     }
 
-    /// Records the product of operands of two axes or more.
+    /// Records the product of operands with at least two axes.
     #[track_caller]
     fn matmul_matrices(self, other: Self) -> Self {
         let op = Op::Matmul { left: Transposed::No, right: Transposed::No };
@@ -128,12 +129,12 @@ impl<T: Scalar> Var<'_, T> {
     ///
     /// # Derivative
     ///
-    /// `g` times the matrix of cofactors, which is `g det(a) a⁻ᵀ` where there is an inverse (Giles 2008, 2.2.4). The determinant is
-    /// a polynomial: its derivatives to order 5 are right at singular matrices, too. There are none of a higher order.
+    /// `g` times the matrix of cofactors. For an invertible matrix this is `g det(a) a⁻ᵀ` (Giles 2008, 2.2.4). The
+    /// determinant is a polynomial, so the derivatives are right at singular matrices, too. They exist to order 5.
     ///
     /// # Panics
     ///
-    /// If the matrices are not square; a derivative of it if its order is above 5.
+    /// If the matrices are not square. A derivative panics if its order is above 5.
     ///
     /// # Example
     ///
@@ -154,8 +155,10 @@ impl<T: Scalar> Var<'_, T> {
         self.apply(Op::Det)
     }
 
-    /// Returns the natural logarithm of the determinant of a matrix, where the determinant itself would over- or underflow, too:
-    /// minus infinity if the matrix is singular, NaN if the determinant is negative.
+    /// Returns the natural logarithm of the determinant of a matrix: minus infinity if the matrix is singular, NaN if
+    /// the determinant is negative.
+    ///
+    /// It is finite even if the determinant itself overflows or underflows.
     ///
     /// # Shapes
     ///
@@ -229,16 +232,16 @@ impl<T: Scalar> Var<'_, T> {
         })
     }
 
-    /// Returns the solution `x` of the linear equations `a x = b`, where this array is `a`; NaN in every element if `a` is
-    /// singular.
+    /// Returns the solution `x` of the linear equations `a x = b`, where this array is `a`; NaN in every element if `a`
+    /// is singular.
     ///
-    /// Triangular matrices are recognized and solved by substitution. It is more accurate, and faster, than a product with
-    /// [`inv`](Self::inv).
+    /// Triangular matrices are recognized and solved by substitution. This is faster and more accurate than a product
+    /// with [`inv`](Self::inv).
     ///
     /// # Shapes
     ///
-    /// `(.., n, n)` with a vector `(n)` gives `(.., n)`, with matrices `(.., n, m)` it gives `(.., n, m)`. As in NumPy, `b` is a
-    /// vector if it has one axis, and axes before the last two broadcast.
+    /// `(.., n, n)` with a vector `(n)` gives `(.., n)`, and with matrices `(.., n, m)` gives `(.., n, m)`. As in
+    /// NumPy, `b` is a vector if it has one axis, and axes before the last two broadcast.
     ///
     /// # Derivative
     ///
@@ -246,7 +249,7 @@ impl<T: Scalar> Var<'_, T> {
     ///
     /// # Panics
     ///
-    /// If the matrices are not square, `b` does not fit, or it is of another tape.
+    /// If the matrices are not square, `b` does not fit, or it is on a different tape.
     ///
     /// # Example
     ///
@@ -272,7 +275,7 @@ impl<T: Scalar> Var<'_, T> {
             [length] => length,
             _ => return self.tape().apply(op, &[self.id(), b.id()]),
         };
-        // Refused here, a vector is shown as it is.
+        // Checked here, so that the message shows the vector and not the column.
         if let Err(error) = op.shape(&[&self.shape(), &[length, 1]]) {
             let error = error.with_shapes(&[&self.shape(), &[length]]);
             panic!("{}", self.tape().explain(&error, &[self.id(), b.id()]));
@@ -283,10 +286,10 @@ impl<T: Scalar> Var<'_, T> {
         x.apply(Linear::Reshape { shape: shape[..shape.len() - 1].into() })
     }
 
-    /// Returns the lower triangular `y` with positive diagonal for which `y yᵀ` is this matrix; NaN in every element if the matrix
-    /// is not positive definite.
+    /// Returns the Cholesky factor of a matrix: the lower triangular `y` with a positive diagonal and `y yᵀ` equal to
+    /// the matrix. If the matrix is not positive definite, every element is NaN.
     ///
-    /// The matrix is taken as symmetric: of one that is not, the mean of it and its transpose is factorized.
+    /// If the matrix is not symmetric, its symmetric part `(a + aᵀ) / 2` is factorized.
     ///
     /// # Shapes
     ///
@@ -294,7 +297,8 @@ impl<T: Scalar> Var<'_, T> {
     ///
     /// # Derivative
     ///
-    /// The symmetric part of `y⁻ᵀ Φ(yᵀ g) y⁻¹`, where `Φ` takes the lower triangle and half of the diagonal (Murray 2016, (10)).
+    /// The symmetric part of `y⁻ᵀ Φ(yᵀ g) y⁻¹`, where `Φ` takes the lower triangle and halves the diagonal (Murray
+    /// 2016, (10)).
     ///
     /// # Panics
     ///

@@ -1,17 +1,18 @@
 //! Losses as methods of [`Var`]: recorded, stable, and differentiable by prediction and target, at any order.
 //!
-//! Each elementwise loss is a row of the table and a sum. The hand-derived losses of [`nn`](crate::nn) are others, and
-//! their witness.
+//! Each elementwise loss is a row of the table and a sum. The losses of [`nn`](crate::nn) are derived by hand, apart
+//! from these, and each checks the other.
 
 use crate::reduction::Reduction;
 use crate::scalar::Scalar;
 use crate::shape::ShapeError;
 use crate::tape::Var;
 
-/// Losses: of a prediction, `self`, and a target.
+/// Losses of a prediction, `self`, and a target.
 ///
-/// A target is a `Var`, so that it may depend on parameters as well; data are a [`constant`](crate::Tape::constant). It
-/// has the prediction's very shape: nothing is broadcast, which in a loss is a mistake more often than not.
+/// A target is a `Var`, so it may depend on parameters. Data are recorded as a [`constant`](crate::Tape::constant). The
+/// target must have the shape of the prediction: a loss does not broadcast, because different shapes are usually a
+/// mistake.
 impl<'t, T: Scalar> Var<'t, T> {
     /// Returns the mean squared error: the mean or the sum of `(x - target)²` over all elements.
     ///
@@ -19,11 +20,11 @@ impl<'t, T: Scalar> Var<'t, T> {
     ///
     /// # Derivative
     ///
-    /// `2 (x - target)`, by the number of elements for the mean.
+    /// `2 (x - target)`, divided by the number of elements for the mean.
     ///
     /// # Panics
     ///
-    /// If the shapes differ, or `target` is of another tape.
+    /// If the shapes differ, or `target` is on a different tape.
     ///
     /// # Example
     ///
@@ -50,11 +51,11 @@ impl<'t, T: Scalar> Var<'t, T> {
     ///
     /// # Derivative
     ///
-    /// The sign of `x - target`, 0 where they are equal; by the number of elements for the mean.
+    /// The sign of `x - target`, 0 where they are equal, divided by the number of elements for the mean.
     ///
     /// # Panics
     ///
-    /// If the shapes differ, or `target` is of another tape.
+    /// If the shapes differ, or `target` is on a different tape.
     ///
     /// # Example
     ///
@@ -83,11 +84,11 @@ impl<'t, T: Scalar> Var<'t, T> {
     ///
     /// # Derivative
     ///
-    /// `d` limited to the interval from `-delta` to `delta`, by the number of elements for the mean.
+    /// `d` clamped to the interval from `-delta` to `delta`, divided by the number of elements for the mean.
     ///
     /// # Panics
     ///
-    /// If the shapes differ, `target` is of another tape, or `delta` is negative or NaN.
+    /// If the shapes differ, `target` is on a different tape, or `delta` is negative or NaN.
     ///
     /// # Example
     ///
@@ -112,20 +113,20 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// Returns the cross-entropy of scores (logits) with target distributions: the mean over the rows, or the sum, of
     /// `-Σ target ln softmax(x)` along the last axis.
     ///
-    /// A class of probability 0 counts as 0 even where its score is minus infinity. For classes by number there is
-    /// [`cross_entropy_labels`](Self::cross_entropy_labels).
+    /// A class of target probability 0 counts as 0, even if its score is minus infinity. For targets given as class
+    /// numbers see [`cross_entropy_labels`](Self::cross_entropy_labels).
     ///
     /// # Shapes
     ///
-    /// `(…, classes)` both; all axes but the last are rows.
+    /// `(…, classes)` for both. All axes except the last are rows.
     ///
     /// # Derivative
     ///
-    /// `softmax(x) Σ target - target`, by the number of rows for the mean.
+    /// `softmax(x) Σ target - target`, divided by the number of rows for the mean.
     ///
     /// # Panics
     ///
-    /// If the shapes differ, there is no axis, or `target` is of another tape.
+    /// If the shapes differ, there is no axis, or `target` is on a different tape.
     ///
     /// # Example
     ///
@@ -150,8 +151,10 @@ impl<'t, T: Scalar> Var<'t, T> {
         target.multiply_no_nan(self.log_softmax(-1)).negative_sum(reduction.divisor(rows, 1))
     }
 
-    /// Returns the cross-entropy of scores (logits) with one right class for each row: the mean over the rows, or the sum,
-    /// of `ln Σ e^x - x[label]`, computed without overflow by a shift of the maximum.
+    /// Returns the cross-entropy of scores (logits) with the number of the right class for each row: the mean over the
+    /// rows, or the sum, of `ln Σ e^x - x[label]`.
+    ///
+    /// The maximum is subtracted first, so nothing overflows.
     ///
     /// # Shapes
     ///
@@ -159,11 +162,11 @@ impl<'t, T: Scalar> Var<'t, T> {
     ///
     /// # Derivative
     ///
-    /// `softmax(x)`, minus 1 at the label; by the number of rows for the mean.
+    /// `softmax(x)`, minus 1 at the label, divided by the number of rows for the mean.
     ///
     /// # Panics
     ///
-    /// If the shape is another, or a label is not below the number of classes.
+    /// If the shape does not fit the labels, or a label is not below the number of classes.
     ///
     /// # Example
     ///
@@ -186,8 +189,8 @@ impl<'t, T: Scalar> Var<'t, T> {
         self.log_softmax(-1).pick(labels).negative_sum(reduction.divisor(labels.len(), 1))
     }
 
-    /// Returns the negative log-likelihood: the mean over the rows, or the sum, of `-x[label]`, of logarithms of
-    /// probabilities such as [`log_softmax`](Self::log_softmax) gives.
+    /// Returns the negative log-likelihood: the mean over the rows, or the sum, of `-x[label]`. The prediction holds
+    /// logarithms of probabilities, such as [`log_softmax`](Self::log_softmax) returns.
     ///
     /// # Shapes
     ///
@@ -195,11 +198,11 @@ impl<'t, T: Scalar> Var<'t, T> {
     ///
     /// # Derivative
     ///
-    /// -1 at the label, else 0; by the number of rows for the mean.
+    /// -1 at the label, else 0, divided by the number of rows for the mean.
     ///
     /// # Panics
     ///
-    /// If the shape is another, or a label is not below the number of classes.
+    /// If the shape does not fit the labels, or a label is not below the number of classes.
     ///
     /// # Example
     ///
@@ -222,19 +225,20 @@ impl<'t, T: Scalar> Var<'t, T> {
         self.pick(labels).negative_sum(reduction.divisor(labels.len(), 1))
     }
 
-    /// Returns the binary cross-entropy of probabilities: the mean or the sum of `-(t ln x + (1 - t) ln(1 - x))` over all
-    /// elements, with `t` the target.
+    /// Returns the binary cross-entropy of probabilities: the mean or the sum of `-(t ln x + (1 - t) ln(1 - x))` over
+    /// all elements, with `t` the target.
     ///
-    /// A part of weight 0 counts as 0; else the logarithm of 0 is minus infinity, as in IEEE, and no limit is put to it
-    /// (PyTorch's is -100). [`binary_cross_entropy_with_logits`](Self::binary_cross_entropy_with_logits) does without.
+    /// A term of weight 0 counts as 0. Otherwise the logarithm of 0 is minus infinity, as in IEEE 754. PyTorch clips it
+    /// at -100, this library does not. [`binary_cross_entropy_with_logits`](Self::binary_cross_entropy_with_logits)
+    /// takes no logarithm of a probability.
     ///
     /// # Derivative
     ///
-    /// `(1 - t) / (1 - x) - t / x`, by the number of elements for the mean.
+    /// `(1 - t) / (1 - x) - t / x`, divided by the number of elements for the mean.
     ///
     /// # Panics
     ///
-    /// If the shapes differ, or `target` is of another tape.
+    /// If the shapes differ, or `target` is on a different tape.
     ///
     /// # Example
     ///
@@ -257,17 +261,19 @@ impl<'t, T: Scalar> Var<'t, T> {
         self.binary_cross_entropy_term(target).reduce_elements(reduction)
     }
 
-    /// Returns the binary cross-entropy of scores (logits), [`binary_cross_entropy`](Self::binary_cross_entropy) of their
-    /// [`sigmoid`](Self::sigmoid): the mean or the sum of `t ln(1 + e^-x) + (1 - t) ln(1 + e^x)` over all elements, which
-    /// neither overflows nor loses small terms.
+    /// Returns the binary cross-entropy of scores (logits): the mean or the sum of
+    /// `t ln(1 + e^-x) + (1 - t) ln(1 + e^x)` over all elements.
+    ///
+    /// It is the [`binary_cross_entropy`](Self::binary_cross_entropy) of the [`sigmoid`](Self::sigmoid) of the scores,
+    /// computed without overflow and without loss of small terms.
     ///
     /// # Derivative
     ///
-    /// `sigmoid(x) - t`, by the number of elements for the mean.
+    /// `sigmoid(x) - t`, divided by the number of elements for the mean.
     ///
     /// # Panics
     ///
-    /// If the shapes differ, or `target` is of another tape.
+    /// If the shapes differ, or `target` is on a different tape.
     ///
     /// # Example
     ///
@@ -290,15 +296,16 @@ impl<'t, T: Scalar> Var<'t, T> {
         self.binary_cross_entropy_with_logits_term(target).reduce_elements(reduction)
     }
 
-    /// Returns the hinge loss: the mean or the sum of `max(0, 1 - t x)` over all elements, with targets `t` of -1 and 1.
+    /// Returns the hinge loss: the mean or the sum of `max(0, 1 - t x)` over all elements, with targets `t` of -1 and
+    /// 1.
     ///
     /// # Derivative
     ///
-    /// `-t` where `t x < 1`, else 0, at the kink too; by the number of elements for the mean.
+    /// `-t` where `t x < 1`, else 0, also at the kink, divided by the number of elements for the mean.
     ///
     /// # Panics
     ///
-    /// If the shapes differ, or `target` is of another tape.
+    /// If the shapes differ, or `target` is on a different tape.
     ///
     /// # Example
     ///
@@ -320,16 +327,16 @@ impl<'t, T: Scalar> Var<'t, T> {
         self.hinge_term(target).reduce_elements(reduction)
     }
 
-    /// Returns the loss of the perceptron: the mean or the sum of `max(0, -t x)` over all elements, with targets `t` of -1
-    /// and 1.
+    /// Returns the perceptron loss: the mean or the sum of `max(0, -t x)` over all elements, with targets `t` of -1 and
+    /// 1.
     ///
     /// # Derivative
     ///
-    /// `-t` where `t x < 0`, else 0, at the kink too; by the number of elements for the mean.
+    /// `-t` where `t x < 0`, else 0, also at the kink, divided by the number of elements for the mean.
     ///
     /// # Panics
     ///
-    /// If the shapes differ, or `target` is of another tape.
+    /// If the shapes differ, or `target` is on a different tape.
     ///
     /// # Example
     ///
@@ -351,19 +358,19 @@ impl<'t, T: Scalar> Var<'t, T> {
         self.perceptron_term(target).reduce_elements(reduction)
     }
 
-    /// Returns the Kullback-Leibler divergence of a prediction, given as logarithms of probabilities, from target
-    /// probabilities `t`: the sum of `t (ln t - x)` over all elements, or the mean over all elements, as PyTorch's `"mean"`. The
-    /// divergence per row is the sum divided by the number of rows.
+    /// Returns the Kullback-Leibler divergence of a prediction `x` from target probabilities `t`: the sum or the mean
+    /// of `t (ln t - x)` over all elements.
     ///
-    /// An element of target 0 counts as 0.
+    /// The prediction holds logarithms of probabilities. The mean is over all elements, like PyTorch's `"mean"`. The
+    /// divergence per row is the sum divided by the number of rows. An element of target 0 counts as 0.
     ///
     /// # Derivative
     ///
-    /// `-t`, by the number of elements for the mean.
+    /// `-t`, divided by the number of elements for the mean.
     ///
     /// # Panics
     ///
-    /// If the shapes differ, or `target` is of another tape.
+    /// If the shapes differ, or `target` is on a different tape.
     ///
     /// # Example
     ///
@@ -390,21 +397,21 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// Returns the binary cross-entropy of each class after a softmax along the last axis: the sum of
     /// `-[t ln(p + ε) + (1 - t) ln(1 - p + ε)]` with `p = softmax(x)` and `ε = 1e-16`, or a mean.
     ///
-    /// It is [`nn::CrossEntropy`](crate::nn::CrossEntropy) behind a softmax, with the same meaning of the reduction: the
-    /// course averages over the rows, [`Reduction::BatchMean`]; [`Reduction::Mean`] is over the classes of each row, too. For
-    /// one class out of several, [`cross_entropy`](Self::cross_entropy) is the usual loss.
+    /// It is [`nn::CrossEntropy`](crate::nn::CrossEntropy) after a softmax, with the same reductions. The course
+    /// averages over the rows, which is [`Reduction::BatchMean`]. [`Reduction::Mean`] averages over the classes of each
+    /// row, too. For one class out of several, [`cross_entropy`](Self::cross_entropy) is the usual loss.
     ///
     /// # Shapes
     ///
-    /// `(…, classes)` both; all axes but the last are rows.
+    /// `(…, classes)` for both. All axes except the last are rows.
     ///
     /// # Derivative
     ///
-    /// That of the softmax with the cotangent `(1 - t) / (1 - p + ε) - t / (p + ε)`, by the divisor of the mean.
+    /// The softmax's, for the cotangent `(1 - t) / (1 - p + ε) - t / (p + ε)`, divided by the divisor of the mean.
     ///
     /// # Panics
     ///
-    /// If the shapes differ, there is no axis, or `target` is of another tape.
+    /// If the shapes differ, there is no axis, or `target` is on a different tape.
     ///
     /// # Example
     ///
@@ -427,7 +434,8 @@ impl<'t, T: Scalar> Var<'t, T> {
         self.softmax(-1).course_cross_entropy_term(target).reduce(reduction.divisor(rows, classes))
     }
 
-    /// Returns the sum of all elements as the reduction says: the first axis counts the examples, the others their terms.
+    /// Returns the sum of all elements, divided as the reduction says. The first axis counts examples, the others their
+    /// terms.
     #[track_caller]
     fn reduce_elements(self, reduction: Reduction) -> Self {
         let (rows, terms) = match self.shape().split_first() {
@@ -437,13 +445,13 @@ impl<'t, T: Scalar> Var<'t, T> {
         self.reduce(reduction.divisor(rows, terms))
     }
 
-    /// Returns the sum by `divisor`.
+    /// Returns the sum divided by `divisor`.
     #[track_caller]
     fn reduce(self, divisor: f64) -> Self {
         if divisor == 1.0 { self.sum() } else { self.sum().divide_by(T::from_f64(divisor)) }
     }
 
-    /// Returns minus the sum by `divisor`.
+    /// Returns minus the sum divided by `divisor`.
     #[track_caller]
     fn negative_sum(self, divisor: f64) -> Self {
         if divisor == 1.0 { -self.sum() } else { self.sum().divide_by(T::from_f64(-divisor)) }
@@ -459,7 +467,7 @@ impl<'t, T: Scalar> Var<'t, T> {
         }
     }
 
-    /// Returns the number of rows, of all axes but the last, and of the classes along that one.
+    /// Returns the number of rows (over all axes except the last) and of classes (along the last axis).
     #[track_caller]
     fn check_classes(self, name: &'static str) -> (usize, usize) {
         let shape = self.shape();

@@ -1,4 +1,4 @@
-//! The vocabulary of [`Var`](crate::Var): its methods and operators, which record.
+//! The methods and operators of [`Var`](crate::Var). Each records an operation.
 
 mod differentiate;
 mod elementwise;

@@ -1,4 +1,4 @@
-//! Operators, and the vocabulary of rules on [`Var`]s.
+//! Operators, and the functions that rules use on [`Var`]s.
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -13,7 +13,7 @@ macro_rules! operator {
 
             #[track_caller]
             fn $method(self, other: Self) -> Self {
-                // The row's own method, which comes before the operator's.
+                // The row's method: an inherent method takes precedence over the operator's.
                 Var::$method(self, other)
             }
         }
@@ -63,7 +63,7 @@ macro_rules! algebra {
         by_type { $( $(#[$doc:meta])* fn $f:ident($($p:ident: $P:ident)?): $single:path, $double:path; )* }
         by_formula { $( $(#[$formula_doc:meta])* fn $g:ident($me:ident $(, $q:ident: $Q:ident)*) -> Self $body:block )* }
     ) => {
-        /// Rules of the table, recorded: a function of the vocabulary is the row of the same name.
+        /// Rules on `Var`s are recorded: each function is the row of the same name.
         impl<T: Scalar> Algebra<T> for Var<'_, T> {
             $(
                 fn $f(self $(, $p: $P)?) -> Self {
@@ -86,7 +86,7 @@ impl<T: Scalar> Var<'_, T> {
         self.subtract_from(T::ONE)
     }
 
-    /// 0, in the shape of the value.
+    /// Zeros in the shape of the value.
     pub(crate) fn zeros_like(self) -> Self {
         self.tape().zeros(self.shape())
     }

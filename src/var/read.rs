@@ -32,7 +32,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     ///
     /// # Panics
     ///
-    /// If the value has another number of elements.
+    /// If the value does not have exactly one element.
     #[track_caller]
     #[must_use]
     pub fn item(self) -> T {
@@ -47,13 +47,13 @@ impl<'t, T: Scalar> Var<'t, T> {
         Shape::from(self.tape().nodes().shape(self.id()))
     }
 
-    /// Returns the accumulated gradient of a leaf or a parameter; `None` if no backward sweep has reached it since it was
-    /// recorded or cleared.
+    /// Returns the accumulated gradient of a leaf or a parameter; `None` if no backward sweep has reached it since it
+    /// was recorded or cleared.
     ///
-    /// Only leaves and parameters keep a gradient. The gradient by any other value, or by a constant, is what
-    /// [`grads`](Self::grads) of the loss returns. The view is a snapshot: a later sweep leaves it as it is. For a
-    /// parameter it is a copy, one for each call, which the tape holds until [`Tape::reset`];
-    /// [`Param::grad`](crate::Param::grad) does without.
+    /// Only leaves and parameters keep a gradient. For the gradient by any other value, or by a constant, use
+    /// [`grads`](Self::grads) of the loss. The view is a snapshot: a later sweep does not change it. For a parameter
+    /// each call copies the gradient, and the tape holds the copy until [`Tape::reset`](crate::Tape::reset).
+    /// [`Param::grad`](crate::Param::grad) makes no copy.
     ///
     /// # Example
     ///
@@ -67,7 +67,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// assert_eq!(x.grad().unwrap().sum(), 6.0);
     /// y.backward(); // accumulates
     /// assert_eq!(x.grad().unwrap().sum(), 12.0);
-    /// assert!(unused.grad().is_none()); // never a made-up zero
+    /// assert!(unused.grad().is_none()); // not reached: `None`, not 0
     /// ```
     #[must_use]
     pub fn grad(self) -> Option<ArrayViewD<'t, T>> {

@@ -1,4 +1,4 @@
-//! Recording: how the methods of [`Var`] put operations on the tape, and operations of one's own.
+//! Recording: how the methods of [`Var`] put operations on the tape, and custom operations.
 
 use std::sync::Arc;
 
@@ -41,12 +41,12 @@ impl<T: Scalar> Var<'_, T> {
         );
     }
 
-    /// Applies an operation of one's own; see [`CustomOp`] for an example. An `Arc` of a type that implements it will do:
-    /// `Var::custom(op.clone(), &[x])`.
+    /// Applies a custom operation; see [`CustomOp`] for an example. The operation is an `Arc` of any type that
+    /// implements `CustomOp`: `Var::custom(op.clone(), &[x])`.
     ///
     /// # Panics
     ///
-    /// If there is no operand, the operation's shape rule refuses the operands, or they are of different tapes.
+    /// If there is no operand, the operation's shape rule refuses the operands, or they are on different tapes.
     #[track_caller]
     #[must_use]
     pub fn custom(op: Arc<dyn CustomOp<T>>, operands: &[Self]) -> Self {

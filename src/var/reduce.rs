@@ -44,7 +44,7 @@ impl<T: Scalar> Var<'_, T> {
         self.reduce_all(ReduceKind::Sum)
     }
 
-    /// Returns the sum over `axes`, negative ones counted from the end. The sum over no elements is 0.
+    /// Returns the sum over `axes`. Negative axes count from the end. The sum over no elements is 0.
     ///
     /// # Panics
     ///
@@ -67,7 +67,7 @@ impl<T: Scalar> Var<'_, T> {
         self.reduce_over(ReduceKind::Sum, axes.as_ref(), keep)
     }
 
-    /// Returns the mean of all elements, a scalar; NaN of no elements.
+    /// Returns the mean of all elements, a scalar. The mean of an empty array is NaN.
     ///
     /// # Derivative
     ///
@@ -89,7 +89,7 @@ impl<T: Scalar> Var<'_, T> {
         self.sum().divide_by(T::from_f64(count as f64))
     }
 
-    /// Returns the mean over `axes`, negative ones counted from the end; NaN of no elements.
+    /// Returns the mean over `axes`. Negative axes count from the end. The mean over no elements is NaN.
     ///
     /// # Panics
     ///
@@ -113,11 +113,11 @@ impl<T: Scalar> Var<'_, T> {
         self.apply(sum(axes, keep)).divide_by(T::from_f64(axes.elements(&shape) as f64))
     }
 
-    /// Returns the maximum of all elements, a scalar; NaN if one is NaN.
+    /// Returns the maximum of all elements, a scalar. It is NaN if an element is NaN.
     ///
     /// # Derivative
     ///
-    /// `g` goes to the maximal element; several that tie share it evenly.
+    /// `g` goes to the largest element. Elements that tie get equal shares.
     ///
     /// # Panics
     ///
@@ -143,7 +143,7 @@ impl<T: Scalar> Var<'_, T> {
         self.reduce_all(ReduceKind::Max)
     }
 
-    /// Returns the maximum over `axes`, negative ones counted from the end; otherwise as [`max`](Self::max).
+    /// Returns the maximum over `axes`, like [`max`](Self::max). Negative axes count from the end.
     ///
     /// # Panics
     ///
@@ -165,11 +165,11 @@ impl<T: Scalar> Var<'_, T> {
         self.reduce_over(ReduceKind::Max, axes.as_ref(), keep)
     }
 
-    /// Returns the minimum of all elements, a scalar; NaN if one is NaN.
+    /// Returns the minimum of all elements, a scalar. It is NaN if an element is NaN.
     ///
     /// # Derivative
     ///
-    /// `g` goes to the minimal element; several that tie share it evenly.
+    /// `g` goes to the smallest element. Elements that tie get equal shares.
     ///
     /// # Panics
     ///
@@ -195,7 +195,7 @@ impl<T: Scalar> Var<'_, T> {
         self.reduce_all(ReduceKind::Min)
     }
 
-    /// Returns the minimum over `axes`, negative ones counted from the end; otherwise as [`min`](Self::min).
+    /// Returns the minimum over `axes`, like [`min`](Self::min). Negative axes count from the end.
     ///
     /// # Panics
     ///
@@ -217,12 +217,13 @@ impl<T: Scalar> Var<'_, T> {
         self.reduce_over(ReduceKind::Min, axes.as_ref(), keep)
     }
 
-    /// Returns the product of all elements, a scalar; 1 of no elements.
+    /// Returns the product of all elements, a scalar. The product of an empty array is 1.
     ///
     /// # Derivative
     ///
-    /// `g` times the product of the other elements, computed as such and never by division: exact beside zeros, at any
-    /// order. Neighbours are multiplied first: where their product overflows or vanishes, so does the derivative.
+    /// `g` times the product of the other elements. This product is computed without a division, so derivatives of any
+    /// order are exact beside zeros. Neighbours are multiplied first: if their product overflows or underflows, so does
+    /// the derivative.
     ///
     /// # Example
     ///
@@ -244,7 +245,7 @@ impl<T: Scalar> Var<'_, T> {
         self.reduce_all(ReduceKind::Prod)
     }
 
-    /// Returns the product over `axes`, negative ones counted from the end; otherwise as [`prod`](Self::prod).
+    /// Returns the product over `axes`, like [`prod`](Self::prod). Negative axes count from the end.
     ///
     /// # Panics
     ///
@@ -266,8 +267,9 @@ impl<T: Scalar> Var<'_, T> {
         self.reduce_over(ReduceKind::Prod, axes.as_ref(), keep)
     }
 
-    /// Returns the Euclidean (for a matrix: Frobenius) norm of all elements, `√Σ x²`, a scalar; no square overflows
-    /// on the way.
+    /// Returns the Euclidean norm of all elements, `√Σ x²`, a scalar. For a matrix it is the Frobenius norm.
+    ///
+    /// The squares neither overflow nor underflow.
     ///
     /// # Derivative
     ///
@@ -292,7 +294,7 @@ impl<T: Scalar> Var<'_, T> {
         self.reduce_all(ReduceKind::Norm)
     }
 
-    /// Returns the Euclidean norm over `axes`, negative ones counted from the end; otherwise as [`norm`](Self::norm).
+    /// Returns the Euclidean norm over `axes`, like [`norm`](Self::norm). Negative axes count from the end.
     ///
     /// # Panics
     ///
@@ -314,12 +316,14 @@ impl<T: Scalar> Var<'_, T> {
         self.reduce_over(ReduceKind::Norm, axes.as_ref(), keep)
     }
 
-    /// Returns `ln Σ e^x` of all elements, a scalar, computed without overflow by a shift of the maximum; minus infinity
-    /// of no elements.
+    /// Returns `ln Σ e^x` over all elements, a scalar. For an empty array it is minus infinity.
+    ///
+    /// The maximum is subtracted first, so nothing overflows.
     ///
     /// # Derivative
     ///
-    /// `e^x / Σ e^x`. Elements of minus infinity get 0, even if there are no others; several of infinity share evenly.
+    /// `e^x / Σ e^x`. Elements of minus infinity get 0, even if there are no others. Elements of infinity get equal
+    /// shares.
     ///
     /// # Example
     ///
@@ -341,7 +345,7 @@ impl<T: Scalar> Var<'_, T> {
         self.reduce_all(ReduceKind::LogSumExp)
     }
 
-    /// Returns `ln Σ e^x` over `axes`, negative ones counted from the end; otherwise as [`logsumexp`](Self::logsumexp).
+    /// Returns `ln Σ e^x` over `axes`, like [`logsumexp`](Self::logsumexp). Negative axes count from the end.
     ///
     /// # Panics
     ///
@@ -365,8 +369,8 @@ impl<T: Scalar> Var<'_, T> {
 
     /// Returns the variance of all `n` elements, `Σ (x - mean)² / (n - ddof)`, a scalar.
     ///
-    /// `ddof` (as in NumPy) is 0 for the variance of a population and 1 for the estimate from a sample, PyTorch's
-    /// default. Without degrees of freedom, `n <= ddof`, the divisor is 0.
+    /// As in NumPy, `ddof` is 0 for the variance of a population and 1 for the estimate from a sample. (PyTorch's
+    /// default is 1.) If there are no degrees of freedom, `n <= ddof`, the divisor is 0.
     ///
     /// # Derivative
     ///
@@ -392,7 +396,7 @@ impl<T: Scalar> Var<'_, T> {
         self.variance(AxisSet::all(self.shape().len()), ddof, KeepDims::No)
     }
 
-    /// Returns the variance over `axes`, negative ones counted from the end; otherwise as [`var`](Self::var).
+    /// Returns the variance over `axes`, like [`var`](Self::var). Negative axes count from the end.
     ///
     /// # Panics
     ///
@@ -426,9 +430,9 @@ impl<T: Scalar> Var<'_, T> {
     fn centered(self, axes: AxisSet, ddof: usize) -> (Self, T) {
         let count = axes.elements(&self.shape());
         let divisor = T::from_f64(count as f64);
-        // The mean of large numbers is rounded, perhaps by more than the numbers differ: the mean of the differences is the part
-        // that rounding took from it. A shift of all elements does not change the result. So the first mean is recorded as
-        // detached: a sweep takes one mean, as without the correction, and derivatives of any order are right.
+        // The mean of large numbers can have a rounding error larger than their differences. The mean of `x - shift`
+        // corrects it. A shift of all elements does not change the result, so the shift is detached: derivatives of any
+        // order are right, and a sweep passes through one mean only.
         let detaching = self.tape().detach_all(Detach::Yes);
         let shift = self.apply(sum(axes, KeepDims::Yes)).divide_by(divisor);
         drop(detaching);
@@ -462,7 +466,7 @@ impl<T: Scalar> Var<'_, T> {
         self.deviation(AxisSet::all(self.shape().len()), ddof, KeepDims::No)
     }
 
-    /// Returns the standard deviation over `axes`, negative ones counted from the end; otherwise as [`std`](Self::std).
+    /// Returns the standard deviation over `axes`, like [`std`](Self::std). Negative axes count from the end.
     ///
     /// # Panics
     ///
@@ -490,19 +494,20 @@ impl<T: Scalar> Var<'_, T> {
 
     #[track_caller]
     fn deviation(self, axes: AxisSet, ddof: usize, keep: KeepDims) -> Self {
-        // A norm, for its derivative where it is 0.
+        // A norm, because its derivative at 0 is 0.
         let (centered, freedom) = self.centered(axes, ddof);
         let divisor = freedom.sqrt();
-        // Without degrees of freedom the result is 0 / 0, which a norm of 0 with its derivative 0 would hide from the sweep.
+        // Without degrees of freedom the result is 0 / 0. The derivative 0 of a norm of 0 would hide this from the
+        // sweep.
         let centered = if freedom == T::ZERO { centered.divide_by(divisor) } else { centered };
         centered.apply(Op::Reduce { kind: ReduceKind::Norm, axes, keep }).divide_by(divisor)
     }
 
-    /// Returns running sums along an axis: element `i` is the sum of the elements 0 to `i`, carried in `f64`.
+    /// Returns the running sums along an axis: element `i` is the sum of the elements 0 to `i`, accumulated in `f64`.
     ///
     /// # Derivative
     ///
-    /// The running sums of `g` from the other end.
+    /// The running sums of `g` from the last element to the first.
     ///
     /// # Panics
     ///
@@ -528,11 +533,13 @@ impl<T: Scalar> Var<'_, T> {
         self.apply(Linear::CumSum { axis, from: End::First })
     }
 
-    /// Returns `e^x / Σ e^x` along an axis, computed without overflow by a shift of the maximum.
+    /// Returns `e^x / Σ e^x` along an axis.
+    ///
+    /// The maximum is subtracted first, so nothing overflows.
     ///
     /// # Derivative
     ///
-    /// `y (g - Σ g y)`, the sum along the axis.
+    /// `y (g - Σ g y)`, summed along the axis.
     ///
     /// # Panics
     ///
@@ -555,12 +562,13 @@ impl<T: Scalar> Var<'_, T> {
         self.apply(Op::Softmax { axis })
     }
 
-    /// Returns the logarithm of [`softmax`](Self::softmax), `x - ln Σ e^x` along an axis, by a shift of the maximum
-    /// (log-sum-exp): exact where the softmax itself underflows.
+    /// Returns the logarithm of [`softmax`](Self::softmax), `x - ln Σ e^x` along an axis.
+    ///
+    /// The maximum is subtracted first (log-sum-exp), so the result is accurate even if the softmax itself underflows.
     ///
     /// # Derivative
     ///
-    /// `g - e^y Σ g`, the sum along the axis.
+    /// `g - e^y Σ g`, summed along the axis.
     ///
     /// # Panics
     ///

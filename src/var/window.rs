@@ -6,9 +6,9 @@ use crate::scalar::Scalar;
 use crate::shape::{AxisSet, Shape, ShapeError};
 use crate::tape::Var;
 
-/// Two lengths, along height and width: of windows, and of the steps between them.
+/// Two lengths, along height and width: the size of a window, a stride, or a padding.
 ///
-/// Converts from one number for both, and from `[height, width]`.
+/// Converts from one number for both, from `[height, width]`, and from `(height, width)`.
 ///
 /// # Example
 ///
@@ -39,11 +39,11 @@ impl From<(usize, usize)> for Size2d {
 }
 
 impl Size2d {
-    /// Returns the lengths as operations keep them.
+    /// Returns the lengths in the form that operations store.
     #[track_caller]
     fn lengths(self, op: &str) -> [u32; 2] {
         let mut lengths = [0; 2];
-        // A loop: a panic in a closure would name its own line and not the caller's.
+        // A loop, because a panic in a closure would name its own line and not the caller's.
         for (kept, length) in lengths.iter_mut().zip(self.0) {
             *kept = match u32::try_from(length) {
                 Ok(length) if length <= u32::MAX / 4 => length,
@@ -56,8 +56,8 @@ impl Size2d {
 
 /// Images and layers.
 impl<T: Scalar> Var<'_, T> {
-    /// Returns the convolution of images with the kernels of `weight` (in the sense of neural networks: kernels are not
-    /// reflected), plus `bias`.
+    /// Returns the convolution of images with the kernels of `weight`, plus `bias`. As usual in neural networks, the
+    /// kernels are not reflected.
     ///
     /// # Shapes
     ///
@@ -66,13 +66,14 @@ impl<T: Scalar> Var<'_, T> {
     ///
     /// # Derivative
     ///
-    /// The convolution is linear in input and in weight: its derivatives by them are the transposed convolution of `g` with the
-    /// weight, and the correlation of the input with `g`. They are operations with such derivatives themselves.
+    /// The convolution is linear in the input and in the weight. Its derivative by the input is the transposed
+    /// convolution of `g` with the weight, and by the weight the correlation of the input with `g`. Both are operations
+    /// of this library, so derivatives exist to any order.
     ///
     /// # Panics
     ///
-    /// If the shapes do not fit, a kernel is larger than the padded image, the stride is 0, or the operands are of different
-    /// tapes.
+    /// If the shapes do not fit, a kernel is larger than the padded image, the stride is 0, or the operands are on
+    /// different tapes.
     ///
     /// # Example
     ///
@@ -102,7 +103,7 @@ impl<T: Scalar> Var<'_, T> {
         self.assert_same_tape("conv2d", weight);
         let (stride, padding) = (stride.into().lengths("conv2d"), padding.into().lengths("conv2d"));
         let shape = weight.shape();
-        // Operands of other ranks are refused by the shape rule.
+        // The shape rule refuses operands of any other rank.
         let kernel =
             if let [_, _, height, width] = *shape { Size2d([height, width]).lengths("conv2d") } else { [1, 1] };
         let y = self.tape().apply(Op::Conv2d { window: Window { kernel, stride, padding } }, &[self.id(), weight.id()]);
@@ -124,8 +125,8 @@ impl<T: Scalar> Var<'_, T> {
     ///
     /// # Derivative
     ///
-    /// `g` goes to the largest element; of several that tie, to the first in row-major order, as in PyTorch. (The reductions
-    /// [`max`](Self::max) and [`max_axes`](Self::max_axes) share it instead.) A NaN counts as the largest.
+    /// `g` goes to the largest element. At a tie it goes to the first in row-major order, as in PyTorch; the reductions
+    /// [`max`](Self::max) and [`max_axes`](Self::max_axes) give equal shares instead. NaN counts as the largest.
     ///
     /// # Panics
     ///
@@ -148,7 +149,7 @@ impl<T: Scalar> Var<'_, T> {
     #[must_use]
     pub fn max_pool2d(self, kernel: impl Into<Size2d>, stride: impl Into<Size2d>) -> Self {
         let (kernel, stride) = (kernel.into().lengths("max_pool2d"), stride.into().lengths("max_pool2d"));
-        // The elements are taken from the array itself, from where its windows are largest.
+        // The array is both operands: the one that is searched, and the one that elements are taken from.
         self.tape()
             .apply(Op::TakeAtArgmax2d { window: Window { kernel, stride, padding: [0, 0] } }, &[self.id(), self.id()])
     }
@@ -161,11 +162,11 @@ impl<T: Scalar> Var<'_, T> {
     ///
     /// # Derivative
     ///
-    /// `g / n` for each of the `n` elements of a window, added up where windows overlap.
+    /// `g / n` for each of the `n` elements of a window. Where windows overlap, the contributions add up.
     ///
     /// # Panics
     ///
-    /// As [`max_pool2d`](Self::max_pool2d).
+    /// Like [`max_pool2d`](Self::max_pool2d).
     ///
     /// # Example
     ///
@@ -187,21 +188,22 @@ impl<T: Scalar> Var<'_, T> {
         self.apply(Linear::AvgPool2d { window: Window { kernel, stride, padding: [0, 0] } })
     }
 
-    /// Returns the array normalized over its last axes, those of `gain`: `(x - mean) / √(variance + eps) · gain + bias`.
+    /// Returns the array normalized over its last axes: `(x - mean) / √(variance + eps) · gain + bias`. The shape of
+    /// `gain` says which axes.
     ///
     /// # Shapes
     ///
-    /// `(.., D)` with `gain` and `bias` of shape `(D)`, or more axes in the place of `D`. The variance divides by the number of
-    /// elements.
+    /// `(.., D)` with `gain` and `bias` of shape `(D)`, or several axes in place of `D`. The variance divides by the
+    /// number of elements.
     ///
     /// # Derivative
     ///
-    /// With `h = g · gain` and the normalized `y`: `(h - mean h - y mean(h y)) / √(variance + eps)` for the array, `Σ g y` for
-    /// `gain`, `Σ g` for `bias` (Ba, Kiros and Hinton 2016).
+    /// With `h = g · gain` and the normalized array `y`: `(h - mean h - y mean(h y)) / √(variance + eps)` by the array,
+    /// `Σ g y` by `gain`, `Σ g` by `bias` (Ba, Kiros and Hinton 2016).
     ///
     /// # Panics
     ///
-    /// If `gain` and `bias` are not of the shape of the last axes, or the operands are of different tapes.
+    /// If `gain` and `bias` do not have the shape of the last axes, or the operands are on different tapes.
     ///
     /// # Example
     ///
@@ -228,8 +230,8 @@ impl<T: Scalar> Var<'_, T> {
         self.apply(Op::Normalize { axes, eps }).mul(gain).add(bias)
     }
 
-    /// Returns the array with each channel, axis 1, normalized over all other axes:
-    /// `(x - mean) / √(variance + eps) · gain + bias`, with mean and variance of this batch.
+    /// Returns the array with each channel (axis 1) normalized over all other axes:
+    /// `(x - mean) / √(variance + eps) · gain + bias`. Mean and variance are those of this batch.
     ///
     /// # Shapes
     ///
@@ -237,11 +239,12 @@ impl<T: Scalar> Var<'_, T> {
     ///
     /// # Derivative
     ///
-    /// As [`layer_norm`](Self::layer_norm), over the other axes (Ioffe and Szegedy 2015).
+    /// Like [`layer_norm`](Self::layer_norm), over the other axes (Ioffe and Szegedy 2015).
     ///
     /// # Panics
     ///
-    /// If there are fewer than two axes, `gain` and `bias` are not of the shape `(C)`, or the operands are of different tapes.
+    /// If there are fewer than two axes, `gain` and `bias` do not have the shape `(C)`, or the operands are on
+    /// different tapes.
     ///
     /// # Example
     ///
@@ -268,7 +271,7 @@ impl<T: Scalar> Var<'_, T> {
         self.assert_same_tape("batch_norm", gain);
         self.assert_same_tape("batch_norm", bias);
         let axes = (0..shape.len()).filter(|&axis| axis != 1).fold(AxisSet::default(), AxisSet::with);
-        // Channels are numbered by axis 1: as many axes follow as follow there.
+        // To broadcast along axis 1, `gain` and `bias` need as many trailing axes as the array has after it.
         let mut wide = Shape::from([channels]);
         (2..shape.len()).for_each(|_| wide.push(1));
         let (gain, bias) = match shape.len() {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::kernel::elementwise;
 use crate::kernel::reduce;
 use crate::kernel::view::View;
-use crate::number::{Algebra, Classify, Number};
+use crate::number::{Algebra, Classify, Number, inlined};
 use crate::shape::{AxisSet, KeepDims, Shape};
 
 /// Elements that take all steps at a time.
@@ -61,12 +61,7 @@ impl Groups<'_> {
             && width > 0
         {
             for ((x, y), &number) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)).zip(numbers) {
-                elementwise::map(
-                    y,
-                    x,
-                    #[inline(always)]
-                    move |x| f(x, number),
-                );
+                elementwise::map(y, x, inlined!(|x| f(x, number)));
             }
             return;
         }
@@ -79,12 +74,7 @@ impl Groups<'_> {
     fn inverse_of_far<T: Number>(&self, eps: T, differences: &[T], scratch: &mut [T], variances: &mut [T]) {
         // Memory of its own: this happens next to never.
         let mut factors = vec![T::ONE; variances.len()];
-        elementwise::map(
-            scratch,
-            differences,
-            #[inline(always)]
-            |x| Algebra::abs(x),
-        );
+        elementwise::map(scratch, differences, inlined!(|x| Algebra::abs(x)));
         reduce::max(scratch, self.shape, self.axes, &mut factors);
         for (factor, &variance) in factors.iter_mut().zip(&*variances) {
             // An infinite element has no finite distance to anything: what it gives is NaN.
@@ -92,13 +82,7 @@ impl Groups<'_> {
                 *factor = T::ONE;
             }
         }
-        self.with(
-            differences,
-            &factors,
-            scratch,
-            #[inline(always)]
-            |x, factor| (x / factor) * (x / factor),
-        );
+        self.with(differences, &factors, scratch, inlined!(|x, factor| (x / factor) * (x / factor)));
         self.means(scratch, variances);
         for (variance, factor) in variances.iter_mut().zip(factors) {
             *variance = T::ONE / factor / Algebra::sqrt(*variance + eps / factor / factor);
@@ -112,41 +96,18 @@ impl Groups<'_> {
     /// subtracted from them: it is the part of the mean that rounding took away.
     fn normalize<T: Number>(&self, x: &[T], eps: T, scratch: &mut [T], y: &mut [T], inverse: &mut [T]) {
         self.means(x, inverse);
-        self.with(
-            x,
-            inverse,
-            y,
-            #[inline(always)]
-            |x, mean| x - mean,
-        );
+        self.with(x, inverse, y, inlined!(|x, mean| x - mean));
         self.means(y, inverse);
         // A sum that overflows has no correction.
         inverse.iter_mut().filter(|mean| !mean.is_finite()).for_each(|mean| *mean = T::ZERO);
-        self.with(
-            y,
-            inverse,
-            scratch,
-            #[inline(always)]
-            |x, mean| x - mean,
-        );
-        elementwise::map(
-            y,
-            scratch,
-            #[inline(always)]
-            |x| x * x,
-        );
+        self.with(y, inverse, scratch, inlined!(|x, mean| x - mean));
+        elementwise::map(y, scratch, inlined!(|x| x * x));
         self.means(y, inverse);
         match inverse.contains(&T::INFINITY) {
             true => self.inverse_of_far(eps, scratch, y, inverse),
             false => inverse.iter_mut().for_each(|variance| *variance = T::ONE / Algebra::sqrt(*variance + eps)),
         }
-        self.with(
-            scratch,
-            inverse,
-            y,
-            #[inline(always)]
-            |x, inverse| x * inverse,
-        );
+        self.with(scratch, inverse, y, inlined!(|x, inverse| x * inverse));
     }
 }
 
@@ -189,42 +150,13 @@ pub(crate) fn denormalize<T: Number>(
         let (inverse, mean, along) = (&mut inverse[numbers.clone()], &mut mean[numbers.clone()], &mut along[numbers]);
         groups.normalize(x, eps, scratch, y, inverse);
         groups.means(g, mean);
-        elementwise::zip_slices(
-            scratch,
-            g,
-            y,
-            #[inline(always)]
-            |g, y| g * y,
-        );
+        elementwise::zip_slices(scratch, g, y, inlined!(|g, y| g * y));
         groups.means(scratch, along);
-        groups.with(
-            y,
-            along,
-            scratch,
-            #[inline(always)]
-            |y, along| y * along,
-        );
-        groups.with(
-            g,
-            mean,
-            out,
-            #[inline(always)]
-            |g, mean| g - mean,
-        );
-        elementwise::zip_in_place(
-            out,
-            scratch,
-            #[inline(always)]
-            |g, along| g - along,
-        );
+        groups.with(y, along, scratch, inlined!(|y, along| y * along));
+        groups.with(g, mean, out, inlined!(|g, mean| g - mean));
+        elementwise::zip_in_place(out, scratch, inlined!(|g, along| g - along));
         // The last step in place, by way of the scratch memory.
-        groups.with(
-            out,
-            inverse,
-            scratch,
-            #[inline(always)]
-            |g, inverse| g * inverse,
-        );
+        groups.with(out, inverse, scratch, inlined!(|g, inverse| g * inverse));
         out.copy_from_slice(scratch);
     });
 }

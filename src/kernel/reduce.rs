@@ -10,7 +10,7 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use smallvec::SmallVec;
 
-use crate::number::{Algebra, Number};
+use crate::number::{Algebra, Number, inlined};
 use crate::shape::AxisSet;
 
 /// Accumulators side by side: enough to fill two AVX-512 registers of `f32`.
@@ -241,10 +241,13 @@ fn columns<T: Number, C: Combine<T>>(x: &[T], width: usize, first: usize, out: &
 fn tile<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, count: usize) -> Lanes<T> {
     in_pairs::<T, C>(
         x.len() / width,
-        #[inline(always)]
-        |rows| one_by_one::<T, C>(&x[rows.start * width..rows.end * width], width, start, count),
-        #[inline(always)]
-        |row| {
+        inlined!(|rows: Range<usize>| one_by_one::<T, C>(
+            &x[rows.start * width..rows.end * width],
+            width,
+            start,
+            count
+        )),
+        inlined!(|row| {
             let x = &x[row * width..(row + FEW) * width];
             if count < LANES || width == LANES {
                 return few::<T, C>(std::array::from_fn(|row| &x[row * width + start..][..count]));
@@ -253,7 +256,7 @@ fn tile<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, count: us
             let (first, second) = x.split_at(FEW / 2 * width);
             let first = one_by_one::<T, C>(first, width, start, LANES);
             combine_lanes::<T, C>(first, &one_by_one::<T, C>(second, width, start, LANES))
-        },
+        }),
     )
 }
 
@@ -351,17 +354,15 @@ fn general<T: Number, C: Combine<T>>(x: &[T], groups: &[Group], out: &mut [T]) {
             let row = |row| &x[base + offset(&reduced, row)..][..tile * run];
             let total = in_pairs::<T, C>(
                 rows,
-                #[inline(always)]
-                |rows| runs::<T, C>(rows.map(row), run),
-                #[inline(always)]
-                |first| match run {
+                inlined!(|rows: Range<usize>| runs::<T, C>(rows.map(row), run)),
+                inlined!(|first| match run {
                     1 => few::<T, C>(std::array::from_fn(|index| row(first + index))),
                     _ => {
                         let half = first + FEW / 2;
                         let (first, second) = ((first..half).map(row), (half..first + FEW).map(row));
                         combine_lanes::<T, C>(runs::<T, C>(first, run), &runs::<T, C>(second, run))
                     }
-                },
+                }),
             );
             out.copy_from_slice(&total[..tile]);
         }

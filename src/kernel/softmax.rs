@@ -3,7 +3,7 @@
 use crate::kernel::elementwise::{map, map_in_place};
 use crate::kernel::reduce::{max_columns, max_slice, sum_columns, sum_slice};
 use crate::kernel::view::CHUNK;
-use crate::number::{Algebra, Number};
+use crate::number::{Algebra, Number, inlined};
 
 /// `y = exp(x - max) / Σ exp(x - max)` along `axis` of the row-major `x`.
 pub(crate) fn softmax<T: Number>(x: &[T], shape: &[usize], axis: usize, y: &mut [T]) {
@@ -12,11 +12,7 @@ pub(crate) fn softmax<T: Number>(x: &[T], shape: &[usize], axis: usize, y: &mut 
     if inner == 1 {
         shift_rows(x, length, y);
         // All rows at once: the exponential runs at full vector width however short the rows are.
-        map_in_place(
-            y,
-            #[inline(always)]
-            |x: T| x.exp(),
-        );
+        map_in_place(y, inlined!(|x: T| x.exp()));
         if y.is_empty() {
             return;
         }
@@ -28,11 +24,7 @@ pub(crate) fn softmax<T: Number>(x: &[T], shape: &[usize], axis: usize, y: &mut 
         }
     } else {
         shift_columns(x, length, inner, y);
-        map_in_place(
-            y,
-            #[inline(always)]
-            |x: T| x.exp(),
-        );
+        map_in_place(y, inlined!(|x: T| x.exp()));
         for_columns(x, length, inner, y, |_, y, first, count| {
             let sum = &mut [T::ZERO; TILE][..count];
             sum_columns(y, inner, first, sum);
@@ -50,11 +42,7 @@ pub(crate) fn log_softmax<T: Number>(x: &[T], shape: &[usize], axis: usize, y: &
     if inner > 1 {
         // The exponentials are summed where the result will be.
         shift_columns(x, length, inner, y);
-        map_in_place(
-            y,
-            #[inline(always)]
-            |x: T| x.exp(),
-        );
+        map_in_place(y, inlined!(|x: T| x.exp()));
         for_columns(x, length, inner, y, |x, y, first, count| {
             let (max, sum) = (&mut [T::ZERO; TILE][..count], &mut [T::ZERO; TILE][..count]);
             max_columns(x, inner, first, max);
@@ -73,31 +61,16 @@ pub(crate) fn log_softmax<T: Number>(x: &[T], shape: &[usize], axis: usize, y: &
     if length > CHUNK {
         for (x, y) in x.chunks_exact(length).zip(y.chunks_exact_mut(length)) {
             let max = max_slice(x);
-            map(
-                y,
-                x,
-                #[inline(always)]
-                move |x: T| (x - max).exp(),
-            );
+            map(y, x, inlined!(|x: T| (x - max).exp()));
             let log_sum = sum_slice(y).ln();
-            map(
-                y,
-                x,
-                #[inline(always)]
-                move |x: T| x - max - log_sum,
-            );
+            map(y, x, inlined!(|x: T| x - max - log_sum));
         }
     } else {
         shift_rows(x, length, y);
         let mut exponentials = [T::ZERO; CHUNK];
         for rows in y.chunks_mut(CHUNK / length * length) {
             let exponentials = &mut exponentials[..rows.len()];
-            map(
-                exponentials,
-                rows,
-                #[inline(always)]
-                |x: T| x.exp(),
-            );
+            map(exponentials, rows, inlined!(|x: T| x.exp()));
             for (y, exponentials) in rows.chunks_exact_mut(length).zip(exponentials.chunks_exact(length)) {
                 subtract(y, sum_row(exponentials).ln());
             }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::number::{Classify, Number};
+use crate::number::{Classify, Number, inlined};
 
 /// A window of two axes: its extent, the distance between two neighbours, and how many zeros surround the array.
 ///
@@ -113,36 +113,30 @@ impl Patches {
     /// Writes the image's patches as columns of a matrix, so that a convolution is a matrix product.
     pub(crate) fn gather<T: Number>(&self, x: &[T], matrix: &mut [T]) {
         let stride = self.window.stride[1] as usize;
-        self.for_each_piece(
-            #[inline(always)]
-            |piece, before, after, from| {
-                let piece = &mut matrix[piece];
-                let inside = before..piece.len() - after;
-                piece[..inside.start].fill(T::ZERO);
-                piece[inside.end..].fill(T::ZERO);
-                let piece = &mut piece[inside];
-                match stride {
-                    1 => piece.copy_from_slice(&x[from..from + piece.len()]),
-                    _ => piece.iter_mut().zip(x[from..].iter().step_by(stride)).for_each(|(to, &x)| *to = x),
-                }
-            },
-        );
+        self.for_each_piece(inlined!(|piece, before, after, from| {
+            let piece = &mut matrix[piece];
+            let inside = before..piece.len() - after;
+            piece[..inside.start].fill(T::ZERO);
+            piece[inside.end..].fill(T::ZERO);
+            let piece = &mut piece[inside];
+            match stride {
+                1 => piece.copy_from_slice(&x[from..from + piece.len()]),
+                _ => piece.iter_mut().zip(x[from..].iter().step_by(stride)).for_each(|(to, &x)| *to = x),
+            }
+        }));
     }
 
     /// Adds a matrix of patches to the image that they come from: the reverse of [`gather`](Self::gather).
     pub(crate) fn scatter_add<T: Number>(&self, matrix: &[T], x: &mut [T]) {
         let stride = self.window.stride[1] as usize;
-        self.for_each_piece(
-            #[inline(always)]
-            |piece, before, after, from| {
-                let piece = &matrix[piece];
-                let piece = &piece[before..piece.len() - after];
-                match stride {
-                    1 => x[from..from + piece.len()].iter_mut().zip(piece).for_each(|(x, &g)| *x += g),
-                    _ => x[from..].iter_mut().step_by(stride).zip(piece).for_each(|(x, &g)| *x += g),
-                }
-            },
-        );
+        self.for_each_piece(inlined!(|piece, before, after, from| {
+            let piece = &matrix[piece];
+            let piece = &piece[before..piece.len() - after];
+            match stride {
+                1 => x[from..from + piece.len()].iter_mut().zip(piece).for_each(|(x, &g)| *x += g),
+                _ => x[from..].iter_mut().step_by(stride).zip(piece).for_each(|(x, &g)| *x += g),
+            }
+        }));
     }
 }
 
@@ -176,24 +170,12 @@ fn for_each_largest<T: Number>(x: &[T], size: [usize; 2], window: Window, mut f:
 
 /// Takes from `values` what lies where the largest element of each window of `x` does.
 pub(crate) fn max_pool<T: Number>(x: &[T], values: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
-    for_each_largest(
-        x,
-        size,
-        window,
-        #[inline(always)]
-        |number, position| y[number] = values[position],
-    );
+    for_each_largest(x, size, window, inlined!(|number, position| y[number] = values[position]));
 }
 
 /// Adds `g` where the largest element of each window of `x` lies.
 pub(crate) fn add_max_unpool<T: Number>(x: &[T], g: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
-    for_each_largest(
-        x,
-        size,
-        window,
-        #[inline(always)]
-        |number, position| y[position] += g[number],
-    );
+    for_each_largest(x, size, window, inlined!(|number, position| y[position] += g[number]));
 }
 
 /// Takes the mean of each window of each plane.

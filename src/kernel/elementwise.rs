@@ -10,8 +10,8 @@ use crate::number::{Number, inlined};
 
 /// Defines a loop over slices of equal length, compiled for the widest vector instructions of this CPU.
 ///
-/// The loop stands in an always-inlined method of a struct, and callers pass the closure by [`inlined!`]. A body that
-/// becomes a function of its own is compiled without those instructions, and the loop is many times slower.
+/// The loop is an always-inlined method of a struct, and callers pass the closure by [`inlined!`]. A function that is
+/// not inlined is compiled without those instructions, and the loop is many times slower.
 macro_rules! slice_loop {
     ($(#[$doc:meta])* $name:ident($out:ident $(, $in:ident)*) = f($($arg:ident),+)) => {
         $(#[$doc])*
@@ -71,7 +71,7 @@ slice_loop! {
     pull_slices(g, a, b, y) = f(g, a, b, y)
 }
 
-/// `a += b`: how a later cotangent joins an earlier one.
+/// `a += b`: adds a later cotangent to an earlier one.
 pub(crate) fn add_assign<T: Number>(a: &mut [T], b: &[T]) {
     zip_in_place(a, b, inlined!(|a, b| a + b));
 }

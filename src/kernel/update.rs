@@ -21,7 +21,7 @@ impl<T: Number> ParamUpdate<'_, T> {
     }
 }
 
-/// Defines `(w, s) = f(w, g, s)` for a number of arrays `s`.
+/// Defines `(w, s) = f(w, g, s)` for a fixed number of arrays `s`.
 ///
 /// Slices are function arguments because only arguments are `noalias`; LLVM gives up run-time alias checks, and
 /// vectorizing, beyond four slices. As everywhere in the kernels, the closure `f` has to be inlined: callers pass it by

@@ -12,10 +12,10 @@ use pulp::Simd;
 pub trait Vectors: Copy + Default + Send + Sync + 'static + Mul<Output = Self> + Add<Output = Self> {
     /// A vector register of this type.
     type Vector<S: Simd>: Copy;
-    /// A choice of a vector's lanes.
+    /// A mask over the lanes of a vector.
     type Mask<S: Simd>: Copy;
 
-    /// Returns how many numbers a vector holds.
+    /// Returns the number of lanes of a vector.
     fn lanes<S: Simd>() -> usize;
 
     /// Returns a vector of copies.

@@ -103,7 +103,7 @@ pub(crate) fn flip<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, y: &mut [
         return;
     }
     for (row, y) in y.chunks_exact_mut(run).enumerate() {
-        // `from` is the number of the source row. Its digits, in base `length` along each group, are those of `row`;
+        // `from` is the number of the source row. It has the same digits as `row`, one in base `length` for each group;
         // the digits of flipped groups are counted from the end.
         let (mut rest, mut from, mut stride) = (row, 0, 1);
         for &(length, flipped) in groups.iter().rev() {

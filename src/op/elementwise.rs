@@ -115,7 +115,7 @@ macro_rules! unary {
                 match self { $( Self::$Variant $({ $($p: _),+ })? => stringify!($method), )* }
             }
 
-            /// Returns what the derivative reads.
+            /// Returns the values that the derivative reads.
             #[must_use]
             pub fn saves(&self) -> Saves {
                 match self { $( Self::$Variant $({ $($p: _),+ })? => derivative!(@saves $dx), )* }
@@ -203,7 +203,7 @@ macro_rules! binary {
                 match self { $( Self::$Variant => stringify!($method), )* }
             }
 
-            /// Returns what the derivative by operand `k` reads.
+            /// Returns the values that the derivative by operand `k` reads.
             #[must_use]
             pub fn saves(self, k: usize) -> Saves {
                 match self {

@@ -3,7 +3,7 @@
 //! An operation is data: it can be stored, printed, planned and run. The rows of the table, [`Unary`] and [`Binary`],
 //! are public: a program can apply any of them.
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
 //! | `rows` | THE TABLE of elementwise operations, as data |
 //! | `elementwise` | the rows as operations: kernel, pullback, rule |

@@ -112,7 +112,7 @@ operations! {
     /// The elements in reverse order along a set of axes.
     Flip { axes: AxisSet } = "flip", ["[axes {axes:?}]"];
     /// A constant before and after the elements of an axis, which then has `length`. The operation is linear if the
-    /// constant is 0. Otherwise jvp and adjoint are those of its [linear part](Self::linear_part).
+    /// constant is 0. Otherwise its [linear part](Self::linear_part) has the same jvp and adjoint.
     Pad { axis: usize, before: usize, length: usize, value: T } = "pad",
         ["[axis {axis}, {before} before, length {length}, value {value}]"];
     /// The diagonal of the last two axes.

@@ -295,7 +295,7 @@ fn unflattened<T: Scalar>(at: &AtArrays<'_, T>, op: &Op<T>, operand: u32, below:
 
 /// If operand `k` of a matrix product is recorded as a transpose, returns the product of the matrix itself, and that matrix.
 ///
-/// The cotangent is added to that of the matrix directly and is not transposed on the way. The transpose gets no
+/// The result is added to the cotangent of the matrix directly and is not transposed on the way. The transpose gets no
 /// cotangent: in this sweep only sources keep theirs.
 fn untransposed<T: Scalar>(nodes: &Nodes<T>, op: &Op<T>, k: usize, operand: u32) -> Option<(Op<T>, u32)> {
     let Op::Matmul { mut left, mut right } = *op else { return None };

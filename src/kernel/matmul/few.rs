@@ -1,4 +1,4 @@
-//! Few rows, few columns or few steps: multiples of rows are added up, and the large operand is read once, where it is.
+//! Few rows, few columns or few steps: multiples of rows are added up, and the large operand is read once, in place.
 
 use pulp::Simd;
 

@@ -2,12 +2,12 @@
 //!
 //! Large products ([`tiles`]) follow Goto and van de Geijn (2008) in the form of BLIS (Van Zee and van de Geijn 2015).
 //! A tile of `c` stays in registers. A strip of `a` (a few rows) and a panel of `b` (a few vectors of columns) run past
-//! it. `b` is copied panel by panel, so that the tile reads it from front to back. `a` is read where it is if its rows
-//! are contiguous, or if its columns are and few columns of `b` reuse them. Otherwise `a` is copied strip by strip. `k`
-//! is cut so that a panel stays in the first-level cache. The columns of `b` and the copied rows of `a` are cut so that
+//! it. `b` is copied panel by panel, so that the tile reads it from front to back. `a` is read in place if its rows are
+//! contiguous, or if its columns are and few columns of `b` reuse them. Otherwise `a` is copied strip by strip. `k` is
+//! cut so that a panel stays in the first-level cache. The columns of `b` and the copied rows of `a` are cut so that
 //! each copy takes half of the second-level cache.
 //!
-//! With few rows or columns a copy would cost more than it saves. Then the large operand is read once, where it is:
+//! With few rows or columns a copy would cost more than it saves. Then the large operand is read once, in place:
 //!
 //! * `k` is 1 or a little more: there is little to sum and much to store ([`few::few_steps`]).
 //! * The vectors of the large operand run along `k`: dot products, a few rows with a few columns at a time ([`dots`]).

@@ -45,7 +45,7 @@ pub enum Accumulate {
 }
 
 impl Accumulate {
-    /// Returns the mode of the pass that begins at `step` of `k`. Passes after the first add to what it stored.
+    /// Returns the mode of the pass that begins at `step` of `k`. Passes after the first add to its result.
     #[inline(always)]
     pub(super) fn at(self, step: usize) -> Self {
         if step == 0 { self } else { Self::Yes }

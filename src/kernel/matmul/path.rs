@@ -80,7 +80,7 @@ impl<T: Vectors> Product<'_, T> {
     }
 
     /// Divides `c` among threads: `part` rows for each, or `part` columns if there is only one row. No element's sum is
-    /// divided, so the bits are those of one thread.
+    /// divided, so the bits are the same as with one thread.
     #[cfg(feature = "rayon")]
     fn share(self, arch: Arch, path: Path, part: usize) {
         let length = if self.m == 1 { self.n } else { self.m };

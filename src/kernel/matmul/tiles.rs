@@ -92,8 +92,8 @@ fn block<S: Simd, T: Vectors, const MR: usize, const HALF: usize>(
     }
 }
 
-/// The same for a block of `a` that is read where it is: each strip is read once and stays in the first-level cache
-/// while the panels of `b` pass.
+/// The same for a block of `a` that is read in place: each strip is read once and stays in the first-level cache while
+/// the panels of `b` pass.
 #[inline(always)]
 fn block_in_place<S: Simd, T: Vectors, const MR: usize, const HALF: usize>(
     simd: S,

@@ -330,7 +330,7 @@ macro_rules! elementary_functions {
             let z = r * r;
             let half = 0.5 * z;
             let leading = 1.0 - half;
-            // `(1 - leading) - half` is what the line above rounded off.
+            // `(1 - leading) - half` is the rounding error of the line above.
             leading + (((1.0 - leading) - half) + z * z * $horner(z, &$constants::COS_TAIL))
         }
     };

@@ -1,7 +1,7 @@
 //! Reductions of a row-major array over a set of axes.
 //!
-//! The order of combination depends on the shape alone, never on the CPU. An array is read as rows of at most [`LANES`]
-//! numbers, and rows are combined lane by lane:
+//! The order of combination depends on the shape alone, never on the CPU. A matrix that is reduced over its rows is cut
+//! into strips of at most [`LANES`] columns (32). In a strip, rows are combined lane by lane:
 //!
 //! - Up to [`CHAIN`] rows (16) are combined one after the other.
 //! - More rows are cut into blocks of [`BLOCK`] (32). The results of the blocks are combined in a pairwise tree.
@@ -9,9 +9,9 @@
 //! - A group has two halves of 4 rows. The rows of each half are combined one after the other, then the two halves.
 //! - A last group of fewer rows is combined one row after the other.
 //!
-//! A long vector is read as rows of 32 neighbours. The elements after the last whole row are combined with the first
-//! lanes. Then the lanes are combined: lane `i` with lane `i + 16`, then with lane `i + 8`, and so on down to one. A
-//! vector of at most 32 elements is combined one element after the other.
+//! A long vector is read as a matrix of one strip: each row has 32 neighbours. The elements after the last whole row
+//! are combined with the first lanes. Then the lanes are combined: lane `i` with lane `i + 16`, then with lane `i + 8`,
+//! and so on down to one. A vector of at most 32 elements is combined one element after the other.
 //!
 //! So the rounding error of a long sum grows with the logarithm of its length, not with the length.
 

@@ -367,8 +367,8 @@ mod tests {
                         sum += product;
                         size += product.abs();
                     }
-                    // Higham 2002, 3.1: |error| <= k eps Σ|a||b| in whatever order the sum is taken. For f64 the oracle
-                    // errs too.
+                    // Higham 2002, 3.1: |error| <= k eps Σ|a||b| for every order of summation. For f64 the oracle has
+                    // rounding errors, too.
                     let bound = 2.0 * k as f64 * T::EPSILON * size;
                     let error = (c[i * n + j].into() - sum).abs();
                     assert!(error <= bound, "({m}, {k}) x ({k}, {n}) at ({i}, {j}) on {arch:?}: {error} > {bound}");

@@ -9,7 +9,7 @@
 //! buffers. [`Var::grads`] sweeps on `Var`s with the same rules. Its gradients are on the tape and can be
 //! differentiated again.
 //!
-//! | call | what runs | what it gives |
+//! | call | runs | gives |
 //! |---|---|---|
 //! | [`Var::backward`] | the sweep on arrays; nothing is recorded | `.grad()` of every leaf and [`Param`], accumulated |
 //! | [`Var::grads`], [`Var::vjp`] | the same sweep on `Var`s | gradients as `Var`s, of any order |
@@ -47,7 +47,7 @@
 //! | [`Tape`], [`Var`] | the recording, and handles to its values; operators and methods record |
 //! | [`Param`] | a trainable array and its gradient, shared by layer, tape and optimizer |
 //! | [`op`] | the operations, and the table of derivatives as data |
-//! | [`CustomOp`] | operations of one's own |
+//! | [`CustomOp`] | custom operations |
 //! | [`transform`] | derivatives of closures over arrays: gradients, Jacobians, Hessians, and products with them |
 //! | [`check`] | gradients compared with finite differences, hand-derived networks with the tape |
 //! | [`blame`] | the line that made the first NaN, and the reason why a gradient is missing |

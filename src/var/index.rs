@@ -13,7 +13,7 @@ use crate::tape::{Var, id_of};
 
 /// Ranges and indices.
 impl<T: Scalar> Var<'_, T> {
-    /// Returns a range of an axis. Nothing is copied.
+    /// Returns a range of an axis. No data is copied.
     ///
     /// # Panics
     ///
@@ -36,11 +36,11 @@ impl<T: Scalar> Var<'_, T> {
         self.slice_step(axis, range, 1)
     }
 
-    /// Returns every `step`-th element of a range of an axis. Nothing is copied.
+    /// Returns every `step`-th element of a range of an axis. No data is copied.
     ///
     /// # Panics
     ///
-    /// As [`slice`](Self::slice), and if the step is 0.
+    /// Like [`slice`](Self::slice), and if the step is 0.
     ///
     /// # Example
     ///
@@ -73,16 +73,16 @@ impl<T: Scalar> Var<'_, T> {
             self.check::<()>(Err(ShapeError::new("slice", &[&shape], finding)));
         }
         let length = (end - start).div_ceil(step);
-        // A step that is never taken may be of any size; as a stride it would overflow.
+        // A step that is never taken may have any size, and would overflow as a stride.
         let step = if length > 1 { step } else { 1 };
         self.apply(Linear::Slice { axis, start, step, length })
     }
 
-    /// Returns the given positions of an axis, in the given order; a position may occur more than once.
+    /// Returns the given positions of an axis, in the given order. A position may occur more than once.
     ///
     /// # Derivative
     ///
-    /// `g` added up at the positions that it came from.
+    /// `g` added at the selected positions. Repeated positions accumulate.
     ///
     /// # Panics
     ///
@@ -119,12 +119,12 @@ impl<T: Scalar> Var<'_, T> {
     ///
     /// # Derivative
     ///
-    /// `g[i]` at `(i, columns[i])`, 0 elsewhere. Elements are selected, never multiplied: an infinity that is not
-    /// picked leaves no trace.
+    /// `g[i]` at `(i, columns[i])`, 0 elsewhere. Elements are selected, not multiplied, so an infinity that is not
+    /// picked has no effect.
     ///
     /// # Panics
     ///
-    /// If the operand is not a matrix with as many rows as there are columns named, or a column is out of range.
+    /// If the operand is not a matrix with one row for each element of `columns`, or a column is out of range.
     ///
     /// # Example
     ///
@@ -159,12 +159,12 @@ impl<T: Scalar> Var<'_, T> {
         assert!(fits, "{op}: an axis of {length} and {} indices: at most 4,294,967,295 are possible", indices.len());
     }
 
-    /// Returns a range of each axis, by NumPy's rules: `x[start:stop:step, …]`. Axes for which no range is given are taken
-    /// whole. Nothing is copied but for a negative step.
+    /// Returns a range of each axis, by NumPy's rules: `x[start:stop:step, …]`. Axes without a range are taken whole.
+    /// Only a negative step copies data.
     ///
     /// # Derivative
     ///
-    /// `g` at the positions that are taken, 0 elsewhere.
+    /// `g` at the selected positions, 0 elsewhere.
     ///
     /// # Panics
     ///
@@ -205,16 +205,17 @@ impl<T: Scalar> Var<'_, T> {
         if backward == AxisSet::default() { result } else { result.apply(Linear::Flip { axes: backward }) }
     }
 
-    /// Returns elements by their position along an axis: `y[i, j, …] = x[indices[i, j, …], j, …]` for axis 0, and likewise for
-    /// the others.
+    /// Returns elements by their position along an axis: `y[i, j, …] = x[indices[i, j, …], j, …]` for axis 0, and
+    /// likewise for the other axes.
     ///
     /// # Shapes
     ///
-    /// `indices` has as many axes as the array and, but for `axis`, is nowhere longer. The result has its shape.
+    /// `indices` has as many axes as the array. Along each axis except `axis` it is at most as long. The result has the
+    /// shape of `indices`.
     ///
     /// # Derivative
     ///
-    /// `g` added up at the positions that it came from: [`scatter_add`](Self::scatter_add).
+    /// `g` added at the selected positions: [`scatter_add`](Self::scatter_add).
     ///
     /// # Panics
     ///
@@ -245,19 +246,21 @@ impl<T: Scalar> Var<'_, T> {
     }
 
     /// Returns the array with the elements of `source` added at the positions that `indices` names along an axis:
-    /// `y[indices[i, j, …], j, …] += source[i, j, …]` for axis 0, and likewise for the others. What meets adds up.
+    /// `y[indices[i, j, …], j, …] += source[i, j, …]` for axis 0, and likewise for the other axes. Repeated positions
+    /// accumulate.
     ///
     /// # Shapes
     ///
-    /// `indices` has as many axes as the array and, but for `axis`, is nowhere longer; `source` has the shape of `indices`.
+    /// `indices` has as many axes as the array. Along each axis except `axis` it is at most as long. `source` has the
+    /// shape of `indices`.
     ///
     /// # Derivative
     ///
-    /// `g` for the array, [`gather`](Self::gather) of `g` for `source`.
+    /// `g` by the array, [`gather`](Self::gather) of `g` by `source`.
     ///
     /// # Panics
     ///
-    /// If the axis or an index is out of range, the shapes do not fit, or `source` is of another tape.
+    /// If the axis or an index is out of range, the shapes do not fit, or `source` is on a different tape.
     ///
     /// # Example
     ///
@@ -287,7 +290,7 @@ impl<T: Scalar> Var<'_, T> {
         self.add(sums.apply(Linear::Reshape { shape: shape }))
     }
 
-    /// Returns the positions, in row-major order of this array, of the elements that `indices` names along an axis.
+    /// Returns the row-major positions in this array of the elements that `indices` names along an axis.
     #[track_caller]
     fn positions<D: Dimension>(self, op: &'static str, axis: isize, indices: &ArrayRef<usize, D>) -> IndexList {
         let shape = self.shape();
@@ -310,7 +313,7 @@ impl<T: Scalar> Var<'_, T> {
             let mut indices = indices.iter();
             let mut place: SmallVec<[usize; 8]> = SmallVec::from_elem(0, outer.len());
             for row in list.chunks_exact_mut(width) {
-                // Where the row's own indices count, along `axis` they do not.
+                // The position along `axis` is the index found; along the other axes it is the position in `indices`.
                 let fixed = (0..outer.len()).filter(|&other| other != axis).map(|other| strides[other] * place[other]);
                 let start: usize = fixed.sum();
                 let step = usize::from(axis != outer.len());
@@ -328,16 +331,17 @@ impl<T: Scalar> Var<'_, T> {
         })
     }
 
-    /// Returns `a` where `mask` is true and `b` where it is false, with NumPy's broadcasting of all three: NumPy's `where`.
+    /// Returns `a` where `mask` is true and `b` where it is false: NumPy's `where`. All three broadcast.
     ///
     /// # Derivative
     ///
-    /// `g` where an element was taken, 0 elsewhere. Elements are selected, never multiplied: a NaN or an infinity in the branch
-    /// that is not taken reaches neither the result nor, as a cotangent, the other branch's gradient.
+    /// By each branch, `g` where its element was taken and 0 elsewhere. Elements are selected, not multiplied. A NaN or
+    /// an infinity in the branch that is not taken does not reach the result, and an infinite cotangent does not reach
+    /// the gradient by that branch.
     ///
     /// # Panics
     ///
-    /// If the shapes do not broadcast, or the branches are of different tapes.
+    /// If the shapes do not broadcast, or the branches are on different tapes.
     ///
     /// # Example
     ///

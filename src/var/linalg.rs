@@ -158,7 +158,7 @@ impl<T: Scalar> Var<'_, T> {
     /// Returns the natural logarithm of the determinant of a matrix: minus infinity if the matrix is singular, NaN if
     /// the determinant is negative.
     ///
-    /// It is finite even if the determinant itself overflows or underflows.
+    /// A determinant that overflows or underflows still has the right logarithm.
     ///
     /// # Shapes
     ///

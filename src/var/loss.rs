@@ -1,7 +1,7 @@
 //! Losses as methods of [`Var`]: recorded, stable, and differentiable by prediction and target, at any order.
 //!
-//! Each elementwise loss is a row of the table and a sum. The losses of [`nn`](crate::nn) are derived by hand, apart
-//! from these, and each checks the other.
+//! Each elementwise loss is a row of the table and a sum. The losses of [`nn`](crate::nn) are derived by hand,
+//! independently of these, and each checks the other.
 
 use crate::reduction::Reduction;
 use crate::scalar::Scalar;
@@ -301,7 +301,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     ///
     /// # Derivative
     ///
-    /// `-t` where `t x < 1`, else 0, also at the kink, divided by the number of elements for the mean.
+    /// `-t` where `t x < 1`, else 0 (also at the kink), divided by the number of elements for the mean.
     ///
     /// # Panics
     ///
@@ -332,7 +332,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     ///
     /// # Derivative
     ///
-    /// `-t` where `t x < 0`, else 0, also at the kink, divided by the number of elements for the mean.
+    /// `-t` where `t x < 0`, else 0 (also at the kink), divided by the number of elements for the mean.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! Methods of [`Var`] that move elements about: nothing here computes.
+//! Methods of [`Var`] that rearrange elements: none of them computes numbers.
 
 use smallvec::SmallVec;
 
@@ -9,11 +9,11 @@ use crate::tape::Var;
 
 /// Shapes.
 impl<T: Scalar> Var<'_, T> {
-    /// Returns the same elements, in row-major order, in another shape.
+    /// Returns the elements, in row-major order, in a new shape.
     ///
     /// # Panics
     ///
-    /// If the shape takes another number of elements.
+    /// If the new shape has a different number of elements.
     ///
     /// # Example
     ///
@@ -31,7 +31,7 @@ impl<T: Scalar> Var<'_, T> {
         self.apply(Linear::Reshape { shape: shape.into() })
     }
 
-    /// Returns the array with its axes in reverse order: the transpose of a matrix. Nothing is copied.
+    /// Returns the array with its axes in reverse order: the transpose of a matrix. No data is copied.
     ///
     /// # Example
     ///
@@ -50,7 +50,7 @@ impl<T: Scalar> Var<'_, T> {
         self.apply(Linear::Permute { order: Permutation::reversed(self.shape().len()) })
     }
 
-    /// Returns the array with its axes in another order: axis `i` of the result is axis `axes[i]`. Nothing is copied.
+    /// Returns the array with its axes permuted: axis `i` of the result is axis `axes[i]`. No data is copied.
     ///
     /// # Panics
     ///
@@ -79,11 +79,11 @@ impl<T: Scalar> Var<'_, T> {
         self.apply(Linear::Permute { order: Permutation::new(axes.iter().map(index)) })
     }
 
-    /// Returns the array repeated to a wider shape by NumPy's rule. Nothing is copied.
+    /// Returns the array broadcast to a shape by NumPy's rule. No data is copied.
     ///
     /// # Derivative
     ///
-    /// `g` summed over what is repeated.
+    /// `g` summed over the broadcast axes.
     ///
     /// # Panics
     ///
@@ -108,8 +108,8 @@ impl<T: Scalar> Var<'_, T> {
         self.apply(Linear::BroadcastTo { shape: shape.into() })
     }
 
-    /// Returns the sum over what broadcasting to this array's shape would repeat: the reverse of
-    /// [`broadcast_to`](Self::broadcast_to).
+    /// Returns the array summed to `shape`: the reverse of [`broadcast_to`](Self::broadcast_to). It sums over the axes
+    /// that broadcasting from `shape` would repeat.
     ///
     /// # Panics
     ///
@@ -135,12 +135,12 @@ impl<T: Scalar> Var<'_, T> {
     ///
     /// # Shapes
     ///
-    /// All axes but the joined one have equal lengths.
+    /// All axes except the joined one have equal lengths.
     ///
     /// # Panics
     ///
-    /// If there is nothing to join, the axis is out of range, the shapes do not fit, or the operands are of
-    /// different tapes.
+    /// If there are no operands, the axis is out of range, the shapes do not fit, or the operands are on different
+    /// tapes.
     ///
     /// # Example
     ///
@@ -164,7 +164,7 @@ impl<T: Scalar> Var<'_, T> {
         first.tape().apply(Linear::Concat { axis }, &ids)
     }
 
-    /// Returns the array without an axis of length 1. Nothing is copied.
+    /// Returns the array without an axis of length 1. No data is copied.
     ///
     /// # Panics
     ///
@@ -191,11 +191,11 @@ impl<T: Scalar> Var<'_, T> {
         self.apply(Linear::Reshape { shape: rest.map(|(_, &length)| length).collect() })
     }
 
-    /// Returns the array with a new axis of length 1, which becomes axis `axis` of the result. Nothing is copied.
+    /// Returns the array with a new axis of length 1, which becomes axis `axis` of the result. No data is copied.
     ///
     /// # Panics
     ///
-    /// If the result has no such axis.
+    /// If `axis` is out of range for the result.
     ///
     /// # Example
     ///
@@ -219,7 +219,7 @@ impl<T: Scalar> Var<'_, T> {
         })
     }
 
-    /// Returns the index of an axis that an array of this shape is to get.
+    /// Returns the index of a new axis of an array of this shape.
     #[track_caller]
     fn new_axis(self, op: &'static str, axis: isize, shape: &[usize]) -> usize {
         let rank = shape.len() as isize + 1;
@@ -230,11 +230,11 @@ impl<T: Scalar> Var<'_, T> {
         index as usize
     }
 
-    /// Returns arrays of one shape joined along a new axis, which becomes axis `axis` of the result.
+    /// Returns arrays of equal shape joined along a new axis, which becomes axis `axis` of the result.
     ///
     /// # Panics
     ///
-    /// If there is nothing to join, the axis is out of range, the shapes differ, or the operands are of different tapes.
+    /// If there are no operands, the axis is out of range, the shapes differ, or the operands are on different tapes.
     ///
     /// # Example
     ///
@@ -272,7 +272,7 @@ impl<T: Scalar> Var<'_, T> {
     ///
     /// # Derivative
     ///
-    /// `g`, reversed likewise.
+    /// `g`, reversed along the same axes.
     ///
     /// # Panics
     ///
@@ -295,15 +295,15 @@ impl<T: Scalar> Var<'_, T> {
         self.apply(Linear::Flip { axes })
     }
 
-    /// Returns the array with `value` before and after its elements: as often as `pads` says for each axis.
+    /// Returns the array padded with `value`: `pads` holds the numbers of elements before and after, for each axis.
     ///
     /// # Derivative
     ///
-    /// The part of `g` that lies at the elements.
+    /// The part of `g` at the original elements.
     ///
     /// # Panics
     ///
-    /// If there is not a pair for each axis.
+    /// If `pads` does not hold one pair for each axis.
     ///
     /// # Example
     ///
@@ -332,7 +332,7 @@ impl<T: Scalar> Var<'_, T> {
         result
     }
 
-    /// Returns the array with two axes exchanged. Nothing is copied.
+    /// Returns the array with two axes exchanged. No data is copied.
     ///
     /// # Panics
     ///
@@ -357,8 +357,8 @@ impl<T: Scalar> Var<'_, T> {
         self.apply(Linear::Permute { order: Permutation::swapped(shape.len(), first, second) })
     }
 
-    /// Returns the array repeated `reps[i]` times along axis `i`, one copy after the other. As in NumPy, missing axes and
-    /// missing numbers at the left count as 1.
+    /// Returns the array repeated `reps[i]` times along axis `i`, one copy after the other. As in NumPy, missing axes
+    /// and missing repetitions on the left count as 1.
     ///
     /// # Derivative
     ///
@@ -383,7 +383,7 @@ impl<T: Scalar> Var<'_, T> {
         let (reps, shape) = (reps.as_ref(), self.shape());
         let rank = reps.len().max(shape.len());
         let at = |list: &[usize], axis: usize| (axis + list.len()).checked_sub(rank).map_or(1, |index| list[index]);
-        // A copy is a new axis before the one that it repeats, broadcast.
+        // Each repetition is a new axis, broadcast, before the axis that it repeats.
         let (mut apart, mut wide, mut result) = (Shape::default(), Shape::default(), Shape::default());
         for (repeat, length) in (0..rank).map(|axis| (at(reps, axis), at(&shape, axis))) {
             if repeat != 1 {
@@ -402,20 +402,21 @@ impl<T: Scalar> Var<'_, T> {
             .apply(Linear::Reshape { shape: result })
     }
 
-    /// Returns the diagonal of a matrix, without copying it, or the square matrix with this vector as its diagonal and zeros
-    /// elsewhere, as NumPy does.
+    /// Returns the diagonal of a matrix, or the square matrix with this vector as its diagonal and zeros elsewhere.
+    ///
+    /// The diagonal of a matrix is not copied. Axes before the last two are a batch of matrices.
     ///
     /// # Shapes
     ///
-    /// `(m, n) -> (min(m, n))`, `(n) -> (n, n)`.
+    /// `(.., m, n) -> (.., min(m, n))`, `(n) -> (n, n)`.
     ///
     /// # Derivative
     ///
-    /// The same of `g`: a matrix for a vector, the diagonal for a matrix.
+    /// By a vector, the diagonal of `g`. By a matrix, the matrix with `g` as its diagonal.
     ///
     /// # Panics
     ///
-    /// If the array has neither one axis nor two.
+    /// If the array has no axis.
     ///
     /// # Example
     ///
@@ -439,12 +440,13 @@ impl<T: Scalar> Var<'_, T> {
         }
     }
 
-    /// Returns the lower triangle: the elements on and below diagonal `k`, zeros above it. 0 is the main diagonal, 1 the one above
-    /// it, -1 the one below. Of more than two axes, the last two are matrices.
+    /// Returns the lower triangle: the elements on and below diagonal `k`, zeros above it. Diagonal 0 is the main
+    /// diagonal, 1 the one above it, -1 the one below. The last two axes are matrices.
     ///
     /// # Derivative
     ///
-    /// The same triangle of `g`. Elements are selected, never multiplied: an infinity that is left out leaves no trace.
+    /// The same triangle of `g`. Elements are selected, not multiplied, so an infinity outside the triangle has no
+    /// effect.
     ///
     /// # Panics
     ///
@@ -467,7 +469,8 @@ impl<T: Scalar> Var<'_, T> {
         self.apply(Linear::Tril { offset: k })
     }
 
-    /// Returns the upper triangle: the elements on and above diagonal `k`, zeros below it; otherwise as [`tril`](Self::tril).
+    /// Returns the upper triangle: the elements on and above diagonal `k`, zeros below it. Diagonals count as in
+    /// [`tril`](Self::tril).
     ///
     /// # Panics
     ///

@@ -14,8 +14,10 @@ impl<T: Scalar> Tape<T> {
     /// Returns the value of a node.
     #[inline]
     pub(crate) fn view<'a>(&'a self, nodes: &'a Nodes<T>, id: u32) -> View<'a, T> {
-        let place = self.memory.place(id);
-        let (data, shape) = (self.memory.data(&place), nodes.shape(id));
+        // Read where it lies: a copy of a place that was written just now would wait for the writes.
+        let places = self.memory.places.borrow();
+        let place = &places[id as usize];
+        let (data, shape) = (self.memory.data(place), nodes.shape(id));
         match place.strides {
             Some(strides) => View { data, shape, strides: Some(nodes.dims(strides)) },
             None => View::contiguous(data, shape),

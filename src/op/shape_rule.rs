@@ -174,7 +174,7 @@ impl<T: Number> Linear<T> {
                 [ref batch @ .., length] if length == rows.min(columns) => {
                     Ok(batch.iter().copied().chain([rows, columns]).collect())
                 }
-                _ => Err(error(format!("it is no diagonal of ({rows}, {columns})"))),
+                _ => Err(error(format!("its last axis is not the diagonal of ({rows}, {columns})"))),
             },
             Self::Tril { .. } | Self::Triu { .. } => match x {
                 [.., _, _] => Ok(Shape::from(x)),
@@ -200,7 +200,10 @@ fn pooled(name: &'static str, x: &[usize], window: Window) -> Result<Shape, Shap
 /// Returns the number of windows along each axis, or the text of the mismatch.
 fn windows(window: Window, size: [usize; 2]) -> Result<[usize; 2], String> {
     if window.stride.contains(&0) || window.kernel.contains(&0) {
-        return Err(format!("windows of {:?} at a stride of {:?} do not exist", window.kernel, window.stride));
+        return Err(format!(
+            "a window of {:?} with a stride of {:?}: every length has to be at least 1",
+            window.kernel, window.stride
+        ));
     }
     window.counts(size).ok_or_else(|| {
         format!("a window of {:?} is larger than {size:?}, padded by {:?}", window.kernel, window.padding)

@@ -287,7 +287,7 @@ impl<T: Scalar> Var<'_, T> {
         }
         let flat = source.apply(Linear::Reshape { shape: [indices.len()].into() });
         let sums = flat.apply(Linear::IndexAdd { axis: 0, indices: positions, length: elements(&shape) });
-        self.add(sums.apply(Linear::Reshape { shape: shape }))
+        self.add(sums.apply(Linear::Reshape { shape }))
     }
 
     /// Returns the row-major positions in this array of the elements that `indices` names along an axis.

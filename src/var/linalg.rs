@@ -73,10 +73,10 @@ impl<T: Scalar> Var<'_, T> {
             return left
                 .apply(Linear::Reshape { shape: [rows, inner].into() })
                 .matmul_matrices(right)
-                .apply(Linear::Reshape { shape: shape });
+                .apply(Linear::Reshape { shape });
         }
         let product = left.matmul_matrices(right);
-        if a.len() == 1 || b.len() == 1 { product.apply(Linear::Reshape { shape: shape }) } else { product }
+        if a.len() == 1 || b.len() == 1 { product.apply(Linear::Reshape { shape }) } else { product }
     }
 
     /// Records the product of operands with at least two axes.

@@ -5,7 +5,7 @@ use std::path::Path;
 use ndarray::{Array2, ArrayD, Ix2};
 
 use super::samples::Samples;
-use super::shortened;
+use super::shortened::shortened;
 use crate::error::{Error, Result};
 use crate::number::Classify;
 use crate::scalar::Scalar;

@@ -8,7 +8,7 @@ use ndarray::ArrayD;
 use ndarray_npy::npy::header::Header;
 use ndarray_npy::{ReadNpyError, ReadNpyExt, ReadableElement};
 
-use super::shortened;
+use super::shortened::shortened;
 use crate::error::{Error, Result};
 
 /// A type of the numbers of a file.

@@ -11,7 +11,7 @@ use zip::{ZipArchive, ZipWriter};
 
 use super::npy::{LABELS, LONGEST_HEADER, NumberType, check_header, decode_array};
 use super::replace::replace;
-use super::shortened;
+use super::shortened::shortened;
 use crate::error::{Error, Result};
 use crate::number::Classify;
 use crate::scalar::Scalar;

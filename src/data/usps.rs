@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use ndarray::ArrayD;
 
-use super::shortened;
-use super::{Dataset, arrays, check_pair};
+use super::arrays;
+use super::dataset::{Dataset, check_pair};
+use super::samples::Samples;
+use super::shortened::shortened;
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
 
@@ -65,20 +67,20 @@ pub fn load_usps<T: Scalar>(directory: impl AsRef<Path>) -> Result<Dataset<T>> {
 }
 
 #[cfg(feature = "npz")]
-fn read_npz<T: Scalar>(path: &Path) -> Result<super::Samples<T>> {
+fn read_npz<T: Scalar>(path: &Path) -> Result<Samples<T>> {
     use super::npy::{LABELS, PIXELS};
 
-    let mut file = super::Npz::open(path)?;
+    let mut file = super::npz::Npz::open(path)?;
     let (x, y) = (file.read("x", PIXELS)?, file.read("y", LABELS)?);
     arrays::to_samples(&file.place("x"), x, &file.place("y"), y)
 }
 
 #[cfg(not(feature = "npz"))]
-fn read_npz<T: Scalar>(path: &Path) -> Result<super::Samples<T>> {
+fn read_npz<T: Scalar>(path: &Path) -> Result<Samples<T>> {
     Err(Error::content(path, "a build with the feature `npz`, which reads it", "one without"))
 }
 
-fn read_text<T: Scalar>(path: &Path) -> Result<super::Samples<T>> {
+fn read_text<T: Scalar>(path: &Path) -> Result<Samples<T>> {
     let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })?;
     let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     let at = |line: usize| PathBuf::from(format!("{}, line {line}", path.display()));

@@ -1,4 +1,4 @@
-//! [`Error`]: data from outside that are not as they should be.
+//! [`Error`]: invalid data from outside the program.
 
 use std::fmt;
 use std::io;
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// An error in data from outside the program: files, labels, arguments.
 ///
-/// The message names the file or the argument, what was expected, and what was found. (A bug in the calling code, such as
-/// shapes that do not fit, panics instead.)
+/// The message names the file or the argument, the expected content and the content found. (A bug in the calling code,
+/// such as shapes that do not fit, panics instead.)
 ///
 /// # Example
 ///
@@ -22,33 +22,33 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The operating system could not write a file. A file that was there before is whole: it is the old one, or the new
-    /// one if only the directory could not be synced.
+    /// The operating system could not write a file. A file that existed before is complete: it is the old file, or the
+    /// new one if only the directory could not be synced.
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A file does not hold what it should.
+    /// The content of a file is not as expected.
     Content {
         /// The file.
         path: PathBuf,
-        /// What was expected.
+        /// The expected content.
         expected: String,
-        /// What was found.
+        /// The content found.
         found: String,
     },
-    /// A value is not as it should be.
+    /// A value is not as expected.
     Value {
         /// The name of the value.
         what: &'static str,
-        /// What was expected.
+        /// The expected content.
         expected: String,
-        /// What was found.
+        /// The content found.
         found: String,
     },
 }

@@ -1,4 +1,4 @@
-//! [`Input`]: what goes onto a tape. Arrays of any dimension, owned, borrowed or shared, and numbers.
+//! [`Input`]: arrays of any dimension, owned, borrowed or shared, and numbers, as arguments of a tape.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ mod sealed {
         fn dims(&self) -> Shape;
         /// Writes the elements in row-major order.
         fn write_to(self, out: &mut [T]);
-        /// Hands over the memory itself if it may be shared, else gives the array back.
+        /// Returns the memory itself if it can be shared, else the array.
         fn hand_over(self) -> Result<Arc<dyn SharedStorage<T>>, Self> {
             Err(self)
         }
@@ -35,12 +35,12 @@ mod sealed {
 }
 pub(crate) use sealed::Sealed;
 
-/// What [`Tape::leaf`](crate::Tape::leaf), [`Tape::constant`](crate::Tape::constant) and
-/// [`Var::backward_with`](crate::Var::backward_with) take: arrays and views of any dimension by value or reference,
+/// The arguments of [`Tape::leaf`](crate::Tape::leaf), [`Tape::constant`](crate::Tape::constant) and
+/// [`Var::backward_with`](crate::Var::backward_with): arrays and views of any dimension by value or reference,
 /// `Arc<Array>`, and numbers.
 ///
-/// Elements are copied to the tape's own memory, except of an `Arc<Array>` in standard layout, which is shared.
-/// The trait is sealed.
+/// Elements are copied to the tape's own memory. Only an `Arc<Array>` in standard layout is shared instead. The trait
+/// is sealed.
 ///
 /// # Example
 ///

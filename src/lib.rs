@@ -57,6 +57,7 @@
 //! | [`data`] | digits from files, batches, splits, accuracy, confusion |
 //! | [`shape`] | broadcasting, and the error for shapes that do not fit |
 //! | [`edge_cases`] | the contract at kinks, at infinities and for empty arrays |
+//! | [`adding_an_operation`] | how the library gets a new operation: one row, or at most five places |
 //!
 //! # Words
 //!
@@ -142,6 +143,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs, missing_debug_implementations)]
 
+#[doc = include_str!("adding_an_operation.md")]
+pub mod adding_an_operation {}
 pub mod blame;
 pub mod check;
 pub mod data;

@@ -1,13 +1,13 @@
-//! [`Pool`]: recycled buffers. A steady-state training step takes all its memory from here and gives it back.
+//! [`Pool`]: recycled buffers. In steady state a training step takes all its memory from here and returns it.
 
 use std::cell::RefCell;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 
-/// Buffers not in use, by the power of two that their capacity reaches.
+/// Free buffers, in classes by the largest power of two that their capacity reaches.
 ///
-/// Buffers of a similar size serve each other, so that a batch of another size finds memory too, and what is held
-/// is bounded by what was in use at once.
+/// A request takes any buffer of its class, so that a batch of another size finds memory, too. The memory in the pool
+/// is bounded by the memory that was in use at one time.
 #[derive(Debug)]
 pub struct Pool<T> {
     classes: RefCell<Vec<Vec<Vec<T>>>>,
@@ -26,7 +26,7 @@ impl<T: Copy + Default> Pool<T> {
         let class = usize::BITS - length.saturating_sub(1).leading_zeros();
         let recycled = self.classes.borrow_mut().get_mut(class as usize).and_then(Vec::pop);
         let mut buffer = recycled.unwrap_or_else(|| Vec::with_capacity(1 << class));
-        // Cuts, or fills only what the buffer's last user did not: nothing at all when sizes repeat.
+        // Truncates, or fills only the elements beyond the previous length: neither if sizes repeat.
         buffer.resize(length, T::default());
         buffer
     }
@@ -34,7 +34,7 @@ impl<T: Copy + Default> Pool<T> {
     /// Returns a buffer as [`take`](Self::take) does; `None` if there is no memory for it.
     #[inline]
     pub(crate) fn try_take(&self, length: usize) -> Option<Vec<T>> {
-        // A large buffer is asked for by its own size first: that the system may refuse.
+        // A large buffer is requested with its exact size, in a way that the system may refuse.
         const LARGE: usize = 1 << 24;
         if length >= LARGE {
             let class = usize::BITS - (length - 1).leading_zeros();
@@ -55,7 +55,8 @@ impl<T: Copy + Default> Pool<T> {
         if buffer.capacity() == 0 {
             return;
         }
-        // A buffer from elsewhere may have any capacity: it goes where it is large enough for all who ask.
+        // A buffer from elsewhere may have any capacity. It goes to the class in which it is large enough for every
+        // request.
         let class = buffer.capacity().ilog2() as usize;
         let mut classes = self.classes.borrow_mut();
         if classes.len() <= class {
@@ -69,12 +70,12 @@ impl<T: Copy + Default> Pool<T> {
         self.classes.swap(&other.classes);
     }
 
-    /// Takes charge of a buffer: it comes back here by itself.
+    /// Wraps a buffer, which returns to this pool when dropped.
     pub(crate) fn hold(&self, buffer: Vec<T>) -> Lent<'_, T> {
         Lent { buffer, pool: self }
     }
 
-    /// Returns a buffer that comes back by itself.
+    /// Returns a new buffer, which returns to this pool when dropped.
     pub(crate) fn lend(&self, length: usize) -> Lent<'_, T> {
         self.hold(self.take(length))
     }
@@ -87,7 +88,7 @@ pub(crate) struct Lent<'a, T: Copy + Default> {
 }
 
 impl<T: Copy + Default> Lent<'_, T> {
-    /// Returns the buffer for good.
+    /// Returns the buffer, which then does not return to the pool.
     pub(crate) fn keep(mut self) -> Vec<T> {
         mem::take(&mut self.buffer)
     }

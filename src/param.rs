@@ -8,6 +8,7 @@ use ndarray::{Array, ArrayD, Dimension, IxDyn};
 
 use crate::kernel::elementwise::add_assign;
 use crate::kernel::update::ParamUpdate;
+use crate::number::inlined;
 use crate::scalar::Scalar;
 use crate::shape::Shape;
 
@@ -169,13 +170,7 @@ impl<T: Scalar> Param<T> {
 
     /// Takes a step of gradient descent, `value -= gradient_step * grad`. Without a gradient it does nothing.
     pub fn update(&self, gradient_step: T) {
-        self.step(move |update, grad| {
-            update.map(
-                grad,
-                #[inline(always)]
-                move |w, g| w - gradient_step * g,
-            )
-        });
+        self.step(move |update, grad| update.map(grad, inlined!(|w, g| w - gradient_step * g)));
     }
 
     /// Adds the contribution that `compute` writes. Its slice has arbitrary contents, and it must write every element.

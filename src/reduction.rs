@@ -2,9 +2,9 @@
 
 /// How the terms of a loss become one number: their sum, divided by a count.
 ///
-/// A loss has `n` rows, one for each example, of `d` terms each. Losses of single elements, such as
-/// [`Mse`](crate::nn::Mse), have as many terms in a row as there are outputs; a loss of whole rows, such as
-/// [`SoftmaxCrossEntropy`](crate::nn::SoftmaxCrossEntropy), has `d = 1`, and `Mean` and `BatchMean` are the same.
+/// A loss has `n` rows, one for each example, and `d` terms in each row. An elementwise loss, such as
+/// [`Mse`](crate::nn::Mse), has one term for each output. A loss of whole rows, such as
+/// [`SoftmaxCrossEntropy`](crate::nn::SoftmaxCrossEntropy), has `d = 1`; `Mean` and `BatchMean` are then the same.
 ///
 /// # Example
 ///
@@ -24,16 +24,16 @@
 pub enum Reduction {
     /// Divided by `n d`: the mean of all terms.
     Mean,
-    /// Divided by `n`: the mean over the examples of each one's sum.
+    /// Divided by `n`: the sums of the examples, averaged.
     BatchMean,
-    /// Divided by `d`: the sum over the examples of each one's mean.
+    /// Divided by `d`: the means of the examples, summed.
     OutputMean,
     /// Not divided.
     Sum,
 }
 
 impl Reduction {
-    /// Returns what the sum of `rows` times `terms` terms is divided by.
+    /// Returns the divisor of the sum of `rows` times `terms` terms.
     pub(crate) fn divisor(self, rows: usize, terms: usize) -> f64 {
         let count = match self {
             Self::Mean => rows * terms,

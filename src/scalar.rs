@@ -7,8 +7,8 @@ use crate::op::Engine;
 
 /// An element type that can be recorded and differentiated: `f32` or `f64`.
 ///
-/// It is a [`Number`] with the engine that runs operations on it, and it can be put on a tape. The trait is sealed: kernels
-/// and tolerances are written for these two types.
+/// It is a [`Number`] that can be put on a tape, and it has the engine that runs operations on it. The trait is sealed:
+/// kernels and tolerances are written for these two types.
 ///
 /// # Example
 ///
@@ -21,7 +21,7 @@ use crate::op::Engine;
 /// assert_eq!(half(3.0_f32), 1.5);
 /// ```
 ///
-/// It goes together with the traits of other crates:
+/// It can be combined with traits of other crates:
 ///
 /// ```
 /// # use num_traits::Float;

@@ -1,11 +1,11 @@
-//! [`Shape`], broadcasting and [`ShapeError`]: everything about the form of an array and nothing about its content.
+//! [`Shape`], axes, broadcasting and [`ShapeError`].
 
 use std::fmt;
 use std::ops::Deref;
 
 use smallvec::SmallVec;
 
-/// The lengths of an array's axes; no axis at all for a scalar.
+/// The lengths of an array's axes; a scalar has no axis.
 ///
 /// Up to four axes are held without an allocation. Displayed as Python does: `()`, `(3,)`, `(32, 784)`.
 ///
@@ -117,7 +117,8 @@ impl fmt::Debug for Shape {
     }
 }
 
-/// Returns the product of `dims`; the largest number if it is out of range, which no array fills.
+/// Returns the product of `dims`; `usize::MAX` if it overflows. No array has that many elements.
+#[inline]
 pub(crate) fn elements(dims: &[usize]) -> usize {
     dims.iter().fold(1, |product: usize, &length| product.saturating_mul(length))
 }
@@ -134,8 +135,8 @@ pub(crate) fn row_major_strides(shape: &[usize]) -> Shape {
 /// The largest number of axes, as in NumPy.
 const MAX_AXES: usize = 64;
 
-/// Checks that an array can have this shape: that it has not too many axes, for [`AxisSet`] holds no more, and that strides,
-/// which are products of lengths, do not overflow. An empty array has strides, too.
+/// Checks that an array can have this shape. It must not have more axes than an [`AxisSet`] holds. Its strides, which
+/// are products of lengths, must not overflow; an empty array has strides, too.
 pub(crate) fn check_size(shape: &[usize]) -> Result<(), String> {
     if shape.len() > MAX_AXES {
         return Err(format!("an array of {} axes: a tape takes at most {MAX_AXES}", shape.len()));
@@ -143,7 +144,8 @@ pub(crate) fn check_size(shape: &[usize]) -> Result<(), String> {
     check_product(shape, 1)
 }
 
-/// Checks that an array of this shape can be held and not only seen: in bytes, here of the larger number type.
+/// Checks that memory can hold an array of this shape, which a view does not need: the size in bytes, with the larger
+/// number type, must not overflow.
 pub(crate) fn check_memory(shape: &[usize]) -> Result<(), String> {
     if !shape.contains(&0) {
         check_product(shape, 8)?;
@@ -155,11 +157,11 @@ fn check_product(shape: &[usize], element: usize) -> Result<(), String> {
     let lengths = shape.iter().filter(|&&length| length > 0);
     match lengths.copied().try_fold(element, usize::checked_mul) {
         Some(product) if isize::try_from(product).is_ok() => Ok(()),
-        _ => Err(format!("the axes of {} are too long together", Shape::from(shape))),
+        _ => Err(format!("the shape {} has too many elements", Shape::from(shape))),
     }
 }
 
-/// Whether a reduction leaves its axes behind with length 1, so that the result broadcasts against the operand.
+/// Whether a reduction keeps its axes with length 1, so that the result broadcasts against the operand.
 ///
 /// # Example
 ///
@@ -180,7 +182,7 @@ pub enum KeepDims {
     No,
 }
 
-/// A set of axes, as bits: what a reduction runs over.
+/// A set of axes, as bits: the axes of a reduction.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct AxisSet(u64);
 
@@ -195,7 +197,7 @@ impl AxisSet {
         Self(1 << axis)
     }
 
-    /// Returns this set and one axis more.
+    /// Returns this set with one more axis.
     pub(crate) fn with(self, axis: usize) -> Self {
         Self(self.0 | 1 << axis)
     }
@@ -226,7 +228,7 @@ impl AxisSet {
         axis < 64 && self.0 & (1 << axis) != 0
     }
 
-    /// Returns the product of the lengths of the set's axes: how many elements fall into one.
+    /// Returns the product of the lengths of the set's axes: the number of elements that a reduction combines into one.
     pub(crate) fn elements(self, shape: &[usize]) -> usize {
         let reduced = shape.iter().enumerate().filter(|&(axis, _)| self.contains(axis));
         reduced.map(|(_, length)| length).product()
@@ -239,8 +241,9 @@ impl fmt::Debug for AxisSet {
     }
 }
 
-/// A range of an axis as in NumPy, `start:stop:step`: negative numbers count from the end, a missing one means the end that
-/// the step comes from or runs to, and a negative step runs backward. What lies beyond the axis is left out.
+/// A range of an axis as in NumPy, `start:stop:step`. Negative positions count from the end. A negative step runs
+/// backward. With a positive step, a missing `start` is 0 and a missing `stop` is the length of the axis; with a
+/// negative step, they are the last position and the one before position 0. Positions beyond the axis are left out.
 ///
 /// Converts from `..`, `a..b`, `a..` and `..b`.
 ///
@@ -269,12 +272,12 @@ impl AxisRange {
         Self { start: start.into(), stop: stop.into(), step }
     }
 
-    /// Returns first position, distance and number of the elements on an axis of this length, in ascending order, and whether
-    /// they are read backward; `None` if the step is 0.
+    /// Returns the first position, the step and the number of the elements on an axis of this length, all in ascending
+    /// order, and whether they are read backward; `None` if the step is 0.
     pub(crate) fn resolve(self, length: usize) -> Option<(usize, usize, usize, bool)> {
         let end = length as isize;
         let step = self.step.unsigned_abs();
-        // Before the first position for a step backward: it is the last one's successor.
+        // A backward range may stop before position 0, that is, at -1.
         let lowest = if self.step < 0 { -1 } else { 0 };
         let place = |position: isize| {
             let position = if position < 0 { position.saturating_add(end) } else { position };
@@ -335,8 +338,8 @@ pub(crate) fn resolve_axis(op: &'static str, axis: isize, shape: &[usize]) -> Re
     }
 }
 
-/// Returns the shape that two operands have together under NumPy's broadcasting: axes are aligned at the right,
-/// a missing axis or one of length 1 stretches to the other's length.
+/// Returns the common shape of two operands under NumPy's broadcasting. Axes are aligned at the right. A missing axis
+/// or an axis of length 1 repeats to the length of the other.
 ///
 /// # Errors
 ///
@@ -374,7 +377,7 @@ pub fn broadcast(op: &'static str, a: &[usize], b: &[usize]) -> Result<Shape, Sh
         .collect()
 }
 
-/// Operands whose shapes an operation cannot take. Displayed as `op: shapes: finding`.
+/// The error of an operation that does not accept the shapes of its operands. Displayed as `op: shapes: finding`.
 ///
 /// The shape rule of every operation returns it, and the panic of a recorded operation is its [`Display`](fmt::Display)
 /// text followed by the places where the operands were recorded.
@@ -396,7 +399,7 @@ pub struct ShapeError {
 }
 
 impl ShapeError {
-    /// Returns the error of `op` on operands of these shapes; `finding` says what does not fit.
+    /// Returns the error of `op` on operands of these shapes; `finding` states the mismatch.
     #[must_use]
     #[cold]
     pub fn new(op: &'static str, shapes: &[&[usize]], finding: String) -> Self {
@@ -404,7 +407,7 @@ impl ShapeError {
         Self { op, shapes, finding }
     }
 
-    /// Returns the error about operands as the caller knows them.
+    /// Returns the same error with the shapes of the caller's operands.
     pub(crate) fn with_shapes(self, shapes: &[&[usize]]) -> Self {
         Self::new(self.op, shapes, self.finding)
     }

@@ -13,6 +13,7 @@ mod deep;
 mod edge_cases;
 mod errors;
 mod gmm;
+mod house;
 mod lessons;
 mod linalg;
 mod losses;

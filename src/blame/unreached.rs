@@ -9,7 +9,8 @@ use crate::kernel::view::View;
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::shape::Shape;
-use crate::tape::{Dependencies, Nodes, Step, Tape, Var};
+use crate::tape::checkpoint::Dependencies;
+use crate::tape::{Nodes, Step, Tape, Var};
 
 /// A parameter without a gradient, and the reason. [`Tape::unreached`] returns it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,13 +1,13 @@
-//! Convolution of images as products of matrices: the patches of an image are the columns of one.
+//! Convolution of images as matrix products (im2col): each patch of an image is a column of a matrix.
 //!
 //! Images are `(count, channels, height, width)`, results `(count, out, down, across)`, a weight is
-//! `(out, channels, height, width)`, all row-major. `scratch` holds the matrix of patches of one image.
+//! `(out, channels, height, width)`, all row-major. `scratch` holds the patch matrix of one image.
 
 use crate::kernel::matmul::{Accumulate, Matmul, MatrixRef, matmul};
 use crate::kernel::window::Patches;
 use crate::number::Number;
 
-/// Returns the number of elements that the scratch memory takes.
+/// Returns the number of elements of scratch memory.
 pub(crate) fn scratch(patches: &Patches) -> usize {
     if patches.are_elements() { 0 } else { patches.rows() * patches.columns() }
 }
@@ -22,7 +22,8 @@ fn transposed<T>(data: &[T], columns: usize) -> MatrixRef<'_, T> {
     MatrixRef { data, row_stride: 1, col_stride: columns }
 }
 
-/// Returns the image's matrix of patches, in the scratch memory if it is not the image itself.
+/// Returns the patch matrix of an image: the image itself if each patch is one element, else a copy in the scratch
+/// memory.
 fn patches_of<'a, T: Number>(x: &'a [T], patches: &Patches, scratch: &'a mut [T]) -> &'a [T] {
     if patches.are_elements() {
         return x;
@@ -71,7 +72,8 @@ pub(crate) fn add_conv2d_weight<T: Number + Matmul>(
     }
 }
 
-/// `dx += ` the patches `Wᵀ · g`, put back to where they come from, for each image.
+/// `dx += scatter(Wᵀ · g)` for each image: each column is a patch, and it is added to the place that the patch comes
+/// from.
 pub(crate) fn add_conv2d_input<T: Number + Matmul>(
     g: &[T],
     w: &[T],

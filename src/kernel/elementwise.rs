@@ -6,13 +6,12 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::kernel::view::{CHUNK, Reader, View};
-use crate::number::Number;
+use crate::number::{Number, inlined};
 
 /// Defines a loop over slices of equal length, compiled for the widest vector instructions of this CPU.
 ///
-/// A struct with an always-inlined method, and closures that are always inlined too (`#[inline(always)] move |x| …` where
-/// they are handed over): a body that ends up in a function of its own is compiled without those instructions, and a
-/// number that a closure borrows instead of owning is read anew at every element. Either makes the loop many times slower.
+/// The loop is an always-inlined method of a struct, and callers pass the closure by [`inlined!`]. A function that is
+/// not inlined is compiled without those instructions, and the loop is many times slower.
 macro_rules! slice_loop {
     ($(#[$doc:meta])* $name:ident($out:ident $(, $in:ident)*) = f($($arg:ident),+)) => {
         $(#[$doc])*
@@ -72,14 +71,9 @@ slice_loop! {
     pull_slices(g, a, b, y) = f(g, a, b, y)
 }
 
-/// `a += b`: how a later cotangent joins an earlier one.
+/// `a += b`: adds a later cotangent to an earlier one.
 pub(crate) fn add_assign<T: Number>(a: &mut [T], b: &[T]) {
-    zip_in_place(
-        a,
-        b,
-        #[inline(always)]
-        |a, b| a + b,
-    );
+    zip_in_place(a, b, inlined!(|a, b| a + b));
 }
 
 /// `a += b` with `b` read through strides.
@@ -139,13 +133,6 @@ pub(crate) fn select<T: Number>(mask: View<'_, T>, a: View<'_, T>, b: View<'_, T
     for (index, y) in y.chunks_mut(CHUNK).enumerate() {
         let (start, length) = (index * CHUNK, y.len());
         let [mask, a, b] = readers.each_mut().map(|(reader, buffer)| reader.next(start, length, buffer));
-        zip_three(
-            y,
-            mask,
-            a,
-            b,
-            #[inline(always)]
-            |mask, a, b| if mask == T::ZERO { b } else { a },
-        );
+        zip_three(y, mask, a, b, inlined!(|mask, a, b| if mask == T::ZERO { b } else { a }));
     }
 }

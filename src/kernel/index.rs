@@ -1,4 +1,4 @@
-//! Rows chosen by index, joined, and put back. An array is seen as `(outer, length, inner)` around one axis.
+//! Rows selected by index, concatenated and scattered. An array is read as `(outer, length, inner)` around one axis.
 
 use std::ops::Range;
 
@@ -28,7 +28,7 @@ pub(crate) fn select<T: Number>(x: &[T], split: AxisSplit, indices: &[u32], y: &
         return;
     }
     for (x, y) in x.chunks_exact(length * inner).zip(y.chunks_exact_mut(indices.len() * inner)) {
-        // Single elements are copied by a loop, not by a call each.
+        // A loop copies single elements faster than one memcpy for each.
         if inner == 1 {
             indices.iter().zip(y).for_each(|(&index, y)| *y = x[index as usize]);
             continue;
@@ -40,7 +40,7 @@ pub(crate) fn select<T: Number>(x: &[T], split: AxisSplit, indices: &[u32], y: &
     }
 }
 
-/// `y[o, indices[i], :] += x[o, i, :]`; `split` describes `y`. An index that occurs twice receives both.
+/// `y[o, indices[i], :] += x[o, i, :]`; `split` describes `y`. Rows with the same index are added.
 pub(crate) fn add_selected<T: Number>(x: &[T], split: AxisSplit, indices: &[u32], y: &mut [T]) {
     let AxisSplit { length, inner, .. } = split;
     if x.is_empty() {
@@ -76,7 +76,7 @@ pub(crate) fn place<T: Number>(x: &[T], split: AxisSplit, start: usize, y: &mut 
     if x.is_empty() {
         return;
     }
-    // Single elements are copied by a loop, not by a call each.
+    // A loop copies single elements faster than one memcpy for each.
     if x.len() == outer {
         y[start * inner..].iter_mut().step_by(length * inner).zip(x).for_each(|(y, &x)| *y = x);
         return;
@@ -88,7 +88,7 @@ pub(crate) fn place<T: Number>(x: &[T], split: AxisSplit, start: usize, y: &mut 
 
 /// Copies `x` with the order of its elements along `axes` reversed.
 pub(crate) fn flip<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, y: &mut [T]) {
-    // Neighbouring axes of the same kind are one: a run is as long as it can be.
+    // Neighbouring axes that are all flipped or all kept are joined, so that runs are as long as possible.
     let mut groups: SmallVec<[(usize, bool); 4]> = SmallVec::new();
     for (axis, &length) in shape.iter().enumerate() {
         let flipped = axes.contains(axis);
@@ -103,7 +103,8 @@ pub(crate) fn flip<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, y: &mut [
         return;
     }
     for (row, y) in y.chunks_exact_mut(run).enumerate() {
-        // The number of the row that comes here: the digits of this one's number, some of them counted from the end.
+        // `from` is the number of the source row. It has the same digits as `row`, one in base `length` for each group;
+        // the digits of flipped groups are counted from the end.
         let (mut rest, mut from, mut stride) = (row, 0, 1);
         for &(length, flipped) in groups.iter().rev() {
             let digit = rest % length;
@@ -120,7 +121,7 @@ pub(crate) fn flip<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, y: &mut [
     }
 }
 
-/// Sets the columns that `clear` names for each row to 0, in every matrix of the last two axes.
+/// Sets the columns `clear(row)` of each row to 0, in every matrix of the last two axes.
 pub(crate) fn clear_triangle<T: Number>(y: &mut [T], shape: &[usize], clear: impl Fn(usize) -> Range<usize>) {
     let &[.., rows, columns] = shape else { unreachable!("the shape rule asks for matrices") };
     if y.is_empty() {

@@ -1,13 +1,14 @@
-//! Factorizations of one square matrix, row-major. `nalgebra` computes; what it cannot compute becomes NaN here.
+//! Factorizations of one square matrix, row-major. `nalgebra` computes them. A factorization that does not exist gives
+//! NaN.
 //!
-//! Unlike other kernels these allocate: a factorization costs much more.
+//! Unlike other kernels, these allocate: a factorization costs much more than an allocation.
 
 use nalgebra::{DMatrix, Dyn, FullPivLU, RealField};
 use smallvec::SmallVec;
 
 use crate::number::Number;
 
-/// What a factorization that does not exist gives.
+/// The result of a factorization that does not exist.
 fn nan<T: RealField>() -> T {
     nalgebra::convert(f64::NAN)
 }
@@ -16,7 +17,7 @@ fn matrix<T: RealField + Copy>(a: &[T], n: usize) -> DMatrix<T> {
     DMatrix::from_row_slice(n, n, a)
 }
 
-/// Writes a matrix row by row, NaN if there is none.
+/// Writes a matrix row by row; writes NaN for `None`.
 fn write<T: RealField + Copy>(result: Option<DMatrix<T>>, y: &mut [T]) {
     match result {
         // Columns of the transpose are rows.
@@ -30,7 +31,7 @@ pub(crate) fn inverse<T: RealField + Copy>(a: &[T], n: usize, y: &mut [T]) {
     write(matrix(a, n).lu().try_inverse(), y);
 }
 
-/// Returns whether an element is NaN. The search for pivots would pass over it.
+/// Returns whether an element is NaN. The search for pivots would skip it.
 fn has_nan<T: RealField + Copy>(a: &[T]) -> bool {
     a.iter().any(|x| x.partial_cmp(x).is_none())
 }
@@ -40,8 +41,8 @@ pub(crate) fn det<T: RealField + Copy>(a: &[T], n: usize) -> T {
     if has_nan(a) { nan() } else { matrix(a, n).lu().determinant() }
 }
 
-/// Returns the logarithm of the determinant, without the determinant, which may overflow: minus infinity for a singular
-/// matrix, NaN where the determinant is negative.
+/// Returns the logarithm of the determinant: minus infinity for a singular matrix, NaN for a negative determinant. It
+/// does not compute the determinant, which may overflow.
 pub(crate) fn log_det<T: RealField + Copy>(a: &[T], n: usize) -> T {
     if has_nan(a) {
         return nan();
@@ -56,7 +57,8 @@ pub(crate) fn log_det<T: RealField + Copy>(a: &[T], n: usize) -> T {
     if positive || singular { sum } else { nan() }
 }
 
-/// `x = a⁻¹ b` for a `b` of `columns`; NaN for a singular matrix. Triangular matrices are solved by substitution.
+/// `x = a⁻¹ b` for a `b` with `columns` columns; NaN for a singular matrix. Triangular matrices are solved by
+/// substitution.
 pub(crate) fn solve<T: RealField + Copy>(a: &[T], n: usize, b: &[T], columns: usize, x: &mut [T]) {
     solve_matrix(matrix(a, n), b, columns, x);
 }
@@ -89,12 +91,12 @@ pub(crate) fn cholesky<T: RealField + Copy>(a: &[T], n: usize, y: &mut [T]) {
     write(symmetric.cholesky().map(|factor| factor.l()), y);
 }
 
-/// The derivative of the determinant, of the order after that of the directions `h`: `y` with
-/// `<y, z> = d/dt₁ … d/dt_k d/ds det(a + t₁ h₁ + … + t_k h_k + s z)` at 0. Of no direction it is the matrix of cofactors. In
-/// double precision.
+/// The derivative of order `k + 1` of the determinant, contracted with `k` directions `h`: the matrix `y` with
+/// `<y, z> = d/dt₁ … d/dt_k d/ds det(a + t₁ h₁ + … + t_k h_k + s z)` at 0. Without directions it is the matrix of
+/// cofactors. Computed in double precision.
 ///
-/// The determinant is a polynomial: its derivatives exist at any matrix, singular or not. They are symmetric in the
-/// directions.
+/// The determinant is a polynomial, so its derivatives exist at every matrix, singular or not. They are symmetric in
+/// the directions.
 pub(crate) fn det_derivative<T: Number>(a: &[T], h: &[&[T]], n: usize, y: &mut [T]) {
     let wide = |x: &[T]| DMatrix::from_row_iterator(n, n, x.iter().map(|&x| x.to_f64()));
     let a = wide(a);
@@ -104,8 +106,9 @@ pub(crate) fn det_derivative<T: Number>(a: &[T], h: &[&[T]], n: usize, y: &mut [
         let h: Vec<DMatrix<f64>> = h.iter().map(|h| factors.between(wide(h))).collect();
         let h: Vec<&DMatrix<f64>> = h.iter().collect();
         let mut result = DMatrix::zeros(n, n);
-        // At a diagonal matrix it is a sum over all sets of rows, one for each derivative, of the product of the other
-        // values and of what the directions have in these rows and columns.
+        // For a diagonal matrix, the element at `(row, column)` is a sum over all sets of `k + 1` indices that contain
+        // both. Each term is the product of the diagonal values outside the set and, up to the sign, the mixed minor of
+        // the directions in the set without `row` and `column`.
         for_each_subset(n, h.len() + 1, &mut |rows| {
             let others = factors.product_without(rows);
             for (i, &row) in rows.iter().enumerate() {
@@ -122,12 +125,12 @@ pub(crate) fn det_derivative<T: Number>(a: &[T], h: &[&[T]], n: usize, y: &mut [
 
 /// Returns the cofactors of matrices that are small or have an inverse.
 ///
-/// Determinant and inverse come from the same factors, so that the small pivots of a nearly singular matrix, which are mostly
-/// rounding errors, cancel in their product.
+/// Determinant and inverse come from the same factors. The small pivots of a nearly singular matrix are mostly rounding
+/// errors; they cancel in the product of the two.
 fn cofactors(a: &DMatrix<f64>) -> Option<DMatrix<f64>> {
     match (a.nrows(), a.as_slice()) {
         (1, _) => Some(DMatrix::identity(1, 1)),
-        // The matrix lies by columns.
+        // The matrix is column-major.
         (2, &[a, c, b, d]) => Some(DMatrix::from_row_slice(2, 2, &[d, -c, -b, a])),
         _ => {
             let lu = a.clone().lu();
@@ -141,7 +144,7 @@ fn cofactors(a: &DMatrix<f64>) -> Option<DMatrix<f64>> {
 /// A few row or column numbers.
 type Few = SmallVec<[usize; 4]>;
 
-/// Returns the numbers but for one.
+/// Returns the numbers without `one`.
 fn without(numbers: &[usize], one: usize) -> Few {
     numbers.iter().copied().filter(|&number| number != one).collect()
 }
@@ -162,7 +165,8 @@ fn for_each_subset(n: usize, size: usize, f: &mut impl FnMut(&[usize])) {
     }
 }
 
-/// Returns the sum of the determinants of these rows and columns, over all ways to take each row from another matrix.
+/// Returns the mixed minor of these rows and columns: the sum of the determinants over all ways to take each row from a
+/// different matrix.
 fn mixed(matrices: &[&DMatrix<f64>], rows: &[usize], columns: &[usize]) -> f64 {
     let Some((&row, rest)) = rows.split_first() else { return 1.0 };
     let mut sum = 0.0;
@@ -176,7 +180,7 @@ fn mixed(matrices: &[&DMatrix<f64>], rows: &[usize], columns: &[usize]) -> f64 {
     sum
 }
 
-/// Writes a matrix row by row, NaN if there is none.
+/// Writes a matrix row by row; writes NaN for `None`.
 fn write_narrow<T: Number>(result: Option<DMatrix<f64>>, y: &mut [T]) {
     match result {
         Some(result) => y.iter_mut().zip(result.transpose().as_slice()).for_each(|(y, &x)| *y = T::from_f64(x)),
@@ -184,19 +188,20 @@ fn write_narrow<T: Number>(result: Option<DMatrix<f64>>, y: &mut [T]) {
     }
 }
 
-/// `p a q = l d u`: at any matrix, the determinant and its derivatives are those at the diagonal matrix `d`, with the
-/// directions brought between the other factors, whose determinants are 1 or -1.
+/// The factorization `p a q = l d u` with a diagonal `d`. The other factors have the determinant 1 or -1. So up to the
+/// sign, the determinant and its derivatives at `a` are those at `d`, with each direction `h` replaced by
+/// `l⁻¹ p h q u⁻¹`.
 ///
-/// Both permutations bring the largest element that is left to the diagonal, so that `l` and `u` have no element above 1
-/// and their inverses are tame. (A singular value decomposition would do as well; `nalgebra`'s is wrong at times, its
-/// issue 1172.)
+/// Full pivoting brings the largest remaining element to the diagonal. So no element of `l` and `u` exceeds 1 in
+/// magnitude, and their inverses stay moderate. (A singular value decomposition would do as well, but the one in
+/// `nalgebra` is sometimes wrong: its issue 1172.)
 struct Factors {
     lu: FullPivLU<f64, Dyn, Dyn>,
-    /// With ones on the diagonal.
+    /// Unit triangular: ones on the diagonal.
     l: DMatrix<f64>,
-    /// With ones on the diagonal.
+    /// Unit triangular: ones on the diagonal.
     u: DMatrix<f64>,
-    /// The diagonal of `d`, by descending size up to rounding.
+    /// The diagonal of `d`, in descending magnitude up to rounding.
     values: Vec<f64>,
     /// `det(p) det(q)`: 1 or -1.
     sign: f64,
@@ -212,7 +217,7 @@ impl Factors {
         let (l, mut u) = (lu.l(), lu.u());
         let values: Vec<f64> = u.diagonal().iter().copied().collect();
         for (mut row, &value) in u.row_iter_mut().zip(&values) {
-            // A row without a value is one of zeros.
+            // If the value is 0, the row is 0.
             if value != 0.0 {
                 row /= value;
             }
@@ -222,7 +227,8 @@ impl Factors {
         Some(Self { lu, l, u, values, sign })
     }
 
-    /// Returns the product of all values but these. Large and small ones take turns: it overflows only if the result does.
+    /// Returns the product of all values outside `rows`. Large and small factors alternate, so that it overflows only
+    /// if the result does.
     fn product_without(&self, rows: &[usize]) -> f64 {
         let mut others = (0..self.values.len()).filter(|row| !rows.contains(row)).map(|row| self.values[row]);
         let mut product = 1.0_f64;
@@ -242,7 +248,7 @@ impl Factors {
         transposed.transpose()
     }
 
-    /// The reverse of [`between`](Self::between) for a cotangent: `± pᵀ l⁻ᵀ g u⁻ᵀ qᵀ`.
+    /// The adjoint of [`between`](Self::between), with the sign of the factors: `± pᵀ l⁻ᵀ g u⁻ᵀ qᵀ`.
     fn outside(&self, mut g: DMatrix<f64>) -> DMatrix<f64> {
         self.l.tr_solve_lower_triangular_unchecked_mut(&mut g);
         let mut transposed = g.transpose();

@@ -1,4 +1,4 @@
-//! Matrices whose memory is kept.
+//! Matrices that keep their memory when their shape changes.
 
 use std::mem;
 
@@ -6,7 +6,7 @@ use ndarray::Array2;
 
 use crate::number::Number;
 
-/// Gives a matrix this shape and returns its elements in row-major order, to be overwritten. Its memory is reused.
+/// Gives a matrix this shape and returns its elements in row-major order, to be overwritten. It reuses the memory.
 pub(crate) fn shape_to<T: Number>(array: &mut Array2<T>, (rows, columns): (usize, usize)) -> &mut [T] {
     if array.dim() != (rows, columns) || !array.is_standard_layout() {
         let (mut values, _) = mem::take(array).into_raw_vec_and_offset();

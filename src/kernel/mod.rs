@@ -1,7 +1,7 @@
 //! How operations are computed: slices in, slices out.
 //!
-//! Nothing here knows of tapes, operations or derivatives. Results go to row-major slices that the caller
-//! owns; operands are slices, or a [`View`](view::View) where strides matter. No kernel allocates in steady state.
+//! Kernels do not know tapes, operations or derivatives. They write results to row-major slices that the caller owns.
+//! Operands are slices, or a [`View`](view::View) if strides matter. No kernel allocates in steady state.
 
 pub(crate) mod conv;
 pub(crate) mod elementwise;

@@ -1,4 +1,4 @@
-//! Norms and logarithms of sums of exponentials over a set of axes, where the plain formula would overflow.
+//! Norm and log-sum-exp over a set of axes, also where the plain formula would overflow.
 
 use crate::kernel::elementwise;
 use crate::kernel::reduce;
@@ -7,11 +7,11 @@ use crate::memory::Pool;
 use crate::number::{Algebra, Classify, Number, inlined};
 use crate::shape::{AxisSet, KeepDims, Shape};
 
-/// Below this length the squares of a vector's elements may have lost digits, in either number type.
+/// Below this norm the squares of the elements may underflow and lose digits, in either number type.
 const SHORT_NORM: f64 = 1e-15;
 
-/// The square root of the sum of squares over `axes`. Where that overflows, or the squares lose their digits, the
-/// elements are divided by the largest first.
+/// The square root of the sum of squares over `axes`. Where the sum overflows or the squares lose digits, the elements
+/// are divided by the largest first.
 pub(crate) fn norm<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T], pool: &Pool<T>) {
     let (mut each, mut sum) = (pool.lend(x.len()), pool.lend(out.len()));
     elementwise::map(&mut each, x, inlined!(|x: T| x * x));
@@ -33,19 +33,21 @@ pub(crate) fn norm<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut
     reduce::sum(&each, shape, axes, &mut sum);
     elementwise::map(&mut scaled, &sum, inlined!(|x: T| x.sqrt()));
     for ((y, &scaled), &largest) in out.iter_mut().zip(&*scaled).zip(&*largest) {
-        // An infinite element makes the length infinite; its ratio to itself is no number. Nothing has no largest.
+        // An infinite element gives an infinite norm, as computed; its ratio to itself would be NaN. A group without
+        // elements has the largest element minus infinity, and its norm is 0.
         if extreme(*y) && largest.is_finite() {
             *y = scaled * largest;
         }
     }
 }
 
-/// `m + ln Σ e^(x - m)` over `axes` with the maximum `m`; minus infinity of no elements.
+/// `m + ln Σ e^(x - m)` over `axes` with the maximum `m`; minus infinity for a group without elements.
 pub(crate) fn logsumexp<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T], pool: &Pool<T>) {
     let (mut each, mut max, mut sum) = (pool.lend(x.len()), pool.lend(out.len()), pool.lend(out.len()));
     reduce::max(x, shape, axes, &mut max);
     let kept = Shape::from(shape).reduced(axes, KeepDims::Yes);
-    // The difference of equal infinities is none: it gives 1 at infinity, and 0, what e^x is there, at minus infinity.
+    // The difference of equal infinities would be NaN. At infinity the exponential is set to 1, at minus infinity to 0
+    // = e^-∞.
     let (x, max_view) = (View::contiguous(x, shape), View::contiguous(&max, &kept));
     elementwise::zip(x, max_view, shape, &mut each, inlined!(|x: T, max: T| x.exp_difference(max)));
     reduce::sum(&each, shape, axes, &mut sum);

@@ -1,29 +1,29 @@
-//! Means and variances over a set of axes: what layer and batch normalization have in common.
+//! Normalization by mean and variance over a set of axes, for layer and batch normalization.
 //!
-//! Each step is a pass over the elements. Where groups are rows, a few of them take all steps before the next few begin, so
-//! that they stay in the nearest cache.
+//! Each step is a pass over the elements. If groups are rows, a block of them takes all steps before the next block
+//! begins, so that it stays in a near cache.
 
 use std::ops::Range;
 
 use crate::kernel::elementwise;
 use crate::kernel::reduce;
 use crate::kernel::view::View;
-use crate::number::{Algebra, Classify, Number};
+use crate::number::{Algebra, Classify, Number, inlined};
 use crate::shape::{AxisSet, KeepDims, Shape};
 
-/// Elements that take all steps at a time.
+/// The number of elements in a block.
 const BLOCK: usize = 4096;
 
-/// The elements that are normalized together: a row-major array and the axes that a group spans.
+/// A row-major array and the axes that a group spans. The elements of a group are normalized together.
 struct Groups<'a> {
     shape: &'a [usize],
     axes: AxisSet,
-    /// The shape of one number for each group.
+    /// The shape of an array with one number for each group.
     numbers: Shape,
 }
 
 impl Groups<'_> {
-    /// Calls `f` with groups that do not depend on each other, and the ranges of their elements and of their numbers.
+    /// Calls `f` with blocks of groups, the range of their elements, and the range of their numbers.
     fn in_blocks(shape: &[usize], axes: AxisSet, mut f: impl FnMut(&Groups<'_>, Range<usize>, Range<usize>)) {
         let rank = shape.len();
         let first = (0..rank).find(|&axis| axes.contains(axis)).unwrap_or(rank);
@@ -54,51 +54,36 @@ impl Groups<'_> {
         out.iter_mut().for_each(|sum| *sum /= length);
     }
 
-    /// `y = f(x, number of the group)`.
+    /// `y = f(x, number)`, with the number of the group of each element.
     #[inline(always)]
     fn with<T: Number>(&self, x: &[T], numbers: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Copy) {
         if let (&[_, width], true) = (self.shape, self.axes == AxisSet::one(1))
             && width > 0
         {
             for ((x, y), &number) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)).zip(numbers) {
-                elementwise::map(
-                    y,
-                    x,
-                    #[inline(always)]
-                    move |x| f(x, number),
-                );
+                elementwise::map(y, x, inlined!(|x| f(x, number)));
             }
             return;
         }
         elementwise::zip(View::contiguous(x, self.shape), View::contiguous(numbers, &self.numbers), self.shape, y, f);
     }
 
-    /// Replaces the variances of the `differences` from the mean, of which one has overflowed, by `1 / √(variance + eps)`: where
-    /// the square of a difference overflows, the largest one is divided by first. `scratch` is as long as `differences`.
+    /// Replaces the variances by `1 / √(variance + eps)` if one of them has overflowed. Where the square of a
+    /// difference from the mean overflows, the differences of the group are divided by the largest first. `scratch` is
+    /// as long as `differences`.
     #[cold]
     fn inverse_of_far<T: Number>(&self, eps: T, differences: &[T], scratch: &mut [T], variances: &mut [T]) {
-        // Memory of its own: this happens next to never.
+        // An allocation: this is rare.
         let mut factors = vec![T::ONE; variances.len()];
-        elementwise::map(
-            scratch,
-            differences,
-            #[inline(always)]
-            |x| Algebra::abs(x),
-        );
+        elementwise::map(scratch, differences, inlined!(|x| Algebra::abs(x)));
         reduce::max(scratch, self.shape, self.axes, &mut factors);
         for (factor, &variance) in factors.iter_mut().zip(&*variances) {
-            // An infinite element has no finite distance to anything: what it gives is NaN.
+            // An infinite element has no finite difference from the mean; the result is NaN.
             if variance != T::INFINITY || !factor.is_finite() {
                 *factor = T::ONE;
             }
         }
-        self.with(
-            differences,
-            &factors,
-            scratch,
-            #[inline(always)]
-            |x, factor| (x / factor) * (x / factor),
-        );
+        self.with(differences, &factors, scratch, inlined!(|x, factor| (x / factor) * (x / factor)));
         self.means(scratch, variances);
         for (variance, factor) in variances.iter_mut().zip(factors) {
             *variance = T::ONE / factor / Algebra::sqrt(*variance + eps / factor / factor);
@@ -107,51 +92,28 @@ impl Groups<'_> {
 
     /// Writes the normalized `x` to `y`, and `1 / √(variance + eps)` to `inverse`.
     ///
-    /// The mean comes first, the squares of the differences follow: the difference of two large sums would lose its digits. The
-    /// mean of large numbers is rounded, and perhaps by more than the numbers differ. So the mean of the differences is
-    /// subtracted from them: it is the part of the mean that rounding took away.
+    /// Two passes: the mean, then the squares of the differences from it. (The difference of two large sums would lose
+    /// its digits.) The mean of large numbers is rounded, perhaps by more than the numbers differ. So the mean of the
+    /// differences is subtracted from the differences: it is the rounding error of the first mean.
     fn normalize<T: Number>(&self, x: &[T], eps: T, scratch: &mut [T], y: &mut [T], inverse: &mut [T]) {
         self.means(x, inverse);
-        self.with(
-            x,
-            inverse,
-            y,
-            #[inline(always)]
-            |x, mean| x - mean,
-        );
+        self.with(x, inverse, y, inlined!(|x, mean| x - mean));
         self.means(y, inverse);
-        // A sum that overflows has no correction.
+        // If the sum overflows, there is no correction.
         inverse.iter_mut().filter(|mean| !mean.is_finite()).for_each(|mean| *mean = T::ZERO);
-        self.with(
-            y,
-            inverse,
-            scratch,
-            #[inline(always)]
-            |x, mean| x - mean,
-        );
-        elementwise::map(
-            y,
-            scratch,
-            #[inline(always)]
-            |x| x * x,
-        );
+        self.with(y, inverse, scratch, inlined!(|x, mean| x - mean));
+        elementwise::map(y, scratch, inlined!(|x| x * x));
         self.means(y, inverse);
         match inverse.contains(&T::INFINITY) {
             true => self.inverse_of_far(eps, scratch, y, inverse),
             false => inverse.iter_mut().for_each(|variance| *variance = T::ONE / Algebra::sqrt(*variance + eps)),
         }
-        self.with(
-            scratch,
-            inverse,
-            y,
-            #[inline(always)]
-            |x, inverse| x * inverse,
-        );
+        self.with(scratch, inverse, y, inlined!(|x, inverse| x * inverse));
     }
 }
 
-/// Writes `(x - mean) / √(variance + eps)` over `axes` to `y`, and `1 / √(variance + eps)`, one number for each group that is
-/// normalized, to `inverse`. `scratch` is as long as `x`.
+/// Writes `(x - mean) / √(variance + eps)` over `axes` to `y`, and `1 / √(variance + eps)` to `inverse`, one number for
+/// each group. `scratch` is as long as `x`.
 pub(crate) fn normalize<T: Number>(
     x: &[T],
     shape: &[usize],
@@ -166,8 +128,8 @@ pub(crate) fn normalize<T: Number>(
     });
 }
 
-/// Writes `r (g - mean g - y mean(g y))` to `out`, where `y` is the normalized `x` and `r = 1 / √(variance + eps)`: the vjp of
-/// [`normalize`]. `y` and `scratch` are as long as `x`, `numbers` holds three for each group.
+/// Writes the vjp of [`normalize`] to `out`: `r (g - mean g - y mean(g y))`, where `y` is the normalized `x` and
+/// `r = 1 / √(variance + eps)`. `y` and `scratch` are as long as `x`. `numbers` holds three numbers for each group.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn denormalize<T: Number>(
     x: &[T],
@@ -189,42 +151,13 @@ pub(crate) fn denormalize<T: Number>(
         let (inverse, mean, along) = (&mut inverse[numbers.clone()], &mut mean[numbers.clone()], &mut along[numbers]);
         groups.normalize(x, eps, scratch, y, inverse);
         groups.means(g, mean);
-        elementwise::zip_slices(
-            scratch,
-            g,
-            y,
-            #[inline(always)]
-            |g, y| g * y,
-        );
+        elementwise::zip_slices(scratch, g, y, inlined!(|g, y| g * y));
         groups.means(scratch, along);
-        groups.with(
-            y,
-            along,
-            scratch,
-            #[inline(always)]
-            |y, along| y * along,
-        );
-        groups.with(
-            g,
-            mean,
-            out,
-            #[inline(always)]
-            |g, mean| g - mean,
-        );
-        elementwise::zip_in_place(
-            out,
-            scratch,
-            #[inline(always)]
-            |g, along| g - along,
-        );
-        // The last step in place, by way of the scratch memory.
-        groups.with(
-            out,
-            inverse,
-            scratch,
-            #[inline(always)]
-            |g, inverse| g * inverse,
-        );
+        groups.with(y, along, scratch, inlined!(|y, along| y * along));
+        groups.with(g, mean, out, inlined!(|g, mean| g - mean));
+        elementwise::zip_in_place(out, scratch, inlined!(|g, along| g - along));
+        // The last step is in place, through the scratch memory.
+        groups.with(out, inverse, scratch, inlined!(|g, inverse| g * inverse));
         out.copy_from_slice(scratch);
     });
 }

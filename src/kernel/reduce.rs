@@ -1,28 +1,38 @@
 //! Reductions of a row-major array over a set of axes.
 //!
-//! The order in which elements are combined depends on the shape alone, never on the CPU: sums run over a
-//! fixed number of lanes. Up to 16 rows of lanes are added one after the other. Of more rows, blocks of 32 are added in pairs,
-//! and within a block four rows one after the other, so that the rounding error of a long sum grows with the logarithm of
-//! its length and not with the length.
+//! The order of combination depends on the shape alone, never on the CPU. A matrix that is reduced over its rows is cut
+//! into strips of at most [`LANES`] columns (32). In a strip, rows are combined lane by lane:
+//!
+//! - Up to [`CHAIN`] rows (16) are combined one after the other.
+//! - More rows are cut into blocks of [`BLOCK`] (32). The results of the blocks are combined in a pairwise tree.
+//! - A block is cut into groups of [`FEW`] rows (8). The results of the groups are combined one after the other.
+//! - A group has two halves of 4 rows. The rows of each half are combined one after the other, then the two halves.
+//! - A last group of fewer rows is combined one row after the other.
+//!
+//! A long vector is read as a matrix of one strip: each row has 32 neighbours. The elements after the last whole row
+//! are combined with the first lanes. Then the lanes are combined: lane `i` with lane `i + 16`, then with lane `i + 8`,
+//! and so on down to one. A vector of at most 32 elements is combined one element after the other.
+//!
+//! So the rounding error of a long sum grows with the logarithm of its length, not with the length.
 
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 use smallvec::SmallVec;
 
-use crate::number::{Algebra, Number};
+use crate::number::{Algebra, Number, inlined};
 use crate::shape::AxisSet;
 
 /// Accumulators side by side: enough to fill two AVX-512 registers of `f32`.
 const LANES: usize = 32;
-/// As many rows as this are combined one after the other. Of more, blocks are combined in pairs.
+/// Up to this many rows are combined one after the other. More are combined block by block.
 const CHAIN: usize = 16;
-/// Rows of a block.
+/// The number of rows in a block.
 const BLOCK: usize = 4 * FEW;
-/// Rows of which each half is combined one after the other.
+/// The number of rows in a group. Each half of a group is combined one row after the other.
 const FEW: usize = 8;
 
-/// What a reduction combines with: an associative function and its neutral element.
+/// The function of a reduction: it is associative and has a neutral element.
 trait Combine<T>: Copy {
     const NEUTRAL: T;
     fn combine(a: T, b: T) -> T;
@@ -75,7 +85,7 @@ pub(crate) fn sum_slice<T: Number>(x: &[T]) -> T {
     sum
 }
 
-/// Returns the maximum of a slice, minus infinity of an empty one.
+/// Returns the maximum of a slice; minus infinity if it is empty.
 pub(crate) fn max_slice<T: Number>(x: &[T]) -> T {
     let mut max = T::NEG_INFINITY;
     max_rows(x, x.len(), std::slice::from_mut(&mut max));
@@ -112,12 +122,13 @@ pub(crate) fn prod<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut
     Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Prod });
 }
 
-/// Sums the columns of a matrix with `width` of them, from column `first` on as many as `out` takes.
+/// Sums each column of a matrix of `width` columns: column `first` and the following ones, as many as `out` takes.
 pub(crate) fn sum_columns<T: Number>(x: &[T], width: usize, first: usize, out: &mut [T]) {
     Arch::new().dispatch(Columns { x, width, first, out, combine: Sum });
 }
 
-/// Takes the maximum of the columns of a matrix with `width` of them, from column `first` on as many as `out` takes.
+/// Takes the maximum of each column of a matrix of `width` columns: column `first` and the following ones, as many as
+/// `out` takes.
 pub(crate) fn max_columns<T: Number>(x: &[T], width: usize, first: usize, out: &mut [T]) {
     Arch::new().dispatch(Columns { x, width, first, out, combine: Max });
 }
@@ -161,7 +172,7 @@ impl<T: Number, C: Combine<T>> WithSimd for Reduction<'_, T, C> {
 /// One number for each lane.
 type Lanes<T> = [T; LANES];
 
-/// Combines the elements of a slice: as rows of one element for each lane, then the lanes in pairs.
+/// Combines the elements of a slice: first rows of one element for each lane, then the lanes.
 #[inline(always)]
 fn fold<T: Number, C: Combine<T>>(x: &[T]) -> T {
     if x.len() <= LANES {
@@ -188,7 +199,7 @@ struct Group {
     reduced: bool,
 }
 
-/// Joins neighbouring axes of the same kind, leaving out those of length 1.
+/// Joins neighbouring axes that are all reduced or all kept. Axes of length 1 are left out.
 fn groups(shape: &[usize], axes: AxisSet) -> SmallVec<[Group; 4]> {
     let mut groups: SmallVec<[Group; 4]> = SmallVec::new();
     for (axis, &length) in shape.iter().enumerate() {
@@ -215,7 +226,7 @@ fn reduce<T: Number, C: Combine<T>>(x: &[T], shape: &[usize], axes: AxisSet, out
             }
         }
         [Group { reduced: true, .. }, Group { reduced: false, length }] => columns::<T, C>(x, *length, 0, out),
-        // Anything else is a sequence of the last two cases, the innermost groups first taken together.
+        // Leading kept axes: one matrix after the other.
         [outer @ .., Group { reduced: true, length: rows }, Group { reduced: false, length }]
             if outer.iter().all(|g| !g.reduced) =>
         {
@@ -227,7 +238,7 @@ fn reduce<T: Number, C: Combine<T>>(x: &[T], shape: &[usize], axes: AxisSet, out
     }
 }
 
-/// Combines the rows of a matrix with `width` columns, from column `first` on as many as `out` takes, into one row.
+/// Combines the rows of a matrix of `width` columns: column `first` and the following ones, as many as `out` takes.
 #[inline(always)]
 fn columns<T: Number, C: Combine<T>>(x: &[T], width: usize, first: usize, out: &mut [T]) {
     for (index, out) in out.chunks_mut(LANES).enumerate() {
@@ -236,24 +247,27 @@ fn columns<T: Number, C: Combine<T>>(x: &[T], width: usize, first: usize, out: &
     }
 }
 
-/// Combines the rows of `count` columns, at most one for each lane, from column `start` of a matrix on.
+/// Combines the rows of a matrix in `count` columns from column `start` on: at most one column for each lane.
 #[inline(always)]
 fn tile<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, count: usize) -> Lanes<T> {
     in_pairs::<T, C>(
         x.len() / width,
-        #[inline(always)]
-        |rows| one_by_one::<T, C>(&x[rows.start * width..rows.end * width], width, start, count),
-        #[inline(always)]
-        |row| {
+        inlined!(|rows: Range<usize>| one_by_one::<T, C>(
+            &x[rows.start * width..rows.end * width],
+            width,
+            start,
+            count
+        )),
+        inlined!(|row| {
             let x = &x[row * width..(row + FEW) * width];
             if count < LANES || width == LANES {
                 return few::<T, C>(std::array::from_fn(|row| &x[row * width + start..][..count]));
             }
-            // The same order as that of `few`. Long rows that lie apart are read one after the other.
+            // The same order as in `few`. Long rows that lie apart are read one after the other.
             let (first, second) = x.split_at(FEW / 2 * width);
             let first = one_by_one::<T, C>(first, width, start, LANES);
             combine_lanes::<T, C>(first, &one_by_one::<T, C>(second, width, start, LANES))
-        },
+        }),
     )
 }
 
@@ -274,8 +288,8 @@ fn one_by_one<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, cou
     lanes
 }
 
-/// Combines rows: up to [`CHAIN`] by `one_by_one`; of more, blocks in pairs. Within a block, `few` combines [`FEW`] rows from a
-/// given one on.
+/// Combines rows in the order that the module's documentation states. `one_by_one` combines a range of rows one after
+/// the other; `few` combines a group of [`FEW`] rows, given its first row.
 #[inline(always)]
 fn in_pairs<T: Number, C: Combine<T>>(
     rows: usize,
@@ -285,8 +299,8 @@ fn in_pairs<T: Number, C: Combine<T>>(
     if rows <= CHAIN {
         return one_by_one(0..rows);
     }
-    // Results of 2^i blocks, the largest first. This is the pairwise tree without recursion, which would keep the loop from
-    // being compiled into its caller.
+    // Results of 2^i blocks each, the largest first. This is the pairwise tree without recursion: a recursive function
+    // would not be inlined into its caller.
     let mut results: SmallVec<[Lanes<T>; 32]> = SmallVec::new();
     for (block, start) in (0..rows).step_by(BLOCK).enumerate() {
         let end = rows.min(start + BLOCK);
@@ -305,7 +319,7 @@ fn in_pairs<T: Number, C: Combine<T>>(
     results.iter().rfold([C::NEUTRAL; LANES], |total, result| combine_lanes::<T, C>(*result, &total))
 }
 
-/// Combines a few rows of the same length: each half of them one after the other, then the halves.
+/// Combines a group of rows of the same length: the rows of each half one after the other, then the halves.
 #[inline(always)]
 fn few<T: Number, C: Combine<T>>(rows: [&[T]; FEW]) -> Lanes<T> {
     let [a, b, c, d, e, f, g, h] = rows.map(|row| &row[..rows[0].len()]);
@@ -326,8 +340,8 @@ fn combine_lanes<T: Number, C: Combine<T>>(mut a: Lanes<T>, b: &Lanes<T>) -> Lan
     a
 }
 
-/// Any alternation of kept and reduced groups. A row is the innermost kept group, of runs of the reduced one within, if
-/// there is one; rows are combined as in `columns`.
+/// Reduces any alternation of kept and reduced groups. A row is the innermost kept group. If a reduced group lies
+/// within it, each element of a row is a run of that group. Rows are combined as in `columns`.
 #[inline(always)]
 fn general<T: Number, C: Combine<T>>(x: &[T], groups: &[Group], out: &mut [T]) {
     let (groups, run) = match groups {
@@ -351,24 +365,22 @@ fn general<T: Number, C: Combine<T>>(x: &[T], groups: &[Group], out: &mut [T]) {
             let row = |row| &x[base + offset(&reduced, row)..][..tile * run];
             let total = in_pairs::<T, C>(
                 rows,
-                #[inline(always)]
-                |rows| runs::<T, C>(rows.map(row), run),
-                #[inline(always)]
-                |first| match run {
+                inlined!(|rows: Range<usize>| runs::<T, C>(rows.map(row), run)),
+                inlined!(|first| match run {
                     1 => few::<T, C>(std::array::from_fn(|index| row(first + index))),
                     _ => {
                         let half = first + FEW / 2;
                         let (first, second) = ((first..half).map(row), (half..first + FEW).map(row));
                         combine_lanes::<T, C>(runs::<T, C>(first, run), &runs::<T, C>(second, run))
                     }
-                },
+                }),
             );
             out.copy_from_slice(&total[..tile]);
         }
     }
 }
 
-/// Combines rows one after the other. Each of their elements is a run of elements of the array.
+/// Combines rows one after the other. Each element of a row is a run of elements of the array, which is combined first.
 #[inline(always)]
 fn runs<'a, T: Number, C: Combine<T>>(rows: impl Iterator<Item = &'a [T]>, run: usize) -> Lanes<T> {
     let mut lanes = [C::NEUTRAL; LANES];
@@ -384,7 +396,7 @@ fn runs<'a, T: Number, C: Combine<T>>(rows: impl Iterator<Item = &'a [T]>, run: 
 /// Lengths and strides of axes, the innermost first.
 type Axes = SmallVec<[(usize, usize); 4]>;
 
-/// Returns where the element at a position in row-major order lies.
+/// Returns the offset in memory of the element at a position in row-major order.
 #[inline(always)]
 fn offset(axes: &[(usize, usize)], mut position: usize) -> usize {
     if let [(_, stride)] = axes {

@@ -1,11 +1,11 @@
 //! Running sums along an axis.
 //!
-//! They are carried in `f64`: in single precision a long one would drift away from the sum.
+//! They are accumulated in `f64`: in single precision the rounding errors of a long sum add up.
 
 use crate::kernel::index::AxisSplit;
 use crate::number::Number;
 
-/// Neighbours of the inner axes whose sums run side by side.
+/// How many neighbours along the inner axes are summed side by side.
 const COLUMNS: usize = 32;
 
 /// `y[o, i, :] = x[o, 0, :] + … + x[o, i, :]`.
@@ -36,7 +36,7 @@ pub(crate) fn cumsum_from_last<T: Number>(x: &[T], split: AxisSplit, y: &mut [T]
     }
 }
 
-/// Along the innermost axis the sum stays in a register.
+/// Sums one row. The sum stays in a register.
 #[inline(always)]
 fn running_sum<'a, T: Number>(row: impl Iterator<Item = (&'a T, &'a mut T)>) {
     let mut sum = 0.0;
@@ -46,7 +46,7 @@ fn running_sum<'a, T: Number>(row: impl Iterator<Item = (&'a T, &'a mut T)>) {
     }
 }
 
-/// The rows, of `inner` elements each, are added up in this order.
+/// Sums rows of `inner` elements, in the order of `rows`.
 #[inline(always)]
 fn running_sums<T: Number>(x: &[T], inner: usize, rows: impl Iterator<Item = usize> + Clone, y: &mut [T]) {
     for first in (0..inner).step_by(COLUMNS) {

@@ -3,7 +3,7 @@
 use crate::kernel::elementwise::{map, map_in_place};
 use crate::kernel::reduce::{max_columns, max_slice, sum_columns, sum_slice};
 use crate::kernel::view::CHUNK;
-use crate::number::{Algebra, Number};
+use crate::number::{Algebra, Number, inlined};
 
 /// `y = exp(x - max) / Σ exp(x - max)` along `axis` of the row-major `x`.
 pub(crate) fn softmax<T: Number>(x: &[T], shape: &[usize], axis: usize, y: &mut [T]) {
@@ -11,12 +11,8 @@ pub(crate) fn softmax<T: Number>(x: &[T], shape: &[usize], axis: usize, y: &mut 
     let inner: usize = shape[axis + 1..].iter().product();
     if inner == 1 {
         shift_rows(x, length, y);
-        // All rows at once: the exponential runs at full vector width however short the rows are.
-        map_in_place(
-            y,
-            #[inline(always)]
-            |x: T| x.exp(),
-        );
+        // All rows at once: the exponential runs at full vector width even if rows are short.
+        map_in_place(y, inlined!(|x: T| x.exp()));
         if y.is_empty() {
             return;
         }
@@ -28,11 +24,7 @@ pub(crate) fn softmax<T: Number>(x: &[T], shape: &[usize], axis: usize, y: &mut 
         }
     } else {
         shift_columns(x, length, inner, y);
-        map_in_place(
-            y,
-            #[inline(always)]
-            |x: T| x.exp(),
-        );
+        map_in_place(y, inlined!(|x: T| x.exp()));
         for_columns(x, length, inner, y, |_, y, first, count| {
             let sum = &mut [T::ZERO; TILE][..count];
             sum_columns(y, inner, first, sum);
@@ -48,13 +40,9 @@ pub(crate) fn log_softmax<T: Number>(x: &[T], shape: &[usize], axis: usize, y: &
     let length = shape[axis];
     let inner: usize = shape[axis + 1..].iter().product();
     if inner > 1 {
-        // The exponentials are summed where the result will be.
+        // The exponentials are stored in the memory of the result and summed there.
         shift_columns(x, length, inner, y);
-        map_in_place(
-            y,
-            #[inline(always)]
-            |x: T| x.exp(),
-        );
+        map_in_place(y, inlined!(|x: T| x.exp()));
         for_columns(x, length, inner, y, |x, y, first, count| {
             let (max, sum) = (&mut [T::ZERO; TILE][..count], &mut [T::ZERO; TILE][..count]);
             max_columns(x, inner, first, max);
@@ -73,31 +61,16 @@ pub(crate) fn log_softmax<T: Number>(x: &[T], shape: &[usize], axis: usize, y: &
     if length > CHUNK {
         for (x, y) in x.chunks_exact(length).zip(y.chunks_exact_mut(length)) {
             let max = max_slice(x);
-            map(
-                y,
-                x,
-                #[inline(always)]
-                move |x: T| (x - max).exp(),
-            );
+            map(y, x, inlined!(|x: T| (x - max).exp()));
             let log_sum = sum_slice(y).ln();
-            map(
-                y,
-                x,
-                #[inline(always)]
-                move |x: T| x - max - log_sum,
-            );
+            map(y, x, inlined!(|x: T| x - max - log_sum));
         }
     } else {
         shift_rows(x, length, y);
         let mut exponentials = [T::ZERO; CHUNK];
         for rows in y.chunks_mut(CHUNK / length * length) {
             let exponentials = &mut exponentials[..rows.len()];
-            map(
-                exponentials,
-                rows,
-                #[inline(always)]
-                |x: T| x.exp(),
-            );
+            map(exponentials, rows, inlined!(|x: T| x.exp()));
             for (y, exponentials) in rows.chunks_exact_mut(length).zip(exponentials.chunks_exact(length)) {
                 subtract(y, sum_row(exponentials).ln());
             }
@@ -124,7 +97,7 @@ fn subtract<T: Number>(y: &mut [T], number: T) {
     }
 }
 
-/// Rows shorter than this are folded on the spot: choosing the instruction set costs more than they do.
+/// Rows up to this length are folded by a plain loop: choosing the instruction set would cost more than the loop.
 const SHORT: usize = 32;
 
 fn sum_row<T: Number>(row: &[T]) -> T {
@@ -135,10 +108,10 @@ fn max_row<T: Number>(row: &[T]) -> T {
     if row.len() <= SHORT { row.iter().fold(T::NEG_INFINITY, |a, &b| a.maximum(b)) } else { max_slice(row) }
 }
 
-/// Columns that are taken together.
+/// The number of columns that are processed together.
 const TILE: usize = 64;
 
-/// `y = x - max(column)` for an axis that is not the last: elements of one softmax lie `inner` apart.
+/// `y = x - max(column)` for an axis that is not the last: the elements of one softmax are `inner` apart in memory.
 fn shift_columns<T: Number>(x: &[T], length: usize, inner: usize, y: &mut [T]) {
     for_columns(x, length, inner, y, |x, y, first, count| {
         let max = &mut [T::ZERO; TILE][..count];
@@ -150,8 +123,8 @@ fn shift_columns<T: Number>(x: &[T], length: usize, inner: usize, y: &mut [T]) {
     });
 }
 
-/// Calls `f` for each matrix of `length` rows and `inner` columns in `x` and `y`, with the first column and their number
-/// for at most `TILE` columns at a time.
+/// Calls `f` for each matrix of `length` rows and `inner` columns in `x` and `y`, for at most `TILE` columns at a time.
+/// The last two arguments are the first column and the number of columns.
 fn for_columns<T: Number>(x: &[T], length: usize, inner: usize, y: &mut [T], f: impl Fn(&[T], &mut [T], usize, usize)) {
     if x.is_empty() {
         return;

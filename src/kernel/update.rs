@@ -21,11 +21,11 @@ impl<T: Number> ParamUpdate<'_, T> {
     }
 }
 
-/// Defines `(w, s) = f(w, g, s)` for a number of arrays `s`.
+/// Defines `(w, s) = f(w, g, s)` for a fixed number of arrays `s`.
 ///
 /// Slices are function arguments because only arguments are `noalias`; LLVM gives up run-time alias checks, and
-/// vectorizing, beyond four slices. As everywhere in the kernels, the closure `f` has to be inlined:
-/// `#[inline(always)] move |…| …`.
+/// vectorizing, beyond four slices. As everywhere in the kernels, the closure `f` has to be inlined: callers pass it by
+/// [`inlined!`](crate::number::inlined).
 macro_rules! update_loop {
     ($name:ident, $count:literal: $($state:ident $index:literal),+) => {
         impl<T: Number> ParamUpdate<'_, T> {

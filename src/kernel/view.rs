@@ -8,33 +8,33 @@ use crate::shape::{Shape, elements, row_major_strides};
 
 /// An array operand: element `(i, j, …)` is `data[i * strides[0] + j * strides[1] + …]`.
 ///
-/// A stride of 0 repeats an axis, which is how a broadcast operand is seen without being copied.
+/// A stride of 0 repeats an axis: a broadcast operand is not copied.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a, T> {
     pub(crate) data: &'a [T],
     pub(crate) shape: &'a [usize],
-    /// `None` for row-major without gaps: by far the most frequent case, and the one with the short paths.
+    /// `None` for row-major order without gaps: the most frequent case by far, and the one with the fast paths.
     pub(crate) strides: Option<&'a [usize]>,
 }
 
 impl<'a, T: Number> View<'a, T> {
-    /// Returns the row-major array with this content.
+    /// Returns the view of a row-major array.
     pub(crate) fn contiguous(data: &'a [T], shape: &'a [usize]) -> Self {
         Self { data: &data[..elements(shape)], shape, strides: None }
     }
 
-    /// Returns the elements in row-major order if they lie so in memory.
+    /// Returns the elements as a slice if they are row-major in memory.
     pub(crate) fn as_slice(&self) -> Option<&'a [T]> {
         self.strides.is_none().then_some(self.data)
     }
 
-    /// Returns the elements in row-major order if they lie so in memory when the array is broadcast to `shape`.
+    /// Returns the elements of the array broadcast to `shape`, as a slice, if these are row-major in memory.
     pub(crate) fn row_major_as(&self, shape: &[usize]) -> Option<&'a [T]> {
-        // With as many elements, broadcasting adds axes of length 1 and nothing else.
+        // If the number of elements is the same, broadcasting only adds axes of length 1.
         self.as_slice().filter(|data| self.shape == shape || data.len() == elements(shape))
     }
 
-    /// Returns the array.
+    /// Returns the view as one of `ndarray`.
     pub(crate) fn array(&self) -> ArrayViewD<'a, T> {
         let shape = IxDyn(self.shape);
         match self.strides {
@@ -44,12 +44,12 @@ impl<'a, T: Number> View<'a, T> {
         .expect("a view's memory holds its shape")
     }
 
-    /// Returns the strides, computed from the shape for a row-major array.
+    /// Returns the strides; those of a row-major array are computed from its shape.
     pub(crate) fn strides(&self) -> Shape {
         self.strides.map_or_else(|| row_major_strides(self.shape), Shape::from)
     }
 
-    /// Returns the strides with which this array is read as one of the wider shape `shape`: 0 where it repeats.
+    /// Returns the strides of this array broadcast to `shape`: 0 along axes that repeat.
     pub(crate) fn broadcast_strides(&self, shape: &[usize]) -> Shape {
         let own = self.strides();
         let missing = shape.len() - self.shape.len();
@@ -62,8 +62,8 @@ impl<'a, T: Number> View<'a, T> {
     }
 }
 
-/// Returns where each matrix of a batch begins, in row-major order of `batch`, to which the axes of `view` before the
-/// last two are broadcast.
+/// Returns the position in memory of the first element of each matrix of a batch, in row-major order of `batch`. The
+/// axes of `view` before the last two are broadcast to `batch`.
 pub(crate) fn starts<T: Number>(view: View<'_, T>, batch: &[usize]) -> impl Iterator<Item = usize> {
     let outer = view.shape.len() - 2;
     let strides = view.strides();
@@ -72,16 +72,16 @@ pub(crate) fn starts<T: Number>(view: View<'_, T>, batch: &[usize]) -> impl Iter
     (0..elements(batch)).map(move |_| walk.run(1).0)
 }
 
-/// How many elements a [`Reader`] gathers at a time: they stay in the first-level cache.
+/// The number of elements that a [`Reader`] gathers at a time: they stay in the first-level cache.
 pub(crate) const CHUNK: usize = 512;
 
 /// Reads a view, broadcast to a shape, in row-major order, a chunk at a time.
 ///
-/// This is the one strided path of all elementwise kernels: a chunk of a row-major operand is a piece of its own
-/// slice, a chunk of any other is gathered into a small buffer, and the arithmetic only ever sees slices.
+/// This is the one strided path of all elementwise kernels. A chunk of a row-major operand is a part of its own slice.
+/// A chunk of any other operand is gathered into a small buffer. So the arithmetic runs on slices only.
 pub(crate) struct Reader<'a, T> {
     data: &'a [T],
-    /// `None` for a slice that is read where it is.
+    /// `None` for a row-major slice, which is read in place.
     walk: Option<Walk>,
 }
 
@@ -95,7 +95,8 @@ impl<'a, T: Number> Reader<'a, T> {
         Self { data: view.data, walk }
     }
 
-    /// Returns the next `length` elements, in `buffer` if they have to be gathered; `start` is how many were read before.
+    /// Returns the next `length` elements, in `buffer` if they have to be gathered. `start` is the number of elements
+    /// read before.
     pub(crate) fn next<'b>(&mut self, start: usize, length: usize, buffer: &'b mut [T; CHUNK]) -> &'b [T]
     where
         'a: 'b,
@@ -118,7 +119,8 @@ pub(crate) fn copy<T: Number>(view: View<'_, T>, shape: &[usize], out: &mut [T])
     }
 }
 
-/// Adds the row-major `g` to the elements of `data` that `shape` and `strides`, from `offset` on, name.
+/// Adds the row-major `g` to a strided part of `data`: the elements that begin at `offset` and have this shape and
+/// these strides.
 pub(crate) fn scatter_add<T: Number>(data: &mut [T], offset: usize, shape: &[usize], strides: &[usize], g: &[T]) {
     let mut walk = Walk::new(shape, strides);
     let mut rest = g;
@@ -138,9 +140,9 @@ pub(crate) fn scatter_add<T: Number>(data: &mut [T], offset: usize, shape: &[usi
     }
 }
 
-/// A walk through the positions of a strided array in row-major order, a run along the innermost axis at a time.
+/// A walk through the positions of a strided array in row-major order, one run along the innermost axis at a time.
 struct Walk {
-    /// Length, stride and current index of each axis but the innermost.
+    /// Length, stride and current index of each axis except the innermost.
     outer: SmallVec<[(usize, usize, usize); 4]>,
     /// Length, stride and current index of the innermost axis.
     inner: (usize, usize, usize),
@@ -149,7 +151,8 @@ struct Walk {
 }
 
 impl Walk {
-    /// Returns a walk from the first element. Axes that continue each other in memory are joined, so that runs are long.
+    /// Returns a walk that starts at the first element. Axes that continue each other in memory are joined, so that
+    /// runs are long.
     fn new(shape: &[usize], strides: &[usize]) -> Self {
         let mut axes: SmallVec<[(usize, usize, usize); 4]> = SmallVec::new();
         for (&length, &stride) in shape.iter().zip(strides) {
@@ -165,7 +168,7 @@ impl Walk {
         Self { outer: axes, inner, offset: 0 }
     }
 
-    /// Returns position and length of the next run, at most `limit` long, and moves past it.
+    /// Returns position and length of the next run, which is at most `limit` long, and moves past it.
     #[inline]
     fn run(&mut self, limit: usize) -> (usize, usize) {
         let (length, stride, index) = self.inner;
@@ -196,7 +199,7 @@ impl Walk {
             let (run, after) = rest.split_at_mut(length);
             match self.inner.1 {
                 0 => run.fill(data[start]),
-                // A short run is copied faster by a loop than by a call of memcpy.
+                // A loop copies a short run faster than memcpy does.
                 1 if length <= 8 => run.iter_mut().zip(&data[start..start + length]).for_each(|(o, &x)| *o = x),
                 1 => run.copy_from_slice(&data[start..start + length]),
                 stride => run.iter_mut().zip(data[start..].iter().step_by(stride)).for_each(|(o, &x)| *o = x),

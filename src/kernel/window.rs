@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use crate::number::{Classify, Number};
+use crate::number::{Classify, Number, inlined};
 
-/// A window of two axes: its extent, the distance between two neighbours, and how many zeros surround the array.
+/// A window over two axes: its size, the stride, and the number of zeros around the array.
 ///
-/// In 32 bits each, so that operations stay small.
+/// Each number has 32 bits, so that operations stay small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     pub(crate) kernel: [u32; 2],
@@ -15,7 +15,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// Returns how many windows there are along each axis of an array; `None` if it is smaller than one.
+    /// Returns the number of windows along each axis of an array; `None` if the padded array is smaller than a window.
     pub(crate) fn counts(self, size: [usize; 2]) -> Option<[usize; 2]> {
         let along = |axis: usize| {
             let padded = size[axis] + 2 * self.padding[axis] as usize;
@@ -51,24 +51,26 @@ pub struct Patches {
 }
 
 impl Patches {
-    /// Returns the windows over images of the shape `(count, channels, height, width)`, which are no smaller than a window.
+    /// Returns the windows over images of the shape `(count, channels, height, width)`. The images are at least as
+    /// large as a window.
     pub(crate) fn new(images: &[usize], window: Window) -> Self {
         let size = [images[2], images[3]];
         let counts = window.counts(size).expect("the shape rule asks for images no smaller than a window");
         Self { channels: images[1], size, counts, window }
     }
 
-    /// Returns whether each window is one element, and they lie side by side: the image is its own matrix of patches.
+    /// Returns whether each window is one element and each element has a window: then the image is its own patch
+    /// matrix.
     pub(crate) fn are_elements(&self) -> bool {
         self.window == Window { kernel: [1, 1], stride: [1, 1], padding: [0, 0] }
     }
 
-    /// Returns the rows of the matrix of patches: one for each element of a window.
+    /// Returns the number of rows of the patch matrix: one for each element of a window.
     pub(crate) fn rows(&self) -> usize {
         self.channels * self.window.elements()
     }
 
-    /// Returns the columns of the matrix of patches: one for each window.
+    /// Returns the number of columns of the patch matrix: one for each window.
     pub(crate) fn columns(&self) -> usize {
         self.counts[0] * self.counts[1]
     }
@@ -78,9 +80,9 @@ impl Patches {
         self.channels * self.size[0] * self.size[1]
     }
 
-    /// Calls `f` for each piece of a row of the matrix of patches that lies in one row of the image: with the piece's range
-    /// in the matrix, how many of its elements at either end are padding, and the position in the image of the first that is
-    /// not.
+    /// Calls `f` for each piece of a row of the patch matrix that comes from one row of the image. The arguments are
+    /// the range of the piece in the matrix, the number of padding elements before and after, and the position in the
+    /// image of the first element that is not padding.
     #[inline(always)]
     fn for_each_piece(&self, mut f: impl FnMut(std::ops::Range<usize>, usize, usize, usize)) {
         let [height, width] = self.size;
@@ -110,44 +112,38 @@ impl Patches {
         }
     }
 
-    /// Writes the image's patches as columns of a matrix, so that a convolution is a matrix product.
+    /// Writes the patches of an image as the columns of a matrix (im2col), so that a convolution is a matrix product.
     pub(crate) fn gather<T: Number>(&self, x: &[T], matrix: &mut [T]) {
         let stride = self.window.stride[1] as usize;
-        self.for_each_piece(
-            #[inline(always)]
-            |piece, before, after, from| {
-                let piece = &mut matrix[piece];
-                let inside = before..piece.len() - after;
-                piece[..inside.start].fill(T::ZERO);
-                piece[inside.end..].fill(T::ZERO);
-                let piece = &mut piece[inside];
-                match stride {
-                    1 => piece.copy_from_slice(&x[from..from + piece.len()]),
-                    _ => piece.iter_mut().zip(x[from..].iter().step_by(stride)).for_each(|(to, &x)| *to = x),
-                }
-            },
-        );
+        self.for_each_piece(inlined!(|piece, before, after, from| {
+            let piece = &mut matrix[piece];
+            let inside = before..piece.len() - after;
+            piece[..inside.start].fill(T::ZERO);
+            piece[inside.end..].fill(T::ZERO);
+            let piece = &mut piece[inside];
+            match stride {
+                1 => piece.copy_from_slice(&x[from..from + piece.len()]),
+                _ => piece.iter_mut().zip(x[from..].iter().step_by(stride)).for_each(|(to, &x)| *to = x),
+            }
+        }));
     }
 
-    /// Adds a matrix of patches to the image that they come from: the reverse of [`gather`](Self::gather).
+    /// Adds each patch of a matrix to its place in an image: the adjoint of [`gather`](Self::gather).
     pub(crate) fn scatter_add<T: Number>(&self, matrix: &[T], x: &mut [T]) {
         let stride = self.window.stride[1] as usize;
-        self.for_each_piece(
-            #[inline(always)]
-            |piece, before, after, from| {
-                let piece = &matrix[piece];
-                let piece = &piece[before..piece.len() - after];
-                match stride {
-                    1 => x[from..from + piece.len()].iter_mut().zip(piece).for_each(|(x, &g)| *x += g),
-                    _ => x[from..].iter_mut().step_by(stride).zip(piece).for_each(|(x, &g)| *x += g),
-                }
-            },
-        );
+        self.for_each_piece(inlined!(|piece, before, after, from| {
+            let piece = &matrix[piece];
+            let piece = &piece[before..piece.len() - after];
+            match stride {
+                1 => x[from..from + piece.len()].iter_mut().zip(piece).for_each(|(x, &g)| *x += g),
+                _ => x[from..].iter_mut().step_by(stride).zip(piece).for_each(|(x, &g)| *x += g),
+            }
+        }));
     }
 }
 
-/// Calls `f` with the number of each window, over all planes, and the position of its largest element in `x`: of equal ones the
-/// first, and a NaN if there is one.
+/// Calls `f` with the number of each window, over all planes, and the position in `x` of its largest element. Of equal
+/// elements it is the first. If the window has a NaN, it is the last NaN.
 #[inline(always)]
 fn for_each_largest<T: Number>(x: &[T], size: [usize; 2], window: Window, mut f: impl FnMut(usize, usize)) {
     let Some([down, across]) = window.counts(size) else { return };
@@ -174,29 +170,17 @@ fn for_each_largest<T: Number>(x: &[T], size: [usize; 2], window: Window, mut f:
     }
 }
 
-/// Takes from `values` what lies where the largest element of each window of `x` does.
+/// `y[w] = values[p]`, where `p` is the position of the largest element of window `w` of `x`.
 pub(crate) fn max_pool<T: Number>(x: &[T], values: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
-    for_each_largest(
-        x,
-        size,
-        window,
-        #[inline(always)]
-        |number, position| y[number] = values[position],
-    );
+    for_each_largest(x, size, window, inlined!(|number, position| y[number] = values[position]));
 }
 
-/// Adds `g` where the largest element of each window of `x` lies.
+/// `y[p] += g[w]`, where `p` is the position of the largest element of window `w` of `x`.
 pub(crate) fn add_max_unpool<T: Number>(x: &[T], g: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
-    for_each_largest(
-        x,
-        size,
-        window,
-        #[inline(always)]
-        |number, position| y[position] += g[number],
-    );
+    for_each_largest(x, size, window, inlined!(|number, position| y[position] += g[number]));
 }
 
-/// Takes the mean of each window of each plane.
+/// Writes the mean of each window of each plane.
 pub(crate) fn avg_pool<T: Number>(x: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
     let Some([down, across]) = window.counts(size) else { return };
     let (count, stride) = (T::from_f64(window.elements() as f64), window.stride[1] as usize);
@@ -215,7 +199,7 @@ pub(crate) fn avg_pool<T: Number>(x: &[T], size: [usize; 2], window: Window, y: 
     }
 }
 
-/// Spreads each `g` evenly over its window, adding up: the reverse of [`avg_pool`].
+/// Adds an equal part of each `g` to all elements of its window: the adjoint of [`avg_pool`].
 pub(crate) fn add_avg_unpool<T: Number>(g: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
     let Some([down, across]) = window.counts(size) else { return };
     let (count, stride) = (T::from_f64(window.elements() as f64), window.stride[1] as usize);

@@ -6,7 +6,7 @@ use super::buffer::Buffer;
 use super::layer::{buffered_results, debug_prints_name, new_without_settings};
 use super::module::{Module, expect};
 use crate::kernel::elementwise::{map, map_in_place, zip_in_place, zip_slices};
-use crate::number::Algebra;
+use crate::number::{Algebra, inlined};
 use crate::scalar::Scalar;
 use crate::tape::{Tape, Var};
 
@@ -58,8 +58,8 @@ macro_rules! activation {
 
             fn forward(&mut self, input: &ArrayRef2<T>) -> &Array2<T> {
                 match input.as_slice() {
-                    Some(x) => map(self.output.shaped(input.dim()), x, #[inline(always)] |x| Self::f(x)),
-                    None => map_in_place(self.output.copy_from(input), #[inline(always)] |x| Self::f(x)),
+                    Some(x) => map(self.output.shaped(input.dim()), x, inlined!(|x| Self::f(x))),
+                    None => map_in_place(self.output.copy_from(input), inlined!(|x| Self::f(x))),
                 }
                 self.output.array()
             }
@@ -70,19 +70,8 @@ macro_rules! activation {
                 expect(self, self.check_backward(input, delta));
                 let y = self.output.values();
                 match delta.as_slice() {
-                    Some(values) => zip_slices(
-                        self.delta.shaped(delta.dim()),
-                        values,
-                        y,
-                        #[inline(always)]
-                        |delta, y| Self::d_in(delta, y),
-                    ),
-                    None => zip_in_place(
-                        self.delta.copy_from(delta),
-                        y,
-                        #[inline(always)]
-                        |delta, y| Self::d_in(delta, y),
-                    ),
+                    Some(values) => zip_slices(self.delta.shaped(delta.dim()), values, y, inlined!(|delta, y| Self::d_in(delta, y))),
+                    None => zip_in_place(self.delta.copy_from(delta), y, inlined!(|delta, y| Self::d_in(delta, y))),
                 }
                 self.delta.array()
             }

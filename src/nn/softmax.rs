@@ -6,7 +6,7 @@ use super::buffer::Buffer;
 use super::layer::{buffered_results, debug_prints_name, new_without_settings};
 use super::module::{Module, expect};
 use crate::kernel::elementwise::{map, map_in_place};
-use crate::number::Algebra;
+use crate::number::{Algebra, inlined};
 use crate::scalar::Scalar;
 use crate::tape::{Tape, Var};
 
@@ -127,12 +127,7 @@ impl<T: Scalar> Module<T> for LogSoftmax<T> {
         }
         // All rows at once: even short rows use the full vector width.
         let p = self.softmax.shaped(input.dim());
-        map(
-            p,
-            y,
-            #[inline(always)]
-            |x| x.exp(),
-        );
+        map(p, y, inlined!(|x| x.exp()));
         for (y, p) in y.chunks_exact_mut(width).zip(p.chunks_exact_mut(width)) {
             let sum = p.iter().copied().sum::<T>();
             p.iter_mut().for_each(|p| *p /= sum);
@@ -171,11 +166,7 @@ pub(crate) fn softmax_rows<T: Scalar>(rows: &mut [T], width: usize, mut sums: im
         row.iter_mut().for_each(|x| *x -= max);
     }
     // All rows at once: even short rows use the full vector width.
-    map_in_place(
-        rows,
-        #[inline(always)]
-        |x| x.exp(),
-    );
+    map_in_place(rows, inlined!(|x| x.exp()));
     for row in rows.chunks_exact_mut(width) {
         let sum = row.iter().copied().sum();
         row.iter_mut().for_each(|y| *y /= sum);

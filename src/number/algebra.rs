@@ -5,14 +5,14 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use super::math;
 use super::{Classify, Number};
 
-/// Hands the vocabulary to the macro `$then`: each function with its documentation, its parameters, and how numbers compute
-/// it.
+/// Passes the vocabulary to the macro `$then`: for each function its documentation, its parameters, and its
+/// implementation for numbers.
 ///
-/// A function that is added here is declared in [`Algebra`], computed by numbers, and recorded by a `Var`, whose method
-/// of this name is a row of the table.
+/// Each function becomes a method of [`Algebra`]. Numbers compute it. A `Var` records it: its method of this name is a
+/// row of the table.
 ///
-/// - `by_type`: a function for each number type, `f32` then `f64`. Those that `libm` computes are one element at a time and
-///   the same bits on every machine; the others vectorize.
+/// - `by_type`: a function for `f32`, then one for `f64`. Functions from `libm` compute one element at a time, with the
+///   same bits on every machine. The others vectorize.
 /// - `by_formula`: one formula for both.
 macro_rules! vocabulary {
     ($then:ident) => {
@@ -102,12 +102,13 @@ macro_rules! vocabulary {
                     let ratio = small / large;
                     let y = large * T::Functions::sqrt(T::ONE + ratio * ratio);
                     let y = if large == T::ZERO { small } else { y };
-                    // As in IEEE, even if the other is NaN.
+                    // As in IEEE 754, infinity wins even if the other operand is NaN.
                     if a == T::INFINITY || b == T::INFINITY { T::INFINITY } else { y }
                 }
                 /// The larger of two; NaN if either is.
                 fn maximum(self, other: Self) -> Self {
-                    // NaN compares false: `a > b` hands on a NaN in b, the second test one in a.
+                    // Comparisons with NaN are false: `a > b` selects b if b is NaN, the second test selects a NaN in
+                    // a.
                     let larger = if self > other { self } else { other };
                     if self.is_nan() { self } else { larger }
                 }
@@ -120,12 +121,12 @@ macro_rules! vocabulary {
                 fn one_minus(self) -> Self {
                     T::ONE - self
                 }
-                /// 0, whatever the operand.
+                /// 0 for every operand.
                 fn zeros_like(self) -> Self {
                     T::ZERO
                 }
-                /// 0 where `mask <= 0`, else `self`: selects and never multiplies, so that a NaN or an infinity that is
-                /// not selected leaves no trace. Where the mask is NaN, `self` is selected.
+                /// 0 where `mask <= 0`, else `self`. It selects and does not multiply, so a NaN or an infinity that is
+                /// not selected has no effect. Where the mask is NaN, `self` is selected.
                 fn where_positive(self, mask: Self) -> Self {
                     if mask <= T::ZERO { T::ZERO } else { self }
                 }
@@ -135,7 +136,7 @@ macro_rules! vocabulary {
                     let below = self < high || high == T::INFINITY;
                     if above && below && !self.is_nan() { T::ONE } else { T::ZERO }
                 }
-                /// The share of a cotangent that `maximum` hands to its first operand: 0 for the smaller, ½ at a tie, else 1.
+                /// The weight of the first operand of `maximum` in a cotangent: 0 if it is smaller, ½ at a tie, else 1.
                 fn tie_weight(self, other: Self) -> Self {
                     let weight = if self == other { T::ONE / (T::ONE + T::ONE) } else { T::ONE };
                     if self < other { T::ZERO } else { weight }
@@ -159,12 +160,12 @@ macro_rules! vocabulary {
                     let e = if self == other { T::ONE } else { e };
                     if self == T::NEG_INFINITY { T::ZERO } else { e }
                 }
-                /// `a b`, and 0 where `a` is 0 and `b` is infinite: a term without weight counts for nothing.
+                /// `a b`, and 0 where `a` is 0 and `b` is infinite: a term of weight 0 contributes 0.
                 fn multiply_no_nan(self, factor: Self) -> Self {
                     let product = self * factor;
                     if self == T::ZERO && !factor.is_nan() { T::ZERO } else { product }
                 }
-                /// `a / b`, and 0 where both are 0: a term without weight counts for nothing.
+                /// `a / b`, and 0 where both are 0: a term of weight 0 contributes 0.
                 fn zero_divide(self, divisor: Self) -> Self {
                     let quotient = self / divisor;
                     if self == T::ZERO && !divisor.is_nan() { T::ZERO } else { quotient }
@@ -187,7 +188,7 @@ macro_rules! algebra {
     ) => {
         /// The operators and functions in which the rows of the table are written.
         ///
-        /// Numbers implement it by computing, a [`Var`](crate::Var) by recording: a rule that is written once serves both
+        /// Numbers implement it by computing, a [`Var`](crate::Var) by recording. So a rule is written once for both
         /// sweeps. `T` is the number type, `Self` a number or a `Var` of such numbers.
         pub trait Algebra<T>:
             Copy
@@ -225,7 +226,7 @@ macro_rules! algebra {
             fn is_finite(x: T) -> bool;
             /// Whether the number is NaN.
             fn is_nan(x: T) -> bool;
-            /// Whether `sin_fast` and its kind hold at this argument.
+            /// Whether `sin_fast` and `cos_fast` are accurate at this argument.
             fn in_fast_range(x: T) -> bool;
             /// The sine in the fast range, without a branch.
             fn sin_fast(x: T) -> T;

@@ -1,7 +1,8 @@
-//! What kernels compute with: the numbers `f32` and `f64`, their functions, and vectors of them.
+//! Numbers for kernels: `f32` and `f64`, their functions, and SIMD vectors of them.
 //!
-//! This room knows no other. [`Number`] is arithmetic and constants; [`Algebra`] adds the functions in which the rows of the
-//! table are written; `math` holds elementary functions without branches, for loops that become vector code.
+//! This module imports no other module of the crate. [`Number`] has arithmetic and constants. [`Algebra`] adds the
+//! functions in which the rows of the table are written. `math` holds branch-free elementary functions; the compiler
+//! vectorizes loops over them.
 
 mod algebra;
 mod math;
@@ -25,8 +26,8 @@ mod sealed {
 
 /// A number that kernels compute with, `f32` or `f64`: arithmetic, constants and conversions.
 ///
-/// Generic code is written for [`Scalar`](crate::Scalar), which includes this trait. It is sealed, and it has no method
-/// that a trait of another crate could clash with: `T: Scalar + num_traits::Float` may call `x.exp()`.
+/// Generic code is written for [`Scalar`](crate::Scalar), which includes this trait. It is sealed. Its methods do not
+/// clash with the traits of other crates: code for `T: Scalar + num_traits::Float` can call `x.exp()`.
 ///
 /// # Example
 ///
@@ -62,14 +63,14 @@ pub trait Number:
     const ONE: Self;
     /// The distance from 1 to the next larger number.
     const EPSILON: Self;
-    /// Infinity: the minimum over nothing.
+    /// Infinity: the minimum of no numbers.
     const INFINITY: Self;
-    /// Minus infinity: the maximum over nothing.
+    /// Minus infinity: the maximum of no numbers.
     const NEG_INFINITY: Self;
     /// The type's name in files and on command lines: `"f32"` or `"f64"`.
     const DTYPE: &'static str;
 
-    /// The functions of the type. They stand beside it and not on it, where users would meet them.
+    /// The functions of the type. They are not methods of the number, so that users do not see them.
     #[doc(hidden)]
     type Functions: Functions<Self>;
 
@@ -107,7 +108,7 @@ macro_rules! number {
 number!(f32);
 number!(f64);
 
-/// Tests of a number that need no function, for all numbers.
+/// Classification of numbers, for all number types.
 pub(crate) trait Classify: Number {
     /// Returns whether the number is neither infinite nor NaN.
     fn is_finite(self) -> bool;
@@ -128,10 +129,12 @@ impl<T: Number> Classify for T {
     }
 }
 
-/// An inlined closure that owns what it captures, for a loop that runs it at every element.
+/// An inlined closure that owns its captures, for a loop that calls it at every element.
 ///
-/// A closure that is not inlined is compiled without the vector instructions of the loop; a captured number that is
-/// borrowed is read again at every element. Either makes a loop many times slower.
+/// A closure that is not inlined is compiled without the vector instructions of the loop. A number that is captured by
+/// reference is read again at every element. Either makes the loop many times slower.
+///
+/// Pass the macro directly as an argument. Rust does not yet accept its attribute in a `let`.
 macro_rules! inlined {
     (|$($x:tt $(: $X:ty)?),*| -> $Y:ty $body:block) => {
         #[inline(always)]

@@ -12,10 +12,10 @@ use pulp::Simd;
 pub trait Vectors: Copy + Default + Send + Sync + 'static + Mul<Output = Self> + Add<Output = Self> {
     /// A vector register of this type.
     type Vector<S: Simd>: Copy;
-    /// A choice of a vector's lanes.
+    /// A mask over the lanes of a vector.
     type Mask<S: Simd>: Copy;
 
-    /// Returns how many numbers a vector holds.
+    /// Returns the number of lanes of a vector.
     fn lanes<S: Simd>() -> usize;
 
     /// Returns a vector of copies.
@@ -48,7 +48,7 @@ pub trait Vectors: Copy + Default + Send + Sync + 'static + Mul<Output = Self> +
     /// Returns a mask of the first `count` lanes.
     fn first<S: Simd>(simd: S, count: usize) -> Self::Mask<S>;
 
-    /// Returns the lanes of `a` where the mask is set, those of `b` elsewhere.
+    /// Returns the lanes of `a` where the mask is set, the lanes of `b` elsewhere.
     fn select<S: Simd>(simd: S, mask: Self::Mask<S>, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
 
     /// Stores `scratch` as the thread's scratch memory and returns the memory that was stored before.

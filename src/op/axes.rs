@@ -1,4 +1,4 @@
-//! How operations read axes: transposed, from which end, in which order.
+//! How operations read axes: transposed, from one end, in another order.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ impl Transposed {
         }
     }
 
-    /// Returns the shape in the order in which it is read: a transpose swaps the last two axes.
+    /// Returns the shape of the operand as it is read: a transpose swaps the last two axes.
     pub(crate) fn order(self, shape: &[usize]) -> Shape {
         match (self, shape) {
             (Self::Yes, &[ref batch @ .., rows, columns]) => batch.iter().copied().chain([columns, rows]).collect(),
@@ -45,7 +45,7 @@ impl End {
         }
     }
 
-    /// Returns the end as a part of a printed operation.
+    /// Returns the text of the end in a printed operation.
     pub(crate) fn suffix(self) -> &'static str {
         match self {
             Self::First => "",

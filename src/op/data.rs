@@ -1,6 +1,7 @@
 //! [`OpData`]: index lists, which operations refer to by number.
 
-/// A list of indices, by its number: operations stay small and recording one allocates nothing.
+/// The number of an index list. Operations refer to lists by number, so that they stay small and recording one does not
+/// allocate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexList {
     number: u32,
@@ -21,7 +22,7 @@ pub struct OpData {
 }
 
 impl OpData {
-    /// Takes in a list and returns its number.
+    /// Adds a list and returns its number.
     pub(crate) fn push(&mut self, list: Vec<u32>) -> IndexList {
         let count =
             |count: usize| u32::try_from(count).expect("a recording holds at most 4,294,967,295 lists and indices");

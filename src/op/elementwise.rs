@@ -9,12 +9,13 @@ use crate::kernel::view::View;
 use crate::number::{Algebra, Functions, Number, inlined};
 use crate::op::rows::{GELU_CUBE, GELU_SLOPE, NORMAL_DENSITY, binary_rows, unary_rows};
 
-/// What the derivative of a row reads besides the cotangent: what has to be kept, and be at hand in row-major order.
+/// The values that the derivative of a row reads besides the cotangent. They have to be kept, and the sweep gathers
+/// them into row-major order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Saves {
-    /// Nothing, and the cotangent is handed on as it is.
+    /// Nothing: the cotangent is passed on unchanged.
     Nothing,
-    /// Nothing: the cotangent suffices.
+    /// Nothing: the cotangent is sufficient.
     Cotangent,
     /// The operands.
     Operands,
@@ -22,18 +23,19 @@ pub enum Saves {
     Result,
     /// The operands and the result.
     All,
-    /// Nothing: the function is piecewise constant and serves as a mask, so that no cotangent passes.
+    /// Nothing: the function is piecewise constant, and no cotangent passes.
     NotDifferentiable,
 }
 
 impl Saves {
-    /// Returns whether the operands are among it.
+    /// Returns whether the derivative reads the operands.
     pub(crate) fn operands(self) -> bool {
         matches!(self, Self::Operands | Self::All)
     }
 }
 
-/// Makes of a row's derivative what the place needs.
+/// Expands the derivative of a row: to the values that it reads (`@saves`), its fused pullback (`@pull`) or its
+/// recorded rule (`@vjp`).
 macro_rules! derivative {
     (@saves [same]) => { Saves::Nothing };
     (@saves [none]) => { Saves::NotDifferentiable };
@@ -68,13 +70,13 @@ macro_rules! derivative {
     } };
 }
 
-/// Returns whether a row's second form, without a branch, holds for all of these arguments.
+/// Returns whether the branch-free form of a row is valid for all of these arguments.
 fn all_in_fast_range<T: Number>(x: &[T]) -> bool {
     // No early exit: a plain fold vectorizes.
     x.iter().fold(true, |all, &x| all & T::Functions::in_fast_range(x))
 }
 
-// Not every expression of a row mentions every parameter, hence the `allow`s.
+// The `allow`s are needed because an expression of a row may leave out a parameter.
 macro_rules! unary {
     ($(
         $(#[$doc:meta])*
@@ -99,21 +101,21 @@ macro_rules! unary {
             #[doc(hidden)]
             pub const NAMES: &'static [&'static str] = &[$(stringify!($method)),*];
 
-            /// Returns every row, with parameters fit for tests and an interval of operands that holds no kink or pole
-            /// except perhaps 0.
+            /// Returns every row, with parameters for tests and an interval of operands. The interval has no kink or
+            /// pole, except perhaps at 0.
             #[doc(hidden)]
             #[must_use]
             pub fn samples() -> Vec<(Self, Range<f64>)> {
                 vec![$( (Self::$Variant $({ $($p: T::from_f64($sample)),+ })?, $low..$high) ),*]
             }
 
-            /// Returns the name in messages and printed tapes.
+            /// Returns the name, for messages and printed tapes.
             #[must_use]
             pub fn name(&self) -> &'static str {
                 match self { $( Self::$Variant $({ $($p: _),+ })? => stringify!($method), )* }
             }
 
-            /// Returns what the derivative reads.
+            /// Returns the values that the derivative reads.
             #[must_use]
             pub fn saves(&self) -> Saves {
                 match self { $( Self::$Variant $({ $($p: _),+ })? => derivative!(@saves $dx), )* }
@@ -124,7 +126,7 @@ macro_rules! unary {
                 match *self { $( Self::$Variant $({ $($p),+ })? => smallvec![$($($p),+)?], )* }
             }
 
-            /// Panics if a parameter does not fulfil the row's condition.
+            /// Panics if a parameter violates the row's condition.
             #[allow(unused_variables)]
             #[track_caller]
             pub(crate) fn check(&self) {
@@ -187,7 +189,7 @@ macro_rules! binary {
             #[doc(hidden)]
             pub const ALL: &'static [Self] = &[$(Self::$Variant),*];
 
-            /// Returns every row, with an interval of operands that holds no kink or pole.
+            /// Returns every row, with an interval of operands that has no kink or pole.
             #[doc(hidden)]
             #[must_use]
             pub fn samples() -> Vec<(Self, Range<f64>)> {
@@ -195,13 +197,13 @@ macro_rules! binary {
                 vec![$( sample(Self::$Variant, None::<Range<f64>>$(.or(Some($low..$high)))?) ),*]
             }
 
-            /// Returns the name in messages and printed tapes.
+            /// Returns the name, for messages and printed tapes.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $( Self::$Variant => stringify!($method), )* }
             }
 
-            /// Returns what the derivative by operand `k` reads.
+            /// Returns the values that the derivative by operand `k` reads.
             #[must_use]
             pub fn saves(self, k: usize) -> Saves {
                 match self {
@@ -216,8 +218,8 @@ macro_rules! binary {
                 }
             }
 
-            /// `g = da(g, a, b, y)` for the first operand, `k = 0`, and `g = db(g, a, b, y)` for the second, in place; `g` and
-            /// `y` of shape `shape`, to which the operands broadcast.
+            /// `g = da(g, a, b, y)` for the first operand, `k = 0`, and `g = db(g, a, b, y)` for the second, in place.
+            /// `g` and `y` have the shape `shape`, to which the operands broadcast.
             pub(crate) fn pull<T: Number>(
                 self, k: usize, g: &mut [T], a: View<'_, T>, b: View<'_, T>, y: &[T], shape: &[usize],
             ) {

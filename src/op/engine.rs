@@ -10,14 +10,14 @@ use crate::op::operation::Op;
 use crate::op::view_rule::Layout;
 use crate::shape::elements;
 
-/// What runs operations on arrays of one number type.
+/// Runs operations on arrays of one number type.
 ///
-/// These are functions of each type and not generic ones: all that lies behind them is compiled once, with this crate, and
-/// not again with every crate that uses it.
+/// These are functions of each type and not generic functions. So the code behind them is compiled once, with this
+/// crate, and not again with every crate that uses it.
 #[doc(hidden)]
 pub trait Engine: Number {
-    /// Computes an operation into `out`, row-major, of the shape that the shape rule gives. What `out` held before is never
-    /// read.
+    /// Computes an operation into the row-major `out`, whose shape is the one from the shape rule. The old content of
+    /// `out` is never read.
     fn run(
         op: &Op<Self>,
         operands: &[View<'_, Self>],
@@ -27,7 +27,8 @@ pub trait Engine: Number {
         pool: &Pool<Self>,
     );
 
-    /// Adds an operation's result to `out`, if it can do that in one go with the bits of a sum; returns whether it did.
+    /// Adds an operation's result to `out`, if that takes one pass and gives the same bits as a separate addition.
+    /// Returns whether it did.
     fn run_add(
         op: &Op<Self>,
         operands: &[View<'_, Self>],
@@ -40,7 +41,7 @@ pub trait Engine: Number {
     /// `g = dx(g, x, y)`, in place.
     fn pull_unary(row: Unary<Self>, g: &mut [Self], x: &[Self], y: &[Self]);
 
-    /// `g = dx(g, a, b, y)` for operand `k`, in place; `g` is of the shape of `y`, to which the operands broadcast.
+    /// `g = dx(g, a, b, y)` for operand `k`, in place. `g` has the shape of `y`, to which the operands broadcast.
     fn pull_binary(row: Binary, k: usize, g: &mut [Self], a: View<'_, Self>, b: View<'_, Self>, y: View<'_, Self>);
 }
 
@@ -73,15 +74,15 @@ macro_rules! engine {
 }
 engine!(f32 f64);
 
-/// The result of an operation: where it lies.
+/// The result of an operation.
 pub(crate) enum Evaluated<'p, T: Number> {
-    /// In the memory of its only operand, from this position on.
+    /// A view of the memory of its only operand, from this position on.
     View(Layout, usize),
-    /// In a buffer of its own, in row-major order.
+    /// A buffer of its own, in row-major order.
     Computed(Lent<'p, T>),
 }
 
-/// Evaluates an operation: sees its operand in another way, or computes. The one place that decides between the two.
+/// Evaluates an operation: returns a view of its operand, or computes. Only this function decides between the two.
 pub(crate) fn evaluate<'p, T: Engine>(
     op: &Op<T>,
     operands: &[View<'_, T>],

@@ -1,14 +1,14 @@
-//! What an operation is, its shape rule, how it runs, and the rules of its derivatives.
+//! Operations: their data, shape rules, kernels and derivative rules.
 //!
-//! An operation is data: it can be stored, printed, planned and run. The rows of the table, [`Unary`] and [`Binary`], are
-//! public: a program can apply any.
+//! An operation is data: it can be stored, printed, planned and run. The rows of the table, [`Unary`] and [`Binary`],
+//! are public: a program can apply any of them.
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
 //! | `rows` | THE TABLE of elementwise operations, as data |
 //! | `elementwise` | the rows as operations: kernel, pullback, rule |
 //! | `operation` | all operations, with names and parameters |
-//! | `shape_rule`, `view_rule` | the shape of a result; which results are the operand's memory seen in another way |
+//! | `shape_rule`, `view_rule` | the shape of a result; the operations whose result is a view of the operand |
 //! | `run`, `engine` | the kernel of each operation, behind one door for each number type |
 //! | `rule` | the derivatives of structural operations |
 

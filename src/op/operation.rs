@@ -1,4 +1,4 @@
-//! [`Op`]: what an operation is, as data: it can be stored, printed, planned and run.
+//! [`Op`]: an operation as data. It can be stored, printed, planned and run.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use crate::op::data::IndexList;
 use crate::op::elementwise::{Binary, Saves, Unary};
 use crate::shape::{AxisSet, KeepDims, Shape};
 
-/// Defines an enum of operations with their names, what is printed after the name, and the operand that only chooses among
-/// the elements of the others, so that no cotangent passes to it.
+/// Defines an enum of operations. Each has a name, the text printed after the name, and perhaps an operand that only
+/// selects among the elements of the others (`chosen_by`). No cotangent passes to that operand.
 macro_rules! operations {
     (
         $(#[$enum_doc:meta])* $Enum:ident, $STRUCTURAL:ident;
@@ -32,7 +32,7 @@ macro_rules! operations {
         }
 
         impl<T: Number> $Enum<T> {
-            /// Returns the name in messages and printed tapes.
+            /// Returns the name, for messages and printed tapes.
             #[allow(unused_variables)]
             pub(crate) fn name(&self) -> &'static str {
                 match self {
@@ -66,7 +66,7 @@ macro_rules! operations {
             }
         }
 
-        /// The names of the operations without those of rows.
+        /// The names of all operations except the rows.
         const $STRUCTURAL: &[&str] = &[$( operations!(@name $name) ),*];
     };
     (@value ($($name:tt)+)) => { $($name)+ };
@@ -76,22 +76,22 @@ macro_rules! operations {
 }
 
 operations! {
-    /// A linear operation: one that is linear in its operands taken together. Its derivative along a tangent is the
-    /// operation on the tangent; its vjp is its [adjoint](Linear::adjoint).
+    /// An operation that is linear in all its operands together. Its jvp is the operation applied to the tangents. Its
+    /// vjp is its [adjoint](Linear::adjoint).
     Linear, LINEAR;
     rows {}
 
-    /// The sums of all elements up to each, along an axis.
+    /// The running sums along an axis.
     CumSum { axis: usize, from: End } = "cumsum", ["[axis {axis}{}]", from.suffix()];
     /// The same elements in another shape.
     Reshape { shape: Shape } = "reshape", ["[{shape}]"];
     /// The axes in another order.
     Permute { order: Permutation } = "permute", ["{order}"];
-    /// Axes of length 1, and missing ones, repeated.
+    /// Axes of length 1 and missing axes, repeated.
     BroadcastTo { shape: Shape } = "broadcast_to", ["[{shape}]"];
-    /// The adjoint of `broadcast_to`: the sum over what it repeats.
+    /// The adjoint of `broadcast_to`: the sum over the repeated axes.
     SumTo { shape: Shape } = "sum_to", ["[{shape}]"];
-    /// Every `step`-th element of an axis, from `start` on, `length` of them.
+    /// `length` elements of an axis: every `step`-th, from `start` on.
     Slice { axis: usize, start: usize, step: usize, length: usize } = "slice",
         ["[axis {axis}, start {start}, step {step}, length {length}]"];
     /// The adjoint of `slice`: zeros elsewhere, on an axis of `length`.
@@ -111,8 +111,8 @@ operations! {
     Concat { axis: usize } = "concat", ["[axis {axis}]"];
     /// The elements in reverse order along a set of axes.
     Flip { axes: AxisSet } = "flip", ["[axes {axes:?}]"];
-    /// A constant before and after the elements of an axis, which then has `length`. Linear if the constant is 0; what
-    /// is said of linear operations is true of the operation [without](Self::linear_part) the constant.
+    /// A constant before and after the elements of an axis, which then has `length`. The operation is linear if the
+    /// constant is 0. Otherwise its [linear part](Self::linear_part) has the same jvp and adjoint.
     Pad { axis: usize, before: usize, length: usize, value: T } = "pad",
         ["[axis {axis}, {before} before, length {length}, value {value}]"];
     /// The diagonal of the last two axes.
@@ -130,7 +130,7 @@ operations! {
 }
 
 operations! {
-    /// An operation: it computes an array from others.
+    /// An operation: it computes an array from other arrays.
     Op, OTHER;
     rows {
         /// A row of the table.
@@ -141,7 +141,8 @@ operations! {
         Linear(Linear<T>);
     }
 
-    /// The product of two matrices, either read as its transpose; of two batches of them, with broadcasting.
+    /// The product of two matrices, or of two batches of matrices with broadcasting. Each operand may be read as its
+    /// transpose.
     Matmul { left: Transposed, right: Transposed } = "matmul", ["{}", both_transposed(*left, *right)];
     /// A reduction over a set of axes.
     Reduce { kind: ReduceKind, axes: AxisSet, keep: KeepDims } = (kind.name()), ["[axes {axes:?}{}]", keep_text(*keep)];
@@ -154,17 +155,17 @@ operations! {
 
     /// The correlation of images with the kernels of a weight: `(N, C, H, W)` and `(O, C, h, w)`.
     Conv2d { window: Window } = "conv2d", ["{window}"];
-    /// The adjoint of `conv2d` for the images: of results and weight.
+    /// The adjoint of `conv2d` for the images. Its operands are a cotangent and the weight.
     Conv2dInput { window: Window, size: [u32; 2] } = "conv2d_input", ["{window}"];
-    /// The adjoint of `conv2d` for the weight: of images and results.
+    /// The adjoint of `conv2d` for the weight. Its operands are the images and a cotangent.
     Conv2dWeight { window: Window } = "conv2d_weight", ["{window}"];
-    /// From the second operand, the elements where the first has the largest one of each window.
+    /// For each window, the element of the second operand at the position of the first operand's largest element.
     TakeAtArgmax2d { window: Window } = "max_pool2d", ["{window}"], chosen_by 0;
     /// The adjoint of `max_pool2d` for its second operand: zeros where no window has its largest element.
     TakeAtArgmax2dBackward { window: Window } = "max_pool2d_backward", ["{window}"], chosen_by 0;
     /// `(x - mean) / √(variance + eps)` over a set of axes.
     Normalize { axes: AxisSet, eps: T } = "normalize", ["[axes {axes:?}, eps {eps}]"];
-    /// The vjp of `normalize`: of its operand and a cotangent.
+    /// The vjp of `normalize`. Its operands are the operand of `normalize` and a cotangent.
     NormalizeBackward { axes: AxisSet, eps: T } = "normalize_backward", ["[axes {axes:?}, eps {eps}]"];
     /// `1 / √(variance + eps)` over a set of axes, which stay with length 1.
     InverseStd { axes: AxisSet, eps: T } = "inverse_std", ["[axes {axes:?}, eps {eps}]"];
@@ -183,7 +184,7 @@ operations! {
     Cholesky = "cholesky";
 }
 
-/// What a reduction takes of the elements that fall into one.
+/// The function of a reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReduceKind {
     /// The sum.
@@ -228,7 +229,7 @@ impl Binary {
 }
 
 impl<T: Number> Linear<T> {
-    /// Returns the operation with zeros in the place of constants that it adds.
+    /// Returns the operation with 0 instead of its constant.
     pub(crate) fn linear_part(mut self) -> Self {
         if let Self::Pad { value, .. } = &mut self {
             *value = T::ZERO;
@@ -255,7 +256,8 @@ impl<T> From<Linear<T>> for Op<T> {
     }
 }
 
-/// Returns the names of all operations that a tape can hold, sources excepted: a test of all operations covers these.
+/// Returns the names of all operations that a tape can hold, except sources. A test of all operations has to cover
+/// them.
 #[doc(hidden)]
 #[must_use]
 pub fn names() -> Vec<&'static str> {
@@ -284,7 +286,7 @@ impl fmt::Display for Binary {
     }
 }
 
-/// Returns a number as it is printed; very large and small ones without all their zeros.
+/// Returns a number as text; very large and very small numbers in exponent notation.
 fn number<T: Number>(x: &T) -> String {
     let size = x.to_f64().abs();
     let plain = size == 0.0 || !size.is_finite() || (1e-7..1e16).contains(&size);

@@ -1,9 +1,9 @@
 //! The derivative rules of structural operations, each written once for both sweeps: [`vjp`], and the adjoints of linear
 //! operations. The rules of elementwise operations are in the rows of the table.
 //!
-//! `g` is the cotangent of the output `y`; a rule returns the cotangent of an operand. Rules are written in a small language,
-//! the methods of [`RuleContext`]: one sweep computes with it on arrays, the other records. Broadcasting does not appear:
-//! the sweep undoes it.
+//! `g` is the cotangent of the output `y`. A rule returns the cotangent of an operand. Rules are written in a small
+//! language, the methods of [`RuleContext`]: one sweep computes them on arrays, the other records them. Rules do not
+//! handle broadcasting: the sweep undoes it.
 
 use std::cell::OnceCell;
 
@@ -15,7 +15,7 @@ use crate::op::elementwise::{Binary, Unary};
 use crate::op::operation::{Linear, Op, ReduceKind};
 use crate::shape::{AxisSet, KeepDims, Shape};
 
-/// What a rule can say, at one node: `x` and `y` are that node's operands and result.
+/// The language of rules, at one node: `x` are the operands of the node, `y` is its result.
 ///
 /// One sweep runs the rules on arrays, the other records them.
 pub(crate) trait RuleContext<T: Number> {
@@ -28,7 +28,7 @@ pub(crate) trait RuleContext<T: Number> {
     /// Returns the shape of operand `k`.
     fn x_shape(&self, k: usize) -> Shape;
 
-    /// Returns where operand `k` of arrays that are joined along `axis` begins.
+    /// Returns the position along `axis` at which operand `k` of a concatenation begins.
     fn x_start(&self, k: usize, axis: usize) -> usize;
 
     /// Returns the result.
@@ -93,7 +93,7 @@ pub(crate) trait RuleContext<T: Number> {
         self.apply(Linear::Reshape { shape }, [x])
     }
 
-    /// A reduced value with its axes back at length 1, so that it broadcasts against the operand.
+    /// A reduced value, with the reduced axes restored at length 1, so that it broadcasts against the operand.
     fn keep_dims(&self, reduced: Self::Value, axes: AxisSet) -> Self::Value {
         self.reshape(reduced, self.x_shape(0).reduced(axes, KeepDims::Yes))
     }
@@ -108,12 +108,12 @@ pub(crate) trait RuleContext<T: Number> {
         self.apply(Op::Solve { left: a.1 }, [a.0, b])
     }
 
-    /// The transposes of matrices, of the shape of the operand.
+    /// The transposes of matrices that have the shape of the operand.
     fn transpose(&self, matrices: Self::Value) -> Self::Value {
         self.apply(Linear::Permute { order: Permutation::transpose(self.x_shape(0).len()) }, [matrices])
     }
 
-    /// One number for each matrix of the operand, as a matrix of one element.
+    /// A number for each matrix of the operand, as a 1 x 1 matrix.
     fn matrix_of_one(&self, number: Self::Value) -> Self::Value {
         let shape = self.x_shape(0);
         let batch = shape[..shape.len() - 2].iter().copied();
@@ -127,7 +127,7 @@ impl<T: Number> Op<T> {
         matches!(self, Self::Linear(_) | Self::Reduce { kind: ReduceKind::Sum, .. })
     }
 
-    /// Returns the derivative of a linear operation along a tangent: an operation on the tangent.
+    /// Returns the jvp of a linear operation, as an operation on the tangents.
     pub(crate) fn linear_part(self) -> Self {
         match self {
             Self::Linear(linear) => Self::Linear(linear.linear_part()),
@@ -137,9 +137,9 @@ impl<T: Number> Op<T> {
 }
 
 impl<T: Number> Linear<T> {
-    /// Returns the adjoint by operand `k`: the operation that takes the cotangent of the result to that of the operand.
+    /// Returns the adjoint with respect to operand `k`, as an operation on the cotangent of the result.
     ///
-    /// Elements that were moved move back, repeated ones are summed, and those that were left out are 0.
+    /// Moved elements move back, repeated elements are summed, and elements that were left out get 0.
     pub(crate) fn adjoint(&self, k: usize, at: &impl RuleContext<T>) -> Self {
         match *self {
             Self::CumSum { axis, from } => Self::CumSum { axis, from: from.other() },
@@ -194,8 +194,8 @@ pub(crate) fn vjp<T: Number, I: RuleContext<T>>(op: &Op<T>, k: usize, i: &I, mut
         Op::Reduce { kind: ReduceKind::Sum, axes, .. } => {
             i.apply(Linear::BroadcastTo { shape: i.x_shape(0) }, [i.keep_dims(g, axes)])
         }
-        // Ties share evenly: the mask of the largest or smallest elements, divided by how many there are. The others get 0 even
-        // of an infinite cotangent.
+        // Ties share evenly: the mask of the extreme elements is divided by their number. The other elements get 0,
+        // even if the cotangent is infinite.
         Op::Reduce { kind: ReduceKind::Max | ReduceKind::Min, axes, .. } => {
             let (y, g) = (i.keep_dims(i.y(), axes), i.keep_dims(g, axes));
             let mut mask = i.apply(Binary::Equal, [i.x(0), y]);
@@ -211,13 +211,14 @@ pub(crate) fn vjp<T: Number, I: RuleContext<T>>(op: &Op<T>, k: usize, i: &I, mut
                 _ => i.mul(products_of_others(i, axes), g),
             }
         }
-        // g x / y, and 0 even of an infinite cotangent where the norm is 0
+        // g x / y, and 0 where the norm is 0, even if the cotangent is infinite
         Op::Reduce { kind: ReduceKind::Norm, axes, .. } => {
             let mut y = i.keep_dims(i.y(), axes);
             let g = i.where_positive(i.keep_dims(g, axes), i.dup(&mut y));
             i.mul(i.apply(Binary::DivideNoNan, [i.x(0), y]), g)
         }
-        // g e^(x - y), divided by its sum, which is 1 except for the rounding of y, large where y is, or for infinities
+        // g e^(x - y) / Σ e^(x - y). The sum is 1 except for the rounding of y, which is large where y is large, and
+        // for infinities.
         Op::Reduce { kind: ReduceKind::LogSumExp, axes, .. } => {
             let (y, g) = (i.keep_dims(i.y(), axes), i.keep_dims(g, axes));
             let mut weight = i.apply(Binary::ExpDifference, [i.x(0), y]);
@@ -234,13 +235,13 @@ pub(crate) fn vjp<T: Number, I: RuleContext<T>>(op: &Op<T>, k: usize, i: &I, mut
             let total = i.sum(i.dup(&mut g), AxisSet::one(axis));
             i.sub(g, i.mul(i.apply(Unary::Exp, [i.y()]), total))
         }
-        // Selected, never multiplied. The mask gets nothing.
+        // Selected, never multiplied. The mask gets no cotangent.
         Op::Select => match k {
             1 => i.where_positive(g, i.x(0)),
             _ => i.where_positive(g, i.apply(Unary::SubtractFrom { minuend: T::ONE }, [i.x(0)])),
         },
-        // The convolution is a bilinear form: the sum of y g is one of x, w and g alike. Each operation gives the factor of one
-        // of the three, so each is a derivative of the others.
+        // Σ y g is a trilinear form in x, w and g. Each of the three operations is the derivative of the form with
+        // respect to one of these. So the derivatives of each are the other two.
         Op::Conv2d { window } => match k {
             0 => i.apply(Op::Conv2dInput { window, size: size(&i.x_shape(0)) }, [g, i.x(1)]),
             _ => i.apply(Op::Conv2dWeight { window }, [i.x(0), g]),
@@ -253,12 +254,13 @@ pub(crate) fn vjp<T: Number, I: RuleContext<T>>(op: &Op<T>, k: usize, i: &I, mut
             0 => i.apply(Op::Conv2dInput { window, size: size(&i.x_shape(0)) }, [i.x(1), g]),
             _ => i.apply(Op::Conv2d { window }, [i.x(0), g]),
         },
-        // Where the largest elements lie is piecewise constant; taking them from there is linear.
+        // The positions of the largest elements are piecewise constant. Taking the elements at these positions is
+        // linear.
         Op::TakeAtArgmax2d { window } => i.apply(Op::TakeAtArgmax2dBackward { window }, [i.x(0), g]),
         Op::TakeAtArgmax2dBackward { window } => i.apply(Op::TakeAtArgmax2d { window }, [i.x(0), g]),
         // r (g - mean g - y mean(g y)) with r = 1 / √(variance + eps) (Ioffe and Szegedy 2015, 3)
         Op::Normalize { axes, eps } => i.apply(Op::NormalizeBackward { axes, eps }, [i.x(0), g]),
-        // It is symmetric in its two cotangents.
+        // The operation is linear in its second operand and self-adjoint.
         Op::NormalizeBackward { axes, eps } => match k {
             1 => i.apply(Op::NormalizeBackward { axes, eps }, [i.x(0), g]),
             _ => second_of_normalize(i, axes, eps, g),
@@ -308,22 +310,22 @@ pub(crate) fn vjp<T: Number, I: RuleContext<T>>(op: &Op<T>, k: usize, i: &I, mut
     }
 }
 
-/// Where the operands of a node begin along the axis on which they are joined.
+/// The positions at which the operands of a concatenation begin.
 ///
-/// They are added up once for the node: counted anew for each operand, the rules of a long list of parts would take time
-/// that grows with its square.
+/// They are computed once for the node. If each rule computed its own, the time would be quadratic in the number of
+/// operands.
 #[derive(Default)]
 pub(crate) struct ConcatOffsets(OnceCell<SmallVec<[usize; 8]>>);
 
 impl ConcatOffsets {
-    /// Returns where operand `k` begins; `lengths` are those of all operands.
+    /// Returns the position at which operand `k` begins. `lengths` are the lengths of all operands.
     pub(crate) fn of(&self, k: usize, lengths: impl Iterator<Item = usize>) -> usize {
         let add_up = |end: &mut usize, length: usize| Some(std::mem::replace(end, *end + length));
         self.0.get_or_init(|| lengths.scan(0, add_up).collect())[k]
     }
 }
 
-/// Returns the operands with another value in one place.
+/// Returns the operands, with one of them replaced by a value.
 fn replaced<T: Number, I: RuleContext<T>, const N: usize>(i: &I, place: usize, value: I::Value) -> [I::Value; N] {
     let mut value = Some(value);
     std::array::from_fn(|k| if k == place { value.take().expect("a place comes once") } else { i.x(k) })
@@ -331,9 +333,9 @@ fn replaced<T: Number, I: RuleContext<T>, const N: usize>(i: &I, place: usize, v
 
 /// Returns the derivative of `<g, normalize_backward(x, h)>` by `x`.
 ///
-/// With `y` the normalized `x` and `r = 1 / √(variance + eps)` that number is, for each group of `n` elements,
-/// `n r (mean(g h) - mean g mean h - mean(g y) mean(h y))`. Its derivative by `y` is `-r (mean(h y) g + mean(g y) h)`, which
-/// goes on to `x` as any cotangent of `y` does; `r` has the derivative `-r² y / n`.
+/// Let `y` be the normalized `x` and `r = 1 / √(variance + eps)`. For each group of `n` elements, the number is
+/// `n r (mean(g h) - mean g mean h - mean(g y) mean(h y))`. Its derivative by `y` is `-r (mean(h y) g + mean(g y) h)`;
+/// like any cotangent of `y`, it is pulled back to `x`. The derivative of `r` by `x` is `-r² y / n`.
 fn second_of_normalize<T: Number, I: RuleContext<T>>(i: &I, axes: AxisSet, eps: T, mut g: I::Value) -> I::Value {
     let count = axes.elements(&i.x_shape(0)) as f64;
     let mean = |x: I::Value| i.divide_by(i.sum(x, axes), count);
@@ -350,17 +352,18 @@ fn second_of_normalize<T: Number, I: RuleContext<T>>(i: &I, axes: AxisSet, eps: 
     i.neg(i.add(by_y, by_r))
 }
 
-/// Returns the lengths of the last two axes, as operations on windows keep them.
+/// Returns the lengths of the last two axes, in the type that operations on windows use.
 fn size(shape: &[usize]) -> [u32; 2] {
     let length = |axis: usize| u32::try_from(axis).expect("a window that fits counts its axes in 32 bits");
     [length(shape[shape.len() - 2]), length(shape[shape.len() - 1])]
 }
 
-/// Returns, for each element of the operand, the product of all others that a reduction over `axes` takes with it.
+/// Returns, for each element of the operand, the product of all other elements of its group in a reduction over `axes`.
 ///
-/// Neighbours are multiplied with each other until two elements are left; back down, each one of a pair takes the other
-/// one along. No element is divided by, so zeros are exact, and since these are operations like any other, the rule can be
-/// differentiated again. Neighbours, and not the halves: large and small elements that take turns then make up for each other.
+/// On the way up, pairs of neighbours are multiplied until two elements are left. On the way down, the product for a
+/// pair times one of its elements is the product for the other. Nothing is divided, so zeros are exact. All steps are
+/// operations, so the rule can be differentiated again. A pair has neighbours and not an element of each half: then
+/// alternating large and small elements compensate each other.
 fn products_of_others<T: Number, I: RuleContext<T>>(i: &I, axes: AxisSet) -> I::Value {
     let shape = i.x_shape(0);
     let ranks = 0..shape.len();
@@ -386,7 +389,7 @@ fn products_of_others<T: Number, I: RuleContext<T>>(i: &I, axes: AxisSet) -> I::
         let half = length / 2;
         let (mut a, mut b) = (slice(&mut x, 0, 2, half), slice(&mut x, 1, 2, half));
         let product = i.mul(i.dup(&mut a), i.dup(&mut b));
-        // An odd one waits for the next level.
+        // An odd last element goes to the next level.
         x = if length.is_multiple_of(2) { product } else { join(product, slice(&mut x, 2 * half, 1, 1)) };
         pairs.push([a, b]);
         lengths.push(length);

@@ -1,4 +1,4 @@
-//! How an operation runs on arrays: the arm that hands each to its kernel.
+//! How operations run on arrays: each match arm calls a kernel.
 
 use std::ops::Deref;
 
@@ -22,7 +22,7 @@ pub trait Computed: Number + Matmul + RealField {}
 
 impl<T: Number + Matmul + RealField> Computed for T {}
 
-/// The operands of an operation: views, each gathered into row-major order where a kernel asks for that.
+/// The operands of an operation: views. An operand is gathered into row-major order if a kernel needs that.
 struct Operands<'a, T> {
     views: &'a [View<'a, T>],
     pool: &'a Pool<T>,
@@ -43,8 +43,8 @@ impl<'a, T: Computed> Operands<'a, T> {
 }
 
 impl<T: Computed> Op<T> {
-    /// Computes the operation into `out`, row-major, of the shape that the shape rule gives: over what `out` held before,
-    /// or, if the operation [adds](Self::adds), added to it.
+    /// Computes the operation into the row-major `out`, whose shape is the one from the shape rule. It overwrites
+    /// `out`, or adds to it, as `accumulate` says; only some operations [can add](Self::adds).
     pub(super) fn run_on(
         &self,
         views: &[View<'_, T>],
@@ -142,7 +142,8 @@ impl<T: Computed> Op<T> {
         }
     }
 
-    /// Returns whether the operation can add its result to an array piece by piece, with the bits of a sum.
+    /// Returns whether the operation can add its result to an array piece by piece, with the same bits as a separate
+    /// addition.
     pub(super) fn adds(&self) -> bool {
         // Accumulating overlapping windows straight into the array rounds differently from summing first; the recording sweep
         // sums first, so this must too.
@@ -238,14 +239,14 @@ impl<T: Computed> Linear<T> {
     }
 }
 
-/// Makes room for a result that is added: none if it joins what is there.
+/// Clears the memory of a result that a kernel adds, unless the result is added to the old content.
 fn clear<T: Number>(out: &mut [T], accumulate: Accumulate) {
     if accumulate == Accumulate::No {
         out.fill(T::ZERO);
     }
 }
 
-/// Computes the product of matrices, or of two batches of them.
+/// Computes the product of two matrices or of two batches of matrices.
 fn product<T: Computed>(
     (a, left): (View<'_, T>, Transposed),
     (b, right): (View<'_, T>, Transposed),
@@ -257,21 +258,21 @@ fn product<T: Computed>(
     if a_batch.is_empty() && b_batch.is_empty() {
         return matmul(m, n, k, a_matrix, b_matrix, out, accumulate);
     }
-    // With an empty result there is no product to compute; operands may then have no element to begin at.
+    // If the result is empty, there is nothing to compute, and an operand may have no first element.
     if out.is_empty() {
         return;
     }
     let batch = broadcast("matmul", a_batch, b_batch).expect("the shape rule refuses batches that do not broadcast");
     let (a_starts, b_starts) = (view::starts(a, &batch), view::starts(b, &batch));
     for ((c, a_start), b_start) in out.chunks_exact_mut(m * n).zip(a_starts).zip(b_starts) {
-        // Without a k there is no element at the start either.
+        // If k is 0, the matrices have no first element.
         let (a, b) = if k == 0 { (&[][..], &[][..]) } else { (&a_matrix.data[a_start..], &b_matrix.data[b_start..]) };
         matmul(m, n, k, MatrixRef { data: a, ..a_matrix }, MatrixRef { data: b, ..b_matrix }, c, accumulate);
     }
 }
 
-/// Returns rows, columns and strides of a matrix operand, of the first one of a batch. A transpose is a swap of strides,
-/// never a copy.
+/// Returns rows, columns and strides of a matrix operand; of the first matrix, if it is a batch. A transpose swaps the
+/// strides and copies nothing.
 fn matrix<T: Number>(x: View<'_, T>, transposed: Transposed) -> (usize, usize, MatrixRef<'_, T>) {
     let last = x.shape.len() - 1;
     let (rows, columns) = (x.shape[last - 1], x.shape[last]);
@@ -282,7 +283,7 @@ fn matrix<T: Number>(x: View<'_, T>, transposed: Transposed) -> (usize, usize, M
     }
 }
 
-/// Runs `f` on each matrix of the last two axes and the one of the result.
+/// Runs `f` on each matrix of the last two axes and the corresponding matrix of the result.
 fn each_matrix<T: Number>(x: &[T], shape: &[usize], out: &mut [T], mut f: impl FnMut(&[T], usize, &mut [T])) {
     let n = last_two(shape)[0];
     let size = (n * n).max(1);
@@ -305,7 +306,7 @@ fn last_two(shape: &[usize]) -> [usize; 2] {
     [shape[shape.len() - 2], shape[shape.len() - 1]]
 }
 
-/// Returns how many groups of elements are normalized together.
+/// Returns the number of groups of elements that are normalized together.
 fn groups(shape: &[usize], axes: AxisSet) -> usize {
     Shape::from(shape).reduced(axes, KeepDims::No).elements()
 }

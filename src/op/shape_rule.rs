@@ -1,4 +1,4 @@
-//! The shape rule: which shapes an operation takes, and which it gives.
+//! The shape rule: the shapes that an operation accepts, and the shape of its result.
 
 use crate::kernel::window::Window;
 use crate::number::Number;
@@ -16,7 +16,7 @@ impl<T: Number> Op<T> {
     ///
     /// # Errors
     ///
-    /// If the operation cannot take them; the error names the operation, the shapes, and what does not fit.
+    /// If the operation does not accept them. The error names the operation, the shapes and the mismatch.
     pub(crate) fn shape(&self, operands: &[&[usize]]) -> Result<Shape, ShapeError> {
         let error = refusal(self.name(), operands);
         let x = operands[0];
@@ -25,7 +25,7 @@ impl<T: Number> Op<T> {
             Self::Binary(binary) => broadcast(binary.name(), x, operands[1]),
             Self::Linear(ref linear) => linear.shape(operands),
             Self::Matmul { left, right } => {
-                // Without a list of axes in between: this rule runs for every product.
+                // No list of axes in between: this rule runs for every matrix product.
                 let (a, b) = (x, operands[1]);
                 if let (&[a0, a1], &[b0, b1]) = (a, b) {
                     let (m, k) = if left == Transposed::Yes { (a1, a0) } else { (a0, a1) };
@@ -74,7 +74,7 @@ impl<T: Number> Op<T> {
             Self::Conv2dWeight { window } => {
                 Ok(Shape::from([operands[1][1], x[1], window.kernel[0] as usize, window.kernel[1] as usize]))
             }
-            // The elements are taken from a second operand, which is the same array: one is shown.
+            // The second operand has the same shape. The error shows one of the two.
             Self::TakeAtArgmax2d { window } => pooled(self.name(), x, window),
             Self::TakeAtArgmax2dBackward { .. } => Ok(Shape::from(x)),
             Self::Normalize { .. } | Self::NormalizeBackward { .. } => Ok(Shape::from(x)),
@@ -188,7 +188,7 @@ impl<T: Number> Linear<T> {
     }
 }
 
-/// Returns the shape of one number for each window.
+/// Returns the shape of an array with one number for each window.
 fn pooled(name: &'static str, x: &[usize], window: Window) -> Result<Shape, ShapeError> {
     let operands = [x];
     let error = refusal(name, &operands);
@@ -197,7 +197,7 @@ fn pooled(name: &'static str, x: &[usize], window: Window) -> Result<Shape, Shap
     Ok(planes.iter().copied().chain(counts).collect())
 }
 
-/// Returns how many windows there are along each axis, or what does not fit.
+/// Returns the number of windows along each axis, or the text of the mismatch.
 fn windows(window: Window, size: [usize; 2]) -> Result<[usize; 2], String> {
     if window.stride.contains(&0) || window.kernel.contains(&0) {
         return Err(format!("windows of {:?} at a stride of {:?} do not exist", window.kernel, window.stride));
@@ -207,12 +207,12 @@ fn windows(window: Window, size: [usize; 2]) -> Result<[usize; 2], String> {
     })
 }
 
-/// Says that an operand has too few axes to hold matrices.
+/// Returns the text for an operand that has too few axes for matrices.
 fn not_matrices(shape: &[usize]) -> String {
     format!("the operand has {} axes, not at least 2", shape.len())
 }
 
-/// Says that an operand is no square matrix.
+/// Returns the text for an operand that is not a square matrix.
 fn not_square(shape: &[usize]) -> String {
     match shape {
         [.., rows, columns] => format!("the matrix is {rows} x {columns}, not square"),
@@ -220,8 +220,9 @@ fn not_square(shape: &[usize]) -> String {
     }
 }
 
-/// Returns the shape of the matrix product of two operands, by NumPy's rules: a vector is a matrix of one row at the left
-/// and of one column at the right, which the result does not have; axes before the last two broadcast.
+/// Returns the shape of the matrix product of two operands, by NumPy's rules. A vector at the left is a matrix of one
+/// row, a vector at the right a matrix of one column. The result lacks the axis of that row or column. Axes before the
+/// last two broadcast.
 ///
 /// # Errors
 ///

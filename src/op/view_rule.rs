@@ -1,4 +1,4 @@
-//! The view rule: which operations see the memory of their operand in another way and compute nothing.
+//! The view rule: the operations whose result is a view of their operand. They compute nothing.
 
 use smallvec::SmallVec;
 
@@ -8,8 +8,8 @@ use crate::op::operation::{Linear, Op};
 use crate::shape::{Shape, elements, row_major_strides};
 
 impl<T: Number> Op<T> {
-    /// Returns the layout of the result and the position of its first element, if it is the operand's own memory seen in
-    /// another way. `None` if the operation computes.
+    /// Returns the layout of the result and the position of its first element, if it is a view of the operand; `None`
+    /// if the operation computes.
     pub(crate) fn view(&self, operands: &[View<'_, T>], result: &[usize]) -> Option<(Layout, usize)> {
         match (self, operands) {
             (Self::Linear(linear), [x]) => linear.view(x.shape, x.strides, result),
@@ -19,8 +19,8 @@ impl<T: Number> Op<T> {
 }
 
 impl<T: Number> Linear<T> {
-    /// Returns the strides and the position of the first element of the result, if it is the operand's own memory
-    /// seen in another way. `None` if the operation computes.
+    /// Returns the strides and the position of the first element of the result, if it is a view of the operand; `None`
+    /// if the operation computes.
     pub(super) fn view(&self, shape: &[usize], strides: Option<&[usize]>, result: &[usize]) -> Option<(Layout, usize)> {
         let own = || strides.map_or_else(|| row_major_strides(shape), Shape::from);
         match self {
@@ -42,7 +42,7 @@ impl<T: Number> Linear<T> {
             }
             &Self::Slice { axis, start, step, .. } => {
                 let own = own();
-                // An empty slice has no first element: any position will do.
+                // An empty slice has no first element, so any position is right.
                 let offset = if elements(result) == 0 { 0 } else { start * own[axis] };
                 Some((Layout::of(result, own.with_axis(axis, own[axis] * step)), offset))
             }
@@ -57,13 +57,14 @@ impl<T: Number> Linear<T> {
     }
 }
 
-/// Returns the strides with which a strided array is read in another shape; `None` if there are none, and the elements have
+/// Returns the strides of a strided array in another shape; `None` if there are no such strides and the elements have
 /// to be copied.
 fn reshaped(shape: &[usize], strides: &[usize], result: &[usize]) -> Option<Shape> {
     if elements(result) == 0 {
         return Some(row_major_strides(result));
     }
-    // Axes that continue each other in memory are one. A new axis may be a part of such a one, but not span two.
+    // Axes that continue each other in memory are joined. A new axis may be a part of a joined axis, but it may not
+    // span two.
     let mut runs: SmallVec<[(usize, usize); 8]> = SmallVec::new();
     for (&length, &stride) in shape.iter().zip(strides).filter(|&(&length, _)| length != 1) {
         match runs.last_mut() {
@@ -88,7 +89,7 @@ fn reshaped(shape: &[usize], strides: &[usize], result: &[usize]) -> Option<Shap
     Some(reversed.into_iter().rev().collect())
 }
 
-/// How a result lies in memory.
+/// The memory layout of a result.
 pub(crate) enum Layout {
     /// In row-major order without gaps.
     RowMajor,
@@ -97,7 +98,7 @@ pub(crate) enum Layout {
 }
 
 impl Layout {
-    /// Returns the array that lies in this memory.
+    /// Returns the view of an array with this layout.
     pub(crate) fn of_memory<'a, T: Number>(&'a self, data: &'a [T], shape: &'a [usize]) -> View<'a, T> {
         match self {
             Self::RowMajor => View::contiguous(data, shape),
@@ -113,7 +114,7 @@ impl Layout {
         }
     }
 
-    /// Returns the layout of these strides, recognizing the row-major one: the fast paths are its.
+    /// Returns the layout with these strides. It recognizes row-major strides, because the fast paths are for these.
     fn of(shape: &[usize], strides: Shape) -> Self {
         let row_major = row_major_strides(shape);
         let same = shape.iter().zip(strides.iter().zip(row_major.iter())).all(|(&n, (s, r))| n == 1 || s == r);

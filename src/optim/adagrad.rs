@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::optimizer::Optimizer;
 use super::param_group::{ParamGroup, eps_setting, shared_methods, shared_settings};
-use crate::number::Algebra;
+use crate::number::{Algebra, inlined};
 use crate::param::Param;
 use crate::scalar::Scalar;
 
@@ -120,12 +120,11 @@ impl<T: Scalar> Optimizer<T> for Adagrad<T> {
             update.update_1(
                 grad,
                 state.arrays(grad.len(), initial_accumulator),
-                #[inline(always)]
-                move |w, g, [s]| {
+                inlined!(|w, g, [s]| {
                     let d = objective.gradient(w, g);
                     let s = s + d * d;
                     (w - lr * d / (s.sqrt() + eps), [s])
-                },
+                }),
             );
         });
     }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use super::optimizer::Optimizer;
 use super::param_group::{Objective, ParamGroup, eps_setting, shared_methods, shared_settings};
-use crate::number::Algebra;
+use crate::number::{Algebra, inlined};
 use crate::param::Param;
 use crate::scalar::Scalar;
 
@@ -223,21 +223,19 @@ impl<T: Scalar, D: Decay> Optimizer<T> for AdamRule<T, D> {
                 false => update.update_2(
                     grad,
                     state.arrays(grad.len(), T::ZERO),
-                    #[inline(always)]
-                    move |w, g, [m, v]| {
+                    inlined!(|w, g, [m, v]| {
                         let [m, v] = rule.moments(w, g, m, v);
                         (rule.follow(w, m, v), [m, v])
-                    },
+                    }),
                 ),
                 true => update.update_3(
                     grad,
                     state.arrays(grad.len(), T::ZERO),
-                    #[inline(always)]
-                    move |w, g, [m, v, largest]| {
+                    inlined!(|w, g, [m, v, largest]| {
                         let [m, v] = rule.moments(w, g, m, v);
                         let largest = largest.maximum(v);
                         (rule.follow(w, m, largest), [m, v, largest])
-                    },
+                    }),
                 ),
             }
         });

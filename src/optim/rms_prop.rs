@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::optimizer::Optimizer;
 use super::param_group::{ParamGroup, eps_setting, shared_methods, shared_settings};
-use crate::number::Algebra;
+use crate::number::{Algebra, inlined};
 use crate::param::Param;
 use crate::scalar::Scalar;
 
@@ -123,44 +123,40 @@ impl<T: Scalar> Optimizer<T> for RmsProp<T> {
             (false, true) => update.update_1(
                 grad,
                 state.arrays(grad.len(), T::ZERO),
-                #[inline(always)]
-                move |w, g, [v]| {
+                inlined!(|w, g, [v]| {
                     let d = objective.gradient(w, g);
                     let v = rule.average(v, d * d);
                     (w - lr * rule.scaled(d, v), [v])
-                },
+                }),
             ),
             (true, true) => update.update_2(
                 grad,
                 state.arrays(grad.len(), T::ZERO),
-                #[inline(always)]
-                move |w, g, [v, a]| {
+                inlined!(|w, g, [v, a]| {
                     let d = objective.gradient(w, g);
                     let [v, a] = [rule.average(v, d * d), rule.average(a, d)];
                     (w - lr * rule.scaled(d, variance(v, a)), [v, a])
-                },
+                }),
             ),
             (false, false) => update.update_2(
                 grad,
                 state.arrays(grad.len(), T::ZERO),
-                #[inline(always)]
-                move |w, g, [v, b]| {
+                inlined!(|w, g, [v, b]| {
                     let d = objective.gradient(w, g);
                     let v = rule.average(v, d * d);
                     let b = momentum * b + rule.scaled(d, v);
                     (w - lr * b, [v, b])
-                },
+                }),
             ),
             (true, false) => update.update_3(
                 grad,
                 state.arrays(grad.len(), T::ZERO),
-                #[inline(always)]
-                move |w, g, [v, a, b]| {
+                inlined!(|w, g, [v, a, b]| {
                     let d = objective.gradient(w, g);
                     let [v, a] = [rule.average(v, d * d), rule.average(a, d)];
                     let b = momentum * b + rule.scaled(d, variance(v, a));
                     (w - lr * b, [v, a, b])
-                },
+                }),
             ),
         });
     }

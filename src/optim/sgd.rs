@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::optimizer::Optimizer;
 use super::param_group::{ParamGroup, shared_methods, shared_settings};
+use crate::number::inlined;
 use crate::param::Param;
 use crate::scalar::Scalar;
 
@@ -173,34 +174,24 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
             let share = if state.is_new() { T::ONE } else { damped };
             // The two common cases have a loop of their own, without the general case's terms.
             match (m == T::ZERO, objective.is_plain() && share == T::ONE && !nesterov) {
-                (true, true) => update.map(
-                    grad,
-                    #[inline(always)]
-                    move |w, g| w - lr * g,
-                ),
-                (true, false) => update.map(
-                    grad,
-                    #[inline(always)]
-                    move |w, g| w - lr * objective.gradient(w, g),
-                ),
+                (true, true) => update.map(grad, inlined!(|w, g| w - lr * g)),
+                (true, false) => update.map(grad, inlined!(|w, g| w - lr * objective.gradient(w, g))),
                 (false, true) => update.update_1(
                     grad,
                     state.arrays(grad.len(), T::ZERO),
-                    #[inline(always)]
-                    move |w, g, [v]| {
+                    inlined!(|w, g, [v]| {
                         let v = m * v + g;
                         (w - lr * v, [v])
-                    },
+                    }),
                 ),
                 (false, false) => update.update_1(
                     grad,
                     state.arrays(grad.len(), T::ZERO),
-                    #[inline(always)]
-                    move |w, g, [v]| {
+                    inlined!(|w, g, [v]| {
                         let d = objective.gradient(w, g);
                         let v = m * v + share * d;
                         (w - lr * if nesterov { d + m * v } else { v }, [v])
-                    },
+                    }),
                 ),
             }
         });

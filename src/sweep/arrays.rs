@@ -15,7 +15,7 @@ use crate::scalar::Scalar;
 use crate::shape::elements;
 use crate::tape::{Nodes, Step, Tape, Target, Var, Workspace};
 
-/// An observer, or none.
+/// An optional observer.
 type Observed<'o, T> = Option<&'o mut dyn Observer<T>>;
 
 /// Sweeps backward from `from` on arrays and accumulates the gradients of leaves and parameters. If the observer stops the
@@ -32,7 +32,7 @@ pub(crate) fn backward<T: Scalar>(
         copy
     });
     let mut workspace = run(from, seed, observer)?;
-    // Parameters first, while the nodes are at hand; leaves keep their gradient on the tape.
+    // Parameters first, while the nodes are borrowed. The gradients of leaves stay on the tape.
     let nodes = tape.nodes();
     workspace.complete.retain_mut(|(target, g)| {
         let param = match target {
@@ -56,8 +56,8 @@ pub(crate) fn backward<T: Scalar>(
     Continue(())
 }
 
-/// Sweeps backward from `from` on arrays and returns the gradients of these leaves, `None` of one that is not reached.
-/// Nothing accumulates anywhere.
+/// Sweeps backward from `from` on arrays and returns the gradients of these leaves; `None` for a leaf that is not
+/// reached. It accumulates no gradient.
 pub(crate) fn leaf_grads<T: Scalar>(
     from: Var<'_, T>,
     seed: Option<Vec<T>>,
@@ -84,7 +84,7 @@ pub(crate) fn leaf_grads<T: Scalar>(
     Continue(grads)
 }
 
-/// Sweeps backward from `from` once more, without touching a gradient, and returns whether all gradients are finite.
+/// Sweeps backward from `from` once more and returns whether all gradients are finite. It changes no stored gradient.
 pub(crate) fn finite_gradients<T: Scalar>(
     from: Var<'_, T>,
     seed: Option<Vec<T>>,
@@ -101,7 +101,7 @@ pub(crate) fn finite_gradients<T: Scalar>(
     Continue(finite)
 }
 
-/// Sweeps backward from `from`; the gradients are left in the workspace's list of complete ones.
+/// Sweeps backward from `from` and leaves the gradients in the workspace's list `complete`.
 fn run<T: Scalar>(
     from: Var<'_, T>,
     seed: Option<Vec<T>>,
@@ -148,8 +148,8 @@ fn visit<T: Scalar>(
         }
         match &node.step {
             Step::Leaf | Step::Constant | Step::Param => complete.push((Target::Source(id), g)),
-            // A row of one operand never broadcasts: its pullback runs in the cotangent's own buffer, and nothing else is
-            // looked up.
+            // A row of one operand never broadcasts: its pullback runs in the buffer of the cotangent and needs nothing
+            // else.
             Step::Op(Op::Unary(row)) => {
                 let x = nodes.operands(id)[0];
                 let mut g = tape.pool().hold(g);
@@ -181,10 +181,10 @@ fn visit<T: Scalar>(
     Continue(())
 }
 
-/// Runs a segment again, on another tape, and sweeps through it.
+/// Runs the segment of a checkpoint again, on another tape, and sweeps through it.
 ///
-/// What the cotangents of the inputs hold already goes there and comes back with the segment's contributions: they are added
-/// one by one and in the order in which they would be without the checkpoint, which gives the same bits.
+/// The cotangents that the inputs already have move to that tape, and the segment's contributions are added to them
+/// there. So contributions are added in the same order as without the checkpoint, and the bits are the same.
 #[cold]
 fn pull_segment<T: Scalar>(
     tape: &Tape<T>,
@@ -206,7 +206,7 @@ fn pull_segment<T: Scalar>(
     add_buffer(&mut workspace.cotangents[segment.y as usize], tape.pool().hold(g));
     visit(tape, &nodes, segment.y, &mut workspace, observer)?;
 
-    // A leaf after the result is an input that the segment does not use.
+    // A leaf with a number above the result is an input that the segment does not use.
     for &(operand, leaf) in segment.inputs.iter().filter(|(_, leaf)| *leaf > segment.y) {
         below[operand as usize] = workspace.cotangents[leaf as usize].take();
     }
@@ -236,13 +236,13 @@ fn pull<T: Scalar>(at: &AtArrays<'_, T>, g: Lent<'_, T>, below: &mut [Option<Vec
     let nodes = at.nodes;
     let (node, operands, shape) = (nodes.node(at.id), nodes.operands(at.id), nodes.shape(at.id));
     let wanted = |&k: &usize| node.step.passes(k) && nodes.node(operands[k]).needs_grad;
-    // The operand that comes last takes over the cotangent's buffer. It is the first one: in `x + bias` and in
-    // `x * gain` that is the large one.
+    // The operand that is visited last takes over the buffer of the cotangent. This is the first operand: in `x + bias`
+    // and `x * gain` it is the large one.
     let Some(first) = (0..operands.len()).find(wanted) else { return };
     for k in (first + 1..operands.len()).rev().filter(wanted) {
         pull_operand(at, k, Tensor::Borrowed(View::contiguous(&g, shape)), below);
     }
-    // A reshape is nothing but the buffer.
+    // A reshape passes the buffer on.
     if let (Step::Op(Op::Linear(Linear::Reshape { .. })), None) = (&node.step, &below[operands[first] as usize]) {
         return add_buffer(&mut below[operands[first] as usize], g);
     }
@@ -261,13 +261,13 @@ fn pull_operand<'a, T: Scalar>(at: &AtArrays<'a, T>, k: usize, g: Tensor<'a, T>,
             None => accumulate(at, vjp(op, k, at, Value::Ready(g)), target, unflattened(at, op, operand, below), below),
         },
         Step::Custom(custom) => accumulate(at, at.custom_vjp(*custom, k, &g), target, operand, below),
-        // They have no operands, or run as a whole.
+        // These steps have no operands, or run as a whole.
         Step::Leaf | Step::Constant | Step::Param | Step::Checkpoint(_) => {}
     }
 }
 
-/// Returns the node whose cotangent the rule of node `id` for operand `k` adds to: the operand, or the matrix that it is the
-/// transpose of.
+/// Returns the node that receives the cotangent from the rule of node `id` for operand `k`: the operand or, if it is a
+/// transpose that `matmul` reads as the matrix itself, that matrix.
 pub(crate) fn destination<T: Scalar>(nodes: &Nodes<T>, id: u32, k: usize) -> u32 {
     let operand = nodes.operands(id)[k];
     match &nodes.node(id).step {
@@ -279,9 +279,9 @@ pub(crate) fn destination<T: Scalar>(nodes: &Nodes<T>, id: u32, k: usize) -> u32
 /// If `operand` is a flattening recorded only for this index_select (as [`Var::gather`] does), returns the array that was
 /// flattened, else `operand` itself.
 ///
-/// The cotangents of both are the same numbers in the same order: chosen elements go straight there, and a few elements of
-/// a large array do not make a cotangent of its size that has to be added up. Nothing lies between the two nodes, and
-/// nothing else uses the row: the contributions keep their order.
+/// The cotangents of both have the same numbers in the same order. So the selected elements are added to the cotangent
+/// of the array directly: a few elements of a large array need no second cotangent of its size. No node lies between
+/// the two nodes, and no other node uses the flattening, so contributions are added in the same order.
 fn unflattened<T: Scalar>(at: &AtArrays<'_, T>, op: &Op<T>, operand: u32, below: &[Option<Vec<T>>]) -> u32 {
     match (op, &at.nodes.node(operand).step) {
         (Op::Linear(Linear::IndexSelect { .. }), Step::Op(Op::Linear(Linear::Reshape { .. })))
@@ -295,8 +295,8 @@ fn unflattened<T: Scalar>(at: &AtArrays<'_, T>, op: &Op<T>, operand: u32, below:
 
 /// If operand `k` of a matrix product is recorded as a transpose, returns the product of the matrix itself, and that matrix.
 ///
-/// Its cotangent goes straight there, as its elements lie, and is not transposed on the way. The transpose gets none:
-/// in this sweep only sources keep one.
+/// The result is added to the cotangent of the matrix directly and is not transposed on the way. The transpose gets no
+/// cotangent: in this sweep only sources keep theirs.
 fn untransposed<T: Scalar>(nodes: &Nodes<T>, op: &Op<T>, k: usize, operand: u32) -> Option<(Op<T>, u32)> {
     let Op::Matmul { mut left, mut right } = *op else { return None };
     match &nodes.node(operand).step {
@@ -308,8 +308,8 @@ fn untransposed<T: Scalar>(nodes: &Nodes<T>, op: &Op<T>, k: usize, operand: u32)
     Some((Op::Matmul { left, right }, nodes.operands(operand)[0]))
 }
 
-/// Adds a rule's result, for an operand of shape `target`, to the cotangent of `operand`, applying the rule's last operation
-/// on the way.
+/// Adds a rule's result to the cotangent of `operand`, which has the shape `target`. The pending last operation of the
+/// rule is applied directly into the cotangent if that is possible.
 fn accumulate<T: Scalar>(
     at: &AtArrays<'_, T>,
     value: Value<'_, T>,
@@ -323,8 +323,8 @@ fn accumulate<T: Scalar>(
         Value::Pending(op, operands) => (op, operands),
     };
     let x = views(operands.as_slice());
-    // Where an operand was broadcast against another, the result of a rule is larger than the operand and has to be summed. An
-    // adjoint never is.
+    // If an operand was broadcast against another, the result of a rule is larger than the operand and has to be
+    // summed. The result of an adjoint is never larger.
     let shape = if let Op::Linear(_) = op { None } else { Some(shape_of(&op, &x)) };
     debug_assert!(shape.is_some() || *shape_of(&op, &x) == *target, "{op}");
     if let Some(shape) = shape.filter(|shape| **shape != *target) {
@@ -343,7 +343,7 @@ fn accumulate<T: Scalar>(
     }
 }
 
-/// Adds a contribution to a cotangent. Here, and nowhere in a rule, is broadcasting undone.
+/// Adds a contribution to a cotangent. Only this function undoes broadcasting; rules do not.
 fn add_broadcast<T: Scalar>(
     at: &AtArrays<'_, T>,
     contribution: Tensor<'_, T>,
@@ -355,7 +355,7 @@ fn add_broadcast<T: Scalar>(
     if same || contribution.view().strides.is_none() && elements(contribution.view().shape) == elements(target) {
         return match contribution {
             Tensor::Owned { buffer, .. } => add_buffer(slot, buffer),
-            // Axes of length 1 come and go without moving an element.
+            // Axes of length 1 are added or removed without moving an element.
             Tensor::Borrowed(view) if same => add_view(tape, view, target, slot),
             Tensor::Borrowed(view) => add_view(tape, View::contiguous(view.data, target), target, slot),
         };
@@ -369,7 +369,7 @@ fn add_broadcast<T: Scalar>(
     add_buffer(slot, buffer);
 }
 
-/// Adds an array of another owner.
+/// Adds an array that the sweep does not own.
 fn add_view<T: Scalar>(tape: &Tape<T>, view: View<'_, T>, target: &[usize], slot: &mut Option<Vec<T>>) {
     match slot {
         Some(sum) => add_assign_view(sum, view, target),
@@ -381,7 +381,7 @@ fn add_view<T: Scalar>(tape: &Tape<T>, view: View<'_, T>, target: &[usize], slot
     }
 }
 
-/// The first cotangent moves into its place, a later one is added to it.
+/// The first contribution moves into its place; a later one is added to it.
 fn add_buffer<T: Scalar>(slot: &mut Option<Vec<T>>, buffer: Lent<'_, T>) {
     match slot {
         Some(sum) => add_assign(sum, &buffer),

@@ -1,12 +1,12 @@
-//! The forward sweep: from the tangents of a few values to the tangent of one that depends on them, recorded.
+//! The forward sweep: it records tangents of results, given tangents of the values that they depend on.
 //!
-//! It has no table of its own.
+//! It needs no rules of its own:
 //!
 //! 1. The Jacobian of an elementwise operation is diagonal: its rule serves both directions.
 //! 2. A linear operation is its own derivative, and a matrix product is linear in each operand.
 //! 3. Otherwise record the vjp for a dummy cotangent u; it is linear in u, so its vjp with respect to u is the jvp (the
-//!    double-vjp trick). To do that to a whole function instead of the operations that need it costs 1.3 to 1.8 times as
-//!    much (`bench --path jvp` and `--path jvp-by-vjp`).
+//!    double-vjp trick). This trick on a whole function, instead of single operations, costs 1.3 to 1.8 times as much
+//!    (`bench --path jvp` and `--path jvp-by-vjp`).
 
 use std::panic::Location;
 
@@ -18,10 +18,10 @@ use crate::op::{Binary, Linear, Op, Transposed};
 use crate::scalar::Scalar;
 use crate::tape::{Dependence, Detach, Event, Step, Tape, Var, id_of};
 
-/// Returns the derivative of each of `from` as the targets move along their tangents, recorded on the tape; `None` of one
-/// that depends on none of them.
+/// Returns the tangents of `from`, given tangents of the targets, and records them on the tape; `None` for a value that
+/// depends on no target.
 ///
-/// `location` is the user's line that asked for it: all nodes of the forward pass name it.
+/// `location` is the line of the user's code that asked for the tangents. All nodes of the forward pass carry it.
 #[track_caller]
 pub(crate) fn jvp<'t, T: Scalar>(
     tape: &'t Tape<T>,
@@ -36,12 +36,12 @@ pub(crate) fn jvp<'t, T: Scalar>(
     push(tape, from, &moves)
 }
 
-/// Returns the tangents of `from` for those of the nodes that move.
+/// Returns the tangents of `from`, given tangents of other nodes (`moves`).
 #[track_caller]
 fn push<'t, T: Scalar>(tape: &'t Tape<T>, from: &[Var<'t, T>], moves: &[(u32, Var<'t, T>)]) -> Vec<Option<Var<'t, T>>> {
     let Some(last) = from.iter().map(|from| from.id()).max() else { return Vec::new() };
     let dependence = Dependence::new(&tape.nodes(), last, moves.iter().map(|&(target, _)| target));
-    // By the distance from the first target: no node before it moves.
+    // Indexed by the distance from the first target. No node before it has a tangent.
     let slot = |id: u32| (id - dependence.lowest) as usize;
     let mut visited = vec![false; slot(last + 1)];
     for from in from.iter().filter(|from| dependence.has(from.id())) {
@@ -85,7 +85,7 @@ fn push<'t, T: Scalar>(tape: &'t Tape<T>, from: &[Var<'t, T>], moves: &[(u32, Va
     from.iter().map(|from| of(&tangents, from.id())).collect()
 }
 
-/// Returns the tangent of a node for those of its operands.
+/// Returns the tangent of a node, given the tangents of its operands.
 fn push_node<'t, T: Scalar>(
     tape: &'t Tape<T>,
     id: u32,
@@ -121,7 +121,7 @@ fn push_node<'t, T: Scalar>(
         return Some(tape.apply(op.clone().linear_part(), &all));
     }
     let contribution = |&(k, t): &(usize, Var<'t, T>)| match &step {
-        // A tangent of an operand that is broadcast is broadcast with it.
+        // If an operand is broadcast, its tangent is broadcast, too.
         Step::Op(Op::Unary(row)) => row.vjp(t, x(0), y),
         Step::Op(Op::Binary(row)) => {
             let shape = shape_of(y);
@@ -145,7 +145,7 @@ fn matmul<'t, T: Scalar>(left: Transposed, a: Var<'t, T>, right: Transposed, b: 
     a.tape().apply(Op::Matmul { left, right }, &[a.id(), b.id()])
 }
 
-/// Returns the tangent of a node for that of its operand `k`, by transposing the operand's rule.
+/// Returns the tangent of a node, given the tangent of its operand `k`: the transpose of the operand's rule.
 fn transpose<'t, T: Scalar>(
     tape: &'t Tape<T>,
     id: u32,
@@ -156,7 +156,7 @@ fn transpose<'t, T: Scalar>(
 ) -> Var<'t, T> {
     let shape = shape_of(Var::new(tape, id));
     let (cotangent, pulled) = {
-        // The rule is a value to be differentiated, also where the derivative that asks for it is not.
+        // The recorded rule has to be differentiable, even if the derivative that needs it is detached.
         let _attaching = tape.detach_all(Detach::No);
         let cotangent = tape.zeros(shape.clone());
         (cotangent, AtVars::new(tape, id, step, operands).record_vjp(k, cotangent))

@@ -1,12 +1,13 @@
-//! Sweeps: from a value back to all that it depends on, by the rules of the table, and forward the other way.
+//! Sweeps over the nodes of a tape: backward from a value to everything that it depends on, and forward.
 //!
-//! [`backward`] runs the rules on arrays, [`grad`] runs the same rules on `Var`s. Both visit nodes by descending number, which
-//! is topological order, so nothing is sorted and nothing recurses. Both add cotangents in the same order, with two exceptions:
+//! [`backward`] runs the rules on arrays, [`grad`] runs the same rules on `Var`s. Both visit nodes by descending
+//! number. That is a topological order, so nothing is sorted and nothing recurses. Both add cotangents in the same
+//! order, with two exceptions:
 //!
 //! 1. matmul by a transposed operand adds to the untransposed matrix;
 //! 2. index_add adds duplicates one at a time.
 //!
-//! [`jvp`] goes forward. A sweep on arrays has an [`Observer`].
+//! [`jvp`] sweeps forward. An [`Observer`] can watch a sweep on arrays.
 
 mod arrays;
 mod forward;

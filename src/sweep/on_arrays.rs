@@ -1,4 +1,4 @@
-//! Rules on arrays: their values, and the small language in which they are written.
+//! Rules on arrays: their values, and the language of rules ([`RuleContext`]) computed on arrays.
 
 use smallvec::SmallVec;
 
@@ -11,9 +11,9 @@ use crate::tape::{CustomId, Nodes, Tape, Var};
 
 /// An array of a sweep.
 pub(super) enum Tensor<'a, T: Scalar> {
-    /// Recorded, or the cotangent of a node that is not done with it.
+    /// A recorded value, or a cotangent that its node still needs.
     Borrowed(View<'a, T>),
-    /// The sweep's own, in row-major order.
+    /// Owned by the sweep, in row-major order.
     Owned { buffer: Lent<'a, T>, shape: Shape },
 }
 
@@ -41,7 +41,8 @@ impl<'a, T: Scalar> Operands<'a, T> {
     }
 }
 
-/// A value of a rule. The last operation of a rule stays pending: the sweep applies it into the cotangent that is there.
+/// A value of a rule. The last operation of a rule stays pending: the sweep applies it directly into the operand's
+/// cotangent.
 pub(super) enum Value<'a, T: Scalar> {
     Ready(Tensor<'a, T>),
     Pending(Op<T>, Operands<'a, T>),
@@ -91,7 +92,7 @@ impl<'a, T: Scalar> AtArrays<'a, T> {
         let shape = shape_of(op, &views);
         let buffer = match self.tape.evaluate(self.nodes, op, &views, &shape) {
             Evaluated::Computed(buffer) => buffer,
-            // Memory seen in another way, which a buffer of the rule's own cannot share.
+            // A view of an operand; a buffer of the rule's own needs a copy.
             Evaluated::View(layout, offset) => self.copy(layout.of_memory(&views[0].data[offset..], &shape)),
         };
         Tensor::Owned { buffer, shape }
@@ -105,7 +106,7 @@ impl<'a, T: Scalar> AtArrays<'a, T> {
         }
     }
 
-    /// Runs the rule of a custom operation, which is written on `Var`s, on a tape of its own.
+    /// Runs the rule of a custom operation on a tape of its own, because the rule is written on `Var`s.
     pub(super) fn custom_vjp(&self, custom: CustomId, k: usize, g: &Tensor<'a, T>) -> Value<'a, T> {
         let custom = self.tape.custom_op(custom);
         let scratch = self.tape.scratch_for_rules();
@@ -180,7 +181,7 @@ impl<'a, T: Scalar> RuleContext<T> for AtArrays<'a, T> {
 }
 
 impl<T: Scalar> AtArrays<'_, T> {
-    /// Returns the row of a node of two operands. Rows of one operand are fused in the sweep and do not come here.
+    /// Returns the row of a node of two operands. The sweep fuses rows of one operand; they do not reach this function.
     fn binary_row(&self) -> Option<Binary> {
         match self.nodes.node(self.id).step {
             crate::tape::Step::Op(Op::Binary(row)) => Some(row),

@@ -1,4 +1,4 @@
-//! Rules on `Var`s: the small language in which they are written records.
+//! Rules on `Var`s: the language of rules ([`RuleContext`]), recorded.
 
 use smallvec::SmallVec;
 
@@ -32,7 +32,7 @@ impl<'t, 'o, T: Scalar> AtVars<'t, 'o, T> {
                 assert_fits(custom, k, result, self.tape, self.x_shape(k));
                 result
             }
-            // They have no operands, or are recorded as a whole.
+            // These steps have no operands, or are recorded as a whole.
             Step::Leaf | Step::Constant | Step::Param | Step::Checkpoint(_) => g,
         };
         let target = self.x_shape(k);

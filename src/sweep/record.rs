@@ -10,10 +10,10 @@ use crate::op::{Binary, Linear, Op};
 use crate::scalar::Scalar;
 use crate::tape::{Dependence, Event, RecordedRule, Step, Var, id_of};
 
-/// Returns the gradients of `Σ from * seed` by `targets`, recorded on the tape; `None` where there is no dependence. The
-/// seed is 1 if none is given.
+/// Returns the gradients of `Σ from * seed` by `targets`, recorded on the tape; `None` for a target that it does not
+/// depend on. The default seed is 1.
 ///
-/// `location` is the user's line that asked for it: all nodes of the backward pass name it.
+/// `location` is the line of the user's code that asked for the gradients. All nodes of the backward pass carry it.
 #[track_caller]
 pub(crate) fn grad<'t, T: Scalar>(
     from: Var<'t, T>,
@@ -26,10 +26,10 @@ pub(crate) fn grad<'t, T: Scalar>(
     grad_onto(from, seed, &targets)
 }
 
-/// A target, and a cotangent to which the sweep adds its own.
+/// A target and its cotangent so far, to which the sweep adds.
 type Target<'t, T> = (Var<'t, T>, Option<Var<'t, T>>);
 
-/// The first cotangent moves into its place, a later one is added to it.
+/// The first contribution moves into its place; a later one is added to it.
 #[track_caller]
 fn add<'t, T: Scalar>(slot: &mut Option<Var<'t, T>>, contribution: Var<'t, T>) {
     let Some(earlier) = *slot else { return *slot = Some(contribution) };
@@ -47,7 +47,7 @@ fn grad_onto<'t, T: Scalar>(
 ) -> Vec<Option<Var<'t, T>>> {
     let tape = from.tape();
     let dependence = Dependence::new(&tape.nodes(), from.id(), targets.iter().map(|(target, _)| target.id()));
-    // By the distance from the first target.
+    // Indexed by the distance from the first target.
     let slot = |id: u32| (id - dependence.lowest) as usize;
     let mut cotangents: Vec<Option<Var<'t, T>>> = vec![None; slot(from.id() + 1)];
     for &(target, earlier) in targets.iter().filter(|(target, _)| target.id() <= from.id()) {

@@ -20,14 +20,21 @@ impl<T: Scalar> Tape<T> {
     /// # Panics
     ///
     /// If the step does not take operands of these shapes.
+    #[inline]
     #[track_caller]
     pub(crate) fn apply(&self, step: impl Into<Step<T>>, operands: &[u32]) -> Var<'_, T> {
-        match self.try_apply(step.into(), operands, Location::caller()) {
+        self.apply_step(step.into(), operands)
+    }
+
+    #[track_caller]
+    fn apply_step(&self, step: Step<T>, operands: &[u32]) -> Var<'_, T> {
+        match self.try_apply(step, operands, Location::caller()) {
             Ok(id) => self.checked_var(id),
             Err(error) => panic!("{}", self.explain(&error, operands)),
         }
     }
 
+    #[inline]
     #[track_caller]
     fn try_apply(
         &self,
@@ -61,6 +68,7 @@ impl<T: Scalar> Tape<T> {
 
     /// Returns the shape of an elementwise operation whose operands have the same, or one the last axes of the other, as
     /// a bias has. Most operations are such, and need no shape rule.
+    #[inline]
     fn same_shape(&self, nodes: &Nodes<T>, step: &Step<T>, operands: &[u32]) -> Option<Dims> {
         match (step, operands) {
             (Step::Op(Op::Unary(_)), &[x]) => Some(nodes.node(x).shape),
@@ -99,6 +107,7 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// Runs a step into a new buffer.
+    #[inline]
     fn compute(
         &self,
         nodes: &Nodes<T>,

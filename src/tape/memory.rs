@@ -32,6 +32,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Returns the place of a value that fills its memory.
+    #[inline]
     pub(super) fn whole(storage: Storage) -> Self {
         Self { storage, offset: 0, strides: None, grad: None }
     }
@@ -92,6 +93,7 @@ impl<T: Copy + Default> Memory<T> {
 
 impl<T> Memory<T> {
     /// Keeps a buffer until reset.
+    #[inline]
     pub(super) fn keep(&self, buffer: Vec<T>) -> Storage {
         Storage::Buffer(freeze(&self.buffers, buffer))
     }
@@ -102,11 +104,13 @@ impl<T> Memory<T> {
     }
 
     /// Returns where the value of a node lies.
+    #[inline]
     pub(super) fn place(&self, id: u32) -> Place {
         self.places.borrow()[id as usize]
     }
 
     /// Returns the memory from the first element of a value on.
+    #[inline]
     pub(super) fn data(&self, place: &Place) -> &[T] {
         let memory = match place.storage {
             Storage::Buffer(id) => &self.buffers[id as usize],
@@ -117,6 +121,7 @@ impl<T> Memory<T> {
 }
 
 /// Appends to a frozen vector and returns the position.
+#[inline]
 pub(super) fn freeze<V>(list: &FrozenVec<V>, value: V) -> u32 {
     let id = id_of(list.len());
     list.push(value);

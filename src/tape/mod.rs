@@ -5,7 +5,7 @@
 //! are apart from it, in a `Memory`. `apply` evaluates a step and records it.
 
 mod apply;
-mod checkpoint;
+pub(crate) mod checkpoint;
 mod dependence;
 mod memory;
 mod nodes;
@@ -30,7 +30,6 @@ use crate::shape::{Shape, ShapeError, check_size};
 use memory::{Memory, Place, Storage};
 use nodes::Node;
 
-pub(crate) use checkpoint::Dependencies;
 pub(crate) use dependence::Dependence;
 pub(crate) use nodes::{CustomId, Nodes, RecordedRule, Step, id_of};
 pub use observe::Checked;

@@ -98,6 +98,7 @@ pub(super) struct Dims {
 
 impl Dims {
     /// Appends to a list and returns the piece.
+    #[inline]
     pub(super) fn append(list: &mut Vec<usize>, dims: &[usize]) -> Self {
         let start = id_of(list.len());
         list.extend_from_slice(dims);
@@ -105,6 +106,7 @@ impl Dims {
     }
 
     /// Returns the piece of the list.
+    #[inline]
     pub(super) fn of(self, list: &[usize]) -> &[usize] {
         &list[self.start as usize..(self.start + self.rank) as usize]
     }
@@ -211,12 +213,14 @@ impl<T> Nodes<T> {
         Dims::append(&mut self.dims, dims)
     }
 
+    #[inline]
     pub(super) fn add_operands(&mut self, operands: &[u32]) -> (u32, u32) {
         let start = id_of(self.operands.len());
         self.operands.extend_from_slice(operands);
         (start, id_of(operands.len()))
     }
 
+    #[inline]
     pub(super) fn push(&mut self, node: Node<T>) -> u32 {
         let id = id_of(self.list.len());
         self.list.push(node);
@@ -225,6 +229,7 @@ impl<T> Nodes<T> {
 }
 
 /// Returns a position as an id. The one place that narrows: ids of 32 bits keep nodes and `Var`s small.
+#[inline]
 pub(crate) fn id_of(position: usize) -> u32 {
     u32::try_from(position).expect("a tape holds at most 4,294,967,295 nodes and axis lengths: reset it before")
 }

@@ -12,6 +12,7 @@ use crate::shape::elements;
 
 impl<T: Scalar> Tape<T> {
     /// Returns the value of a node.
+    #[inline]
     pub(crate) fn view<'a>(&'a self, nodes: &'a Nodes<T>, id: u32) -> View<'a, T> {
         let place = self.memory.place(id);
         let (data, shape) = (self.memory.data(&place), nodes.shape(id));

@@ -1,4 +1,4 @@
-//! Dot products of many rows with few columns, or of few with many.
+//! Dot products of many rows with few columns, or of few rows with many columns.
 
 use pulp::Simd;
 
@@ -17,13 +17,13 @@ pub(super) fn few_dots<S: Simd, T: Vectors>(simd: S, product: Product<'_, T>) {
     dots(simd, Product { b: columns.transposed(), ..product });
 }
 
-/// The same where the columns of `b` are contiguous as well.
+/// The same product, if the columns of `b` are contiguous as well.
 #[inline(always)]
 fn dots<S: Simd, T: Vectors>(simd: S, mut product: Product<'_, T>) {
     steps!(product.m; 0..4 => 1, _ => 4; |i, ROWS| dots_of_rows::<S, T, ROWS>(simd, product.from(i, 0, 0)));
 }
 
-/// Dot products of `R` rows with all columns, a few columns at a time: as many as the registers hold sums for.
+/// Dot products of `R` rows with all columns, a few columns at a time: the sums have to fit in registers.
 #[inline(always)]
 fn dots_of_rows<S: Simd, T: Vectors, const R: usize>(simd: S, mut product: Product<'_, T>) {
     steps!(product.n; 1 => 1, 2 | 4 => 2, _ => 3; |j, COLUMNS| {

@@ -1,4 +1,4 @@
-//! Few rows, few columns or few steps: multiples of rows are added up, and the large operand is read once, where it is.
+//! Few rows, few columns or few steps: multiples of rows are added up, and the large operand is read once, in place.
 
 use pulp::Simd;
 
@@ -9,7 +9,8 @@ use crate::number::Vectors;
 /// Rows of the large operand that are added to the sums in one pass.
 const ROWS: usize = 8;
 
-/// One row of `a` and short rows of `b`: the sums stay in registers, unless vectors are short too. `b` is read once.
+/// One row of `a` and short rows of `b`. The sums stay in registers, except on machines with short vectors. `b` is read
+/// once.
 #[inline(always)]
 pub(super) fn short_row<S: Simd, T: Vectors>(simd: S, product: Product<'_, T>) {
     match product.n.div_ceil(T::lanes::<S>()) {
@@ -92,7 +93,7 @@ pub(super) fn columns_of_a<S: Simd, T: Vectors>(simd: S, product: Product<'_, T>
 #[inline(always)]
 pub(super) fn add_all_rows<S: Simd, T: Vectors>(simd: S, mut product: Product<'_, T>) {
     let Product { m, n, k, .. } = product;
-    // The sums and the rows in hand share half of a first-level cache.
+    // The sums and the current rows share half of a first-level cache.
     let rows_of_block = if m <= 3 { m } else { m + ROWS };
     let block = even(n, 32 * 1024 / size_of::<T>() / rows_of_block).next_multiple_of(T::lanes::<S>());
     for start in (0..n).step_by(block) {
@@ -112,8 +113,8 @@ pub(super) fn add_all_rows<S: Simd, T: Vectors>(simd: S, mut product: Product<'_
     }
 }
 
-/// Adds multiples of the first `R` rows of `b` to all rows of `c`, a few rows of `c` at a time: as many as the
-/// registers hold factors for.
+/// Adds multiples of the first `R` rows of `b` to all rows of `c`, a few rows of `c` at a time: the factors have to fit
+/// in registers.
 #[inline(always)]
 fn add_to_all_sums<S: Simd, T: Vectors, const R: usize>(simd: S, mut product: Product<'_, T>) {
     steps!(product.m; 1 => 1, 2 | 4 => 2, _ => 3; |i, SUMS| add_rows::<S, T, R, SUMS>(simd, product.from(i, 0, 0)));
@@ -137,7 +138,7 @@ pub(super) fn few_steps<S: Simd, T: Vectors>(simd: S, product: Product<'_, T>) {
     });
 }
 
-/// `c[i, j] = a[i] b[j]`, where a row of `c` is at most a vector. Whole vectors are stored nevertheless.
+/// `c[i, j] = a[i] b[j]`, where a row of `c` is at most a vector. It stores whole vectors nevertheless.
 #[inline(always)]
 fn narrow_outer<S: Simd, T: Vectors>(simd: S, product: Product<'_, T>) {
     let Product { m, n, a, b, c, c_strides: (row_stride, _), accumulate, .. } = product;

@@ -1,4 +1,4 @@
-//! Loads and stores of vectors and of parts of them, and memory for copies.
+//! Loads and stores of whole and partial vectors, and memory for copies.
 
 use std::mem;
 use std::ops::Range;
@@ -74,8 +74,8 @@ pub(super) fn store_row<S: Simd, T: Vectors, const NV: usize>(
     }
 }
 
-/// Stores rows of less than a vector. Where they fit, whole vectors are written, from the first row to the last. The
-/// lanes beyond a row's end are overwritten by the next row, and the last row restores the old content behind it.
+/// Stores rows that are shorter than a vector. If `c` has room, it writes whole vectors, from the first row to the
+/// last. The next row overwrites the lanes beyond a row's end. The last row restores the old content after it.
 #[inline(always)]
 pub(super) fn store_narrow<S: Simd, T: Vectors, const MR: usize>(
     simd: S,

@@ -2,12 +2,12 @@
 //!
 //! Large products ([`tiles`]) follow Goto and van de Geijn (2008) in the form of BLIS (Van Zee and van de Geijn 2015).
 //! A tile of `c` stays in registers. A strip of `a` (a few rows) and a panel of `b` (a few vectors of columns) run past
-//! it. `b` is copied panel by panel, so that the tile reads it from front to back. `a` is read where it is if its rows
-//! are contiguous, or if its columns are and few columns of `b` reuse them. Otherwise `a` is copied strip by strip. `k`
-//! is cut so that a panel stays in the first-level cache. The columns of `b` and the copied rows of `a` are cut so that
+//! it. `b` is copied panel by panel, so that the tile reads it from front to back. `a` is read in place if its rows are
+//! contiguous, or if its columns are and few columns of `b` reuse them. Otherwise `a` is copied strip by strip. `k` is
+//! cut so that a panel stays in the first-level cache. The columns of `b` and the copied rows of `a` are cut so that
 //! each copy takes half of the second-level cache.
 //!
-//! With few rows or columns a copy would cost more than it saves. Then the large operand is read once, where it is:
+//! With few rows or columns a copy would cost more than it saves. Then the large operand is read once, in place:
 //!
 //! * `k` is 1 or a little more: there is little to sum and much to store ([`few::few_steps`]).
 //! * The vectors of the large operand run along `k`: dot products, a few rows with a few columns at a time ([`dots`]).
@@ -61,9 +61,8 @@ pub fn matmul<T: Matmul>(
 
 /// A number type with a matrix product, compiled once, with this crate.
 ///
-/// The product is a function of each type and not a generic one, which would be compiled again with every crate that
-/// multiplies. It is the one door to matrix products: operations use it, and so do the hand-derived layers, which do
-/// not know operations.
+/// The product is a method of each type. A generic function would be compiled again with every crate that calls it.
+/// Operations and the hand-derived layers both use this method. (The layers do not know operations.)
 pub trait Matmul: Vectors {
     /// Runs [`matmul`].
     fn matmul(
@@ -125,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns every instruction set that can be tried here: users may have less than this machine.
+    /// Returns every instruction set that this machine can run. The machine of a user may have fewer.
     fn archs() -> Vec<Arch> {
         #[allow(unused_mut)]
         let mut archs = vec![Arch::new(), Arch::Scalar];
@@ -134,7 +133,7 @@ mod tests {
         archs
     }
 
-    /// How an operand lies in memory.
+    /// The memory layout of an operand.
     #[derive(Clone, Copy, Debug)]
     enum Layout {
         Rows,
@@ -185,8 +184,8 @@ mod tests {
         const INFINITY: Self = f64::INFINITY;
     }
 
-    /// Compares a product with the index loop. Small whole numbers: every product and sum is exact, so any difference
-    /// is an error. The old content of what is overwritten is NaN.
+    /// Compares a product with the index loop. The elements are small whole numbers: every product and sum is exact, so
+    /// any difference is an error. A result that is overwritten holds NaN before.
     fn check<T: Number>(m: usize, n: usize, k: usize, a: Layout, b: Layout, accumulate: Accumulate) {
         let (a_row, a_col, a_len) = strides(a, m, k);
         let (b_row, b_col, b_len) = strides(b, k, n);
@@ -305,7 +304,7 @@ mod tests {
         matmul(2, 0, 3, nothing, nothing, &mut [], Accumulate::No);
     }
 
-    /// An infinity in the last row of `a` and zeros in `b`: every product with it is NaN, and no other.
+    /// An infinity in the last row of `a` and zeros in `b`: the products with the infinity are NaN, all others are not.
     fn check_infinity<T: Number>(accumulate: Accumulate) {
         for (m, n, k) in SHAPES {
             for layout in [Layout::Rows, Layout::Columns] {
@@ -368,8 +367,8 @@ mod tests {
                         sum += product;
                         size += product.abs();
                     }
-                    // Higham 2002, 3.1: |error| <= k eps Σ|a||b| in whatever order the sum is taken. For f64 the oracle
-                    // errs too.
+                    // Higham 2002, 3.1: |error| <= k eps Σ|a||b| for every order of summation. For f64 the oracle has
+                    // rounding errors, too.
                     let bound = 2.0 * k as f64 * T::EPSILON * size;
                     let error = (c[i * n + j].into() - sum).abs();
                     assert!(error <= bound, "({m}, {k}) x ({k}, {n}) at ({i}, {j}) on {arch:?}: {error} > {bound}");

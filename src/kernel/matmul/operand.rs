@@ -1,6 +1,6 @@
-//! Matrices by their strides, a product of two of them, and how both are cut into parts.
+//! Matrices with strides, their product, and the parts of both.
 
-/// A matrix operand by strides: element `(i, j)` is `data[i * row_stride + j * col_stride]`.
+/// A matrix operand with strides: element `(i, j)` is `data[i * row_stride + j * col_stride]`.
 #[derive(Clone, Copy, Debug)]
 pub struct MatrixRef<'a, T> {
     pub(crate) data: &'a [T],
@@ -45,7 +45,7 @@ pub enum Accumulate {
 }
 
 impl Accumulate {
-    /// Returns the mode of the pass that begins at `step` of `k`. Passes after the first add to what it stored.
+    /// Returns the mode of the pass that begins at `step` of `k`. Passes after the first add to its result.
     #[inline(always)]
     pub(super) fn at(self, step: usize) -> Self {
         if step == 0 { self } else { Self::Yes }
@@ -90,14 +90,14 @@ impl<T: Copy> Product<'_, T> {
     }
 }
 
-/// Returns the length of the pieces if `length` is cut into as few as possible, none longer than `limit`, all of about
-/// equal length.
+/// Returns the length of the pieces of `length`: as few pieces as possible, of about equal length, none longer than
+/// `limit`.
 #[inline(always)]
 pub(super) fn even(length: usize, limit: usize) -> usize {
     length.div_ceil(length.div_ceil(limit))
 }
 
-/// Runs the body for the positions from 0 to a count, in steps. A step is chosen by how much is left, and its length is
+/// Runs the body for the positions from 0 to a count, in steps. The remaining length selects the step, whose length is
 /// a constant in the body.
 macro_rules! steps {
     ($count:expr; $($left:pat => $length:literal),+; |$position:ident, $LENGTH:ident| $body:expr) => {{

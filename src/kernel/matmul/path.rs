@@ -1,4 +1,4 @@
-//! Which kernel takes which shape, and how threads share a product.
+//! The choice of a kernel by shape, and the division of a product among threads.
 
 use std::marker::PhantomData;
 
@@ -16,11 +16,11 @@ const FEW: usize = 8;
 const SHORT: usize = 256;
 /// Up to this `k` there is too little to sum for a tile.
 const STEPS: usize = 4;
-/// Products of fewer multiplications are not shared by threads: to wake a thread takes as long.
+/// Products of fewer multiplications are not divided among threads: waking a thread takes as long.
 #[cfg(feature = "rayon")]
 const PARALLEL: usize = 1 << 22;
 
-/// How a product is computed.
+/// The way to compute a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Path {
     /// One row of `a`, and rows of `b` so short that their sums stay in registers.
@@ -41,7 +41,8 @@ enum Path {
 }
 
 impl<T: Vectors> Product<'_, T> {
-    /// Chooses by shapes and strides alone, before threads share the work: the path decides the order of summation.
+    /// Chooses by shapes and strides alone, before the work is divided among threads: the path decides the order of
+    /// summation.
     #[inline(always)]
     fn path(&self) -> Path {
         let Product { m, n, k, a, b, .. } = *self;
@@ -78,8 +79,8 @@ impl<T: Vectors> Product<'_, T> {
         self.run(arch, path);
     }
 
-    /// Shares `c` among threads, `part` rows to each. If there is one row only, `part` columns of it. No element's sum
-    /// is divided, so the bits are those of one thread.
+    /// Divides `c` among threads: `part` rows for each, or `part` columns if there is only one row. No element's sum is
+    /// divided, so the bits are the same as with one thread.
     #[cfg(feature = "rayon")]
     fn share(self, arch: Arch, path: Path, part: usize) {
         let length = if self.m == 1 { self.n } else { self.m };
@@ -101,11 +102,11 @@ impl<T: Vectors> Product<'_, T> {
     }
 }
 
-/// A product, or a thread's part of one, on its way to the vector instructions that the machine has.
+/// A product, or a thread's part of one, that is dispatched to the widest vector instructions of the machine.
 struct Task<'a, T, K>(Product<'a, T>, PhantomData<K>);
 
-/// The kernels are dispatched one by one, so that each is a function of its own: a small one would otherwise pay for
-/// the registers and stack of a large one.
+/// Each kernel is dispatched separately, so that each is a function of its own. Otherwise a small kernel would pay for
+/// the registers and the stack of a large one.
 trait Kernel {
     fn run<S: Simd, T: Vectors>(simd: S, product: Product<'_, T>);
 }

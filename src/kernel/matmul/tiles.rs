@@ -9,9 +9,10 @@ use crate::kernel::matmul::operand::{Accumulate, MatrixRef, Product, even};
 use crate::kernel::matmul::pack::{Panels, pack_columns, pack_rows};
 use crate::number::Vectors;
 
-/// Longest piece of `k` in one pass: a panel of `b`, 3 vectors of 64 bytes wide, takes 48 KiB, a first-level cache.
+/// Longest piece of `k` in one pass: a panel of `b`, 3 vectors of 64 bytes wide, then takes 48 KiB, the size of a
+/// first-level cache.
 const KC: usize = 256;
-/// The same where few columns reuse the rows of `a`: these are then best read in long pieces.
+/// The same if few columns reuse the rows of `a`: the rows are then best read in long pieces.
 const KC_DIRECT: usize = 1024;
 /// Most bytes of `a` packed at a time: half of a second-level cache of 1 MiB.
 const MC_BYTES: usize = 512 * 1024;
@@ -91,8 +92,8 @@ fn block<S: Simd, T: Vectors, const MR: usize, const HALF: usize>(
     }
 }
 
-/// The same for a block of `a` that is read where it is: each strip is read once and stays in the first-level cache
-/// while the panels of `b` pass.
+/// The same for a block of `a` that is read in place: each strip is read once and stays in the first-level cache while
+/// the panels of `b` pass.
 #[inline(always)]
 fn block_in_place<S: Simd, T: Vectors, const MR: usize, const HALF: usize>(
     simd: S,
@@ -133,7 +134,7 @@ fn strip_in_place<S: Simd, T: Vectors, const MR: usize>(
     }
 }
 
-/// How a tile reads its `MR` rows of `a`, column by column.
+/// The access of a tile to its `MR` rows of `a`, column by column.
 trait Strips<T, const MR: usize>: Copy {
     type Column: Copy;
     /// Returns the same strip, known to the compiler to have `kc` columns.

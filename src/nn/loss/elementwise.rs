@@ -6,7 +6,7 @@ use super::criterion::{Loss, check_shapes};
 use crate::kernel::elementwise::zip_in_place;
 use crate::nn::buffer::Buffer;
 use crate::nn::layer::default_is_new;
-use crate::number::Algebra;
+use crate::number::{Algebra, inlined};
 use crate::reduction::Reduction;
 use crate::scalar::Scalar;
 use crate::tape::Var;
@@ -67,14 +67,14 @@ macro_rules! elementwise_loss {
 
         impl<T: Scalar> Loss<T> for $Loss<T> {
             fn forward(&mut self, y: &ArrayRef2<T>, yhat: &ArrayRef2<T>) -> T {
-                let (terms, m) = self.zip(y, yhat, #[inline(always)] |yhat, y| Self::l(yhat, y));
+                let (terms, m) = self.zip(y, yhat, inlined!(|yhat, y| Self::l(yhat, y)));
                 let sum: f64 = terms.iter().map(|term| term.to_f64()).sum();
                 T::from_f64(sum / m)
             }
 
             fn backward(&mut self, y: &ArrayRef2<T>, yhat: &ArrayRef2<T>) -> &Array2<T> {
                 let m = T::from_f64(self.reduction.divisor(y.nrows(), y.ncols()));
-                self.zip(y, yhat, #[inline(always)] move |yhat, y| Self::dl(yhat, y) / m);
+                self.zip(y, yhat, inlined!(|yhat, y| Self::dl(yhat, y) / m));
                 self.delta.array()
             }
 

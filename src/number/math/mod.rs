@@ -1,11 +1,11 @@
-//! Elementary functions without branches, for loops the compiler turns into vector code.
+//! Branch-free elementary functions: the compiler vectorizes loops over them.
 //!
-//! The functions of `std` are calls into the C library, one element at a time. Those here are plain arithmetic on one
-//! scalar, always inlined, so that a loop such as
-//! `for (o, &x) in out.iter_mut().zip(x) { *o = exp_f32(x) }` becomes SSE2, AVX2 or AVX-512 code, whichever the
-//! enclosing function is compiled for.
+//! The functions of `std` are calls into the C library, one element at a time. The functions here are plain arithmetic
+//! on one scalar, and they are always inlined. So a loop such as
+//! `for (o, &x) in out.iter_mut().zip(x) { *o = exp_f32(x) }` becomes SSE2, AVX2 or AVX-512 code: the target of the
+//! enclosing function decides.
 //!
-//! Rules that every function keeps:
+//! Every function keeps these rules:
 //!
 //! - Only `+ - * /`, comparisons, bit operations and selects: no call, no table, and a select (`if` between two values
 //!   already computed) instead of a branch.
@@ -35,11 +35,12 @@
 //!
 //! `sin` and `cos` hold up to `TRIG_LIMIT_*`; larger arguments need a longer reduction, which is not done here.
 //!
-//! To be inlined they need a caller that is: in a loop run by `pulp`, call them from `#[inline(always)]` functions and
-//! closures only. A plain closure is inlined while it is short; beyond that it becomes a call, compiled for SSE2.
+//! Their callers have to be inlined, too: in a loop run by `pulp`, call them only from `#[inline(always)]` functions
+//! and from closures made by `inlined!`. A plain closure is inlined only while it is short. A longer one becomes a
+//! call, compiled for SSE2.
 //!
-//! Polynomials called minimax come from the Remez exchange in 60-digit arithmetic, their coefficients then rounded to
-//! the type.
+//! Minimax polynomials come from the Remez exchange in 60-digit arithmetic. Their coefficients are then rounded to the
+//! type.
 
 /// The numbers that differ between the two instances of the macro below.
 mod constants_f32 {
@@ -76,7 +77,7 @@ mod constants_f32 {
     pub const COS_TAIL: [f32; 3] = [0.041_666_646, -0.001_388_733_7, 2.443_484_7e-5];
 }
 
-/// As [`constants_f32`], where the comments are.
+/// The constants for `f64`. [`constants_f32`] has the comments.
 mod constants_f64 {
     pub const MANTISSA_BITS: u32 = 52;
     pub const EXPONENT_BIAS: u64 = 1023;
@@ -164,8 +165,8 @@ macro_rules! elementary_functions {
         /// Returns `(hi, tail, n)` with `e^x = 2^k (1 + hi + tail)`, `|hi + tail| < 0.42` and `|tail|` much smaller
         /// than `|hi|`; the low bits of `n` hold `k + 2 * EXPONENT_BIAS`.
         ///
-        /// `x = k ln 2 + r` with `k` the nearest integer. `hi = x - k LN_2_HI` is exact; what is left of `k ln 2` goes
-        /// into `tail`, so that the two roundings that matter are those of the caller's two additions.
+        /// `x = k ln 2 + r` with `k` the nearest integer. `hi = x - k LN_2_HI` is exact. The rest of `k ln 2` goes into
+        /// `tail`. So only two roundings matter: those in the caller's two additions.
         #[inline(always)]
         fn $exp_parts(x: $float) -> ($float, $float, $bits) {
             use $constants::*;
@@ -189,8 +190,8 @@ macro_rules! elementary_functions {
             let x = if x > EXP_MAX { EXP_MAX } else { x };
             let x = if x < EXP_MIN { EXP_MIN } else { x };
             let (hi, tail, n) = $exp_parts(x);
-            // 2^k may lie outside the normal range where e^x does not, so it is applied as two factors. The first
-            // product is exact: a result that is subnormal is rounded once more, by the second, as it must be.
+            // 2^k may be outside the normal range where e^x is not, so it is applied as two factors. The first product
+            // is exact. The second rounds a subnormal result once more, as it must.
             let half = n >> 1;
             let first = $float::from_bits(half << MANTISSA_BITS);
             let second = $float::from_bits((n - half) << MANTISSA_BITS);
@@ -207,7 +208,8 @@ macro_rules! elementary_functions {
             let clamped = if x > EXP_MAX { EXP_MAX } else { x };
             let clamped = if clamped < EXP_M1_MIN { EXP_M1_MIN } else { clamped };
             let (hi, tail, n) = $exp_parts(clamped);
-            // Half of everything is summed, then doubled: 2^k itself overflows just below the largest argument.
+            // Sums the halves of the terms and doubles the result: 2^k itself overflows just below the largest
+            // argument.
             let half = $float::from_bits((n - (EXPONENT_BIAS + 1)) << MANTISSA_BITS);
             let sum = (half * hi + (half - 0.5)) + half * tail;
             // Halving would cost a subnormal its last bit, and the sum costs -0 its sign.
@@ -232,8 +234,8 @@ macro_rules! elementary_functions {
 
         /// Returns `k ln 2 + ln(1 + f) + correction`.
         ///
-        /// With `s = f / (2 + f)`: `ln(1 + f) = 2s + s R(s^2)`, and `2s = f - f^2/2 + s f^2/2`, of which the leading
-        /// term is exact (the decomposition of fdlibm's `e_log.c`). `R` is minimax.
+        /// With `s = f / (2 + f)`: `ln(1 + f) = 2s + s R(s^2)`, and `2s = f - f^2/2 + s f^2/2`, whose leading term is
+        /// exact (the decomposition of fdlibm's `e_log.c`). `R` is minimax.
         #[inline(always)]
         fn $ln_sum(k: $float, f: $float, correction: $float) -> $float {
             use $constants::*;
@@ -328,7 +330,7 @@ macro_rules! elementary_functions {
             let z = r * r;
             let half = 0.5 * z;
             let leading = 1.0 - half;
-            // `(1 - leading) - half` is what the line above rounded off.
+            // `(1 - leading) - half` is the rounding error of the line above.
             leading + (((1.0 - leading) - half) + z * z * $horner(z, &$constants::COS_TAIL))
         }
     };
@@ -372,8 +374,8 @@ elementary_functions!(
 
 /// Returns `(r, n)` with `x = k pi/2 + r`, `|r|` at most about `pi/4`, and `k` in the low bits of `n`.
 ///
-/// The subtraction runs in f64, where `k` (17 bits) times the first part of `pi/2` is exact: what survives when `x` is
-/// close to a multiple of `pi/2` still has more than 24 good bits. Only the rounding to f32 is an error.
+/// The subtraction runs in f64, where `k` (17 bits) times the first part of `pi/2` is exact. When `x` is close to a
+/// multiple of `pi/2`, the difference still has more than 24 correct bits. The only error is the rounding to f32.
 #[inline(always)]
 fn reduce_trig_f32(x: f32) -> (f32, u32) {
     const SHIFTER: f32 = 12_582_912.0;
@@ -384,7 +386,7 @@ fn reduce_trig_f32(x: f32) -> (f32, u32) {
     (r as f32, shifted.to_bits())
 }
 
-/// As [`reduce_trig_f32`]: Cody and Waite's reduction in three parts, the second subtraction with its error recovered.
+/// As [`reduce_trig_f32`]: Cody and Waite's reduction in three parts. The error of the second subtraction is recovered.
 #[inline(always)]
 fn reduce_trig_f64(x: f64) -> (f64, u64) {
     const SHIFTER: f64 = 6_755_399_441_055_744.0;
@@ -455,7 +457,7 @@ const ERF_RATIO: [f64; 6] = [
     -0.000_693_352_766_530_901_8,
 ];
 
-/// Returns `erfc |x|`, in f64, to 8 digits: `t e^(P(t) - x^2)`, where f64 holds the square of a f32 exactly.
+/// Returns `erfc |x|`, in f64, to 8 digits: `t e^(P(t) - x^2)`. The square of an f32 is exact in f64.
 #[inline(always)]
 fn erfc_tail(x: f32) -> f64 {
     let z = f64::from(x.abs());
@@ -482,6 +484,6 @@ pub(crate) fn erf_f32(x: f32) -> f32 {
 }
 
 #[cfg(test)]
-// Logarithms of 2 and 10 among the exact values are data, not misspelt constants.
+// The exact values contain logarithms of 2 and 10: data, not approximations of named constants.
 #[allow(clippy::approx_constant)]
 mod tests;

@@ -3,7 +3,7 @@
 use super::*;
 use std::hint::black_box;
 
-/// A function under test: both instances, the reference, and the largest error the module's table admits.
+/// A function under test: both instances, the reference, and the largest error from the module's table.
 struct Case {
     name: &'static str,
     single: fn(f32) -> f32,
@@ -118,7 +118,7 @@ fn error_functions_of_f32_are_rounded_almost_correctly() {
     assert_eq!([erfc_f32(f32::INFINITY), erfc_f32(-f32::INFINITY), erf_f32(f32::INFINITY)], [0.0, 2.0, 1.0]);
 }
 
-/// The exact values are few; `std` is good to one unit, and can be asked everywhere.
+/// There are few exact values. `std` is accurate to one unit, at every argument.
 #[test]
 fn f64_values_agree_with_std_over_all_binades() {
     for case in &CASES {
@@ -140,7 +140,7 @@ fn f64_values_agree_with_std_over_all_binades() {
     }
 }
 
-/// The sweeps above see few arguments near 1; this one is dense where the functions bend.
+/// The tests above have few arguments near 1. This one is dense where the functions curve.
 #[test]
 fn f64_values_agree_with_std_on_a_fine_grid() {
     for case in &CASES {
@@ -256,7 +256,7 @@ fn odd_functions_are_odd_and_bounded_ones_bounded() {
     }
 }
 
-/// Between neighbouring floats an error near one unit may reverse the order; a few units apart it must not.
+/// An error near one unit may reverse the order of neighbouring floats, but not of floats a few units apart.
 #[test]
 fn monotone_functions_are_monotone_on_a_grid() {
     let increasing: [fn(f64) -> f64; 4] = [exp_f64, exp_m1_f64, tanh_f64, sigmoid_f64];
@@ -272,7 +272,7 @@ fn monotone_functions_are_monotone_on_a_grid() {
     }
 }
 
-/// The compiler vectorises such loops in optimised builds only; there this compares vector code with scalar code.
+/// The compiler vectorizes such loops in optimized builds only. There, this compares vector code with scalar code.
 #[test]
 fn bits_in_a_dispatched_loop_equal_those_of_scalar_calls() {
     let x32: Vec<f32> = (0..4099u32).map(|i| f32::from_bits(i.wrapping_mul(0x9e37_79b9))).collect();

@@ -71,11 +71,13 @@ impl<T: Copy + Default> Pool<T> {
     }
 
     /// Wraps a buffer, which returns to this pool when dropped.
+    #[inline]
     pub(crate) fn hold(&self, buffer: Vec<T>) -> Lent<'_, T> {
         Lent { buffer, pool: self }
     }
 
     /// Returns a new buffer, which returns to this pool when dropped.
+    #[inline]
     pub(crate) fn lend(&self, length: usize) -> Lent<'_, T> {
         self.hold(self.take(length))
     }
@@ -89,12 +91,14 @@ pub(crate) struct Lent<'a, T: Copy + Default> {
 
 impl<T: Copy + Default> Lent<'_, T> {
     /// Returns the buffer, which then does not return to the pool.
+    #[inline]
     pub(crate) fn keep(mut self) -> Vec<T> {
         mem::take(&mut self.buffer)
     }
 }
 
 impl<T: Copy + Default> Drop for Lent<'_, T> {
+    #[inline]
     fn drop(&mut self) {
         self.pool.put(mem::take(&mut self.buffer));
     }
@@ -103,12 +107,14 @@ impl<T: Copy + Default> Drop for Lent<'_, T> {
 impl<T: Copy + Default> Deref for Lent<'_, T> {
     type Target = [T];
 
+    #[inline]
     fn deref(&self) -> &[T] {
         &self.buffer
     }
 }
 
 impl<T: Copy + Default> DerefMut for Lent<'_, T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.buffer
     }

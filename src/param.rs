@@ -107,12 +107,14 @@ impl<T: Scalar> Param<T> {
 
     /// Returns whether both handles refer to the same parameter.
     #[must_use]
+    #[inline]
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// Returns a snapshot of the value, without copying it.
     #[must_use]
+    #[inline]
     pub fn value(&self) -> Arc<ArrayD<T>> {
         Arc::clone(&self.state().value)
     }
@@ -242,6 +244,7 @@ impl<T: Scalar> Param<T> {
         state.spare = Some(mem::replace(&mut state.value, next));
     }
 
+    #[inline]
     fn state(&self) -> MutexGuard<'_, State<T>> {
         // A panic under the lock may leave a mixture of old and new numbers. The state is still consistent.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -25,11 +25,13 @@ pub struct Shape(SmallVec<[usize; 4]>);
 impl Shape {
     /// Returns the number of elements: the product of the axis lengths, 1 for a scalar.
     #[must_use]
+    #[inline]
     pub fn elements(&self) -> usize {
         elements(self)
     }
 
     /// Returns this shape with the axes in `axes` at length 1 ([`KeepDims::Yes`]) or left out ([`KeepDims::No`]).
+    #[inline]
     pub(crate) fn reduced(&self, axes: AxisSet, keep: KeepDims) -> Self {
         let mut shape = Self::default();
         for (axis, &length) in self.iter().enumerate() {
@@ -43,11 +45,13 @@ impl Shape {
     }
 
     /// Adds an axis at the end.
+    #[inline]
     pub(crate) fn push(&mut self, length: usize) {
         self.0.push(length);
     }
 
     /// Returns this shape with the length of `axis` replaced.
+    #[inline]
     pub(crate) fn with_axis(&self, axis: usize, length: usize) -> Self {
         let mut shape = self.clone();
         shape.0[axis] = length;
@@ -58,36 +62,42 @@ impl Shape {
 impl Deref for Shape {
     type Target = [usize];
 
+    #[inline]
     fn deref(&self) -> &[usize] {
         &self.0
     }
 }
 
 impl From<&[usize]> for Shape {
+    #[inline]
     fn from(dims: &[usize]) -> Self {
         Self(SmallVec::from_slice(dims))
     }
 }
 
 impl<const N: usize> From<[usize; N]> for Shape {
+    #[inline]
     fn from(dims: [usize; N]) -> Self {
         Self(SmallVec::from_slice(&dims))
     }
 }
 
 impl From<Vec<usize>> for Shape {
+    #[inline]
     fn from(dims: Vec<usize>) -> Self {
         Self::from(dims.as_slice())
     }
 }
 
 impl From<&Shape> for Shape {
+    #[inline]
     fn from(shape: &Shape) -> Self {
         shape.clone()
     }
 }
 
 impl FromIterator<usize> for Shape {
+    #[inline]
     fn from_iter<I: IntoIterator<Item = usize>>(dims: I) -> Self {
         Self(dims.into_iter().collect())
     }
@@ -124,6 +134,7 @@ pub(crate) fn elements(dims: &[usize]) -> usize {
 }
 
 /// Returns the strides of a row-major array.
+#[inline]
 pub(crate) fn row_major_strides(shape: &[usize]) -> Shape {
     let mut strides: SmallVec<[usize; 4]> = SmallVec::from_elem(1, shape.len());
     for axis in (1..shape.len()).rev() {
@@ -137,6 +148,7 @@ const MAX_AXES: usize = 64;
 
 /// Checks that an array can have this shape. It must not have more axes than an [`AxisSet`] holds. Its strides, which
 /// are products of lengths, must not overflow; an empty array has strides, too.
+#[inline]
 pub(crate) fn check_size(shape: &[usize]) -> Result<(), String> {
     if shape.len() > MAX_AXES {
         return Err(format!("an array of {} axes: a tape takes at most {MAX_AXES}", shape.len()));
@@ -146,6 +158,7 @@ pub(crate) fn check_size(shape: &[usize]) -> Result<(), String> {
 
 /// Checks that memory can hold an array of this shape, which a view does not need: the size in bytes, with the larger
 /// number type, must not overflow.
+#[inline]
 pub(crate) fn check_memory(shape: &[usize]) -> Result<(), String> {
     if !shape.contains(&0) {
         check_product(shape, 8)?;
@@ -153,6 +166,7 @@ pub(crate) fn check_memory(shape: &[usize]) -> Result<(), String> {
     check_size(shape)
 }
 
+#[inline]
 fn check_product(shape: &[usize], element: usize) -> Result<(), String> {
     let lengths = shape.iter().filter(|&&length| length > 0);
     match lengths.copied().try_fold(element, usize::checked_mul) {
@@ -224,11 +238,13 @@ impl AxisSet {
     }
 
     /// Returns whether `axis` is in the set.
+    #[inline]
     pub(crate) fn contains(self, axis: usize) -> bool {
         axis < 64 && self.0 & (1 << axis) != 0
     }
 
     /// Returns the product of the lengths of the set's axes: the number of elements that a reduction combines into one.
+    #[inline]
     pub(crate) fn elements(self, shape: &[usize]) -> usize {
         let reduced = shape.iter().enumerate().filter(|&(axis, _)| self.contains(axis));
         reduced.map(|(_, length)| length).product()
@@ -299,24 +315,28 @@ impl AxisRange {
 }
 
 impl From<std::ops::RangeFull> for AxisRange {
+    #[inline]
     fn from(_: std::ops::RangeFull) -> Self {
         Self::new(None, None, 1)
     }
 }
 
 impl From<std::ops::Range<isize>> for AxisRange {
+    #[inline]
     fn from(range: std::ops::Range<isize>) -> Self {
         Self::new(range.start, range.end, 1)
     }
 }
 
 impl From<std::ops::RangeFrom<isize>> for AxisRange {
+    #[inline]
     fn from(range: std::ops::RangeFrom<isize>) -> Self {
         Self::new(range.start, None, 1)
     }
 }
 
 impl From<std::ops::RangeTo<isize>> for AxisRange {
+    #[inline]
     fn from(range: std::ops::RangeTo<isize>) -> Self {
         Self::new(None, range.end, 1)
     }

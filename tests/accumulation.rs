@@ -336,7 +336,8 @@ fn broadcast(a: &[usize], b: &[usize]) -> bool {
 }
 
 /// Operations whose cotangents are added straight to those that are there: term by term, or without the zeros around.
-const ADDED_IN_PLACE: [&str; 8] = ["matmul", "index_add", "index_select", "slice_backward", "slice", "flip", "pad", "concat"];
+const ADDED_IN_PLACE: [&str; 8] =
+    ["matmul", "index_add", "index_select", "slice_backward", "slice", "flip", "pad", "concat"];
 
 /// Runs a program over all rows of the table and the operations on shapes: its values have any shape of up to three axes.
 fn execute_shaped<'t>(inputs: &[Var<'t, f64>], program: &[(u16, usize, usize)]) -> Var<'t, f64> {

@@ -72,6 +72,7 @@ slice_loop! {
 }
 
 /// `a += b`: adds a later cotangent to an earlier one.
+#[inline]
 pub(crate) fn add_assign<T: Number>(a: &mut [T], b: &[T]) {
     zip_in_place(a, b, inlined!(|a, b| a + b));
 }

@@ -19,16 +19,19 @@ pub struct View<'a, T> {
 
 impl<'a, T: Number> View<'a, T> {
     /// Returns the view of a row-major array.
+    #[inline]
     pub(crate) fn contiguous(data: &'a [T], shape: &'a [usize]) -> Self {
         Self { data: &data[..elements(shape)], shape, strides: None }
     }
 
     /// Returns the elements as a slice if they are row-major in memory.
+    #[inline]
     pub(crate) fn as_slice(&self) -> Option<&'a [T]> {
         self.strides.is_none().then_some(self.data)
     }
 
     /// Returns the elements of the array broadcast to `shape`, as a slice, if these are row-major in memory.
+    #[inline]
     pub(crate) fn row_major_as(&self, shape: &[usize]) -> Option<&'a [T]> {
         // If the number of elements is the same, broadcasting only adds axes of length 1.
         self.as_slice().filter(|data| self.shape == shape || data.len() == elements(shape))

@@ -83,6 +83,7 @@ pub(crate) enum Evaluated<'p, T: Number> {
 }
 
 /// Evaluates an operation: returns a view of its operand, or computes. Only this function decides between the two.
+#[inline]
 pub(crate) fn evaluate<'p, T: Engine>(
     op: &Op<T>,
     operands: &[View<'_, T>],

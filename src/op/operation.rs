@@ -43,6 +43,7 @@ macro_rules! operations {
 
             /// Returns whether a cotangent passes to operand `k`.
             #[allow(unused_variables)]
+            #[inline]
             pub(crate) fn passes(&self, k: usize) -> bool {
                 match self {
                     $( Self::$Row(row) => row.passes(k), )*
@@ -217,12 +218,14 @@ impl ReduceKind {
 }
 
 impl<T: Number> Unary<T> {
+    #[inline]
     fn passes(&self, _k: usize) -> bool {
         self.saves() != Saves::NotDifferentiable
     }
 }
 
 impl Binary {
+    #[inline]
     fn passes(self, k: usize) -> bool {
         self.saves(k) != Saves::NotDifferentiable
     }
@@ -239,18 +242,21 @@ impl<T: Number> Linear<T> {
 }
 
 impl<T> From<Unary<T>> for Op<T> {
+    #[inline]
     fn from(row: Unary<T>) -> Self {
         Self::Unary(row)
     }
 }
 
 impl<T> From<Binary> for Op<T> {
+    #[inline]
     fn from(row: Binary) -> Self {
         Self::Binary(row)
     }
 }
 
 impl<T> From<Linear<T>> for Op<T> {
+    #[inline]
     fn from(linear: Linear<T>) -> Self {
         Self::Linear(linear)
     }

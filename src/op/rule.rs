@@ -44,61 +44,73 @@ pub(crate) trait RuleContext<T: Number> {
     fn row_vjp(&self, k: usize, g: Self::Value) -> Self::Value;
 
     /// `a + b`.
+    #[inline]
     fn add(&self, a: Self::Value, b: Self::Value) -> Self::Value {
         self.apply(Binary::Add, [a, b])
     }
 
     /// `a - b`.
+    #[inline]
     fn sub(&self, a: Self::Value, b: Self::Value) -> Self::Value {
         self.apply(Binary::Sub, [a, b])
     }
 
     /// `a b`, element by element.
+    #[inline]
     fn mul(&self, a: Self::Value, b: Self::Value) -> Self::Value {
         self.apply(Binary::Mul, [a, b])
     }
 
     /// `-x`.
+    #[inline]
     fn neg(&self, x: Self::Value) -> Self::Value {
         self.apply(Unary::Neg, [x])
     }
 
     /// `x²`.
+    #[inline]
     fn square(&self, x: Self::Value) -> Self::Value {
         self.apply(Unary::Square, [x])
     }
 
     /// `x * factor`.
+    #[inline]
     fn scale(&self, x: Self::Value, factor: f64) -> Self::Value {
         self.apply(Unary::Scale { factor: T::from_f64(factor) }, [x])
     }
 
     /// `x / divisor`.
+    #[inline]
     fn divide_by(&self, x: Self::Value, divisor: f64) -> Self::Value {
         self.apply(Unary::DivideBy { divisor: T::from_f64(divisor) }, [x])
     }
 
     /// `x` where `mask` is positive, else 0: selected, not multiplied.
+    #[inline]
     fn where_positive(&self, x: Self::Value, mask: Self::Value) -> Self::Value {
         self.apply(Binary::WherePositive, [x, mask])
     }
 
     /// The sum over `axes`, which stay with length 1.
+    #[inline]
     fn sum(&self, x: Self::Value, axes: AxisSet) -> Self::Value {
         self.apply(Op::Reduce { kind: ReduceKind::Sum, axes, keep: KeepDims::Yes }, [x])
     }
 
     /// The elements in another shape.
+    #[inline]
     fn reshape(&self, x: Self::Value, shape: Shape) -> Self::Value {
         self.apply(Linear::Reshape { shape }, [x])
     }
 
     /// A reduced value, with the reduced axes restored at length 1, so that it broadcasts against the operand.
+    #[inline]
     fn keep_dims(&self, reduced: Self::Value, axes: AxisSet) -> Self::Value {
         self.reshape(reduced, self.x_shape(0).reduced(axes, KeepDims::Yes))
     }
 
     /// The product of matrices.
+    #[inline]
     fn matmul(&self, a: (Self::Value, Transposed), b: (Self::Value, Transposed)) -> Self::Value {
         self.apply(Op::Matmul { left: a.1, right: b.1 }, [a.0, b.0])
     }
@@ -176,6 +188,7 @@ impl<T: Number> Linear<T> {
 }
 
 /// Returns the rule of an operation for its operand `k`: the vector-Jacobian product with the cotangent `g`.
+#[inline]
 pub(crate) fn vjp<T: Number, I: RuleContext<T>>(op: &Op<T>, k: usize, i: &I, mut g: I::Value) -> I::Value {
     use Transposed::{No, Yes};
     match *op {

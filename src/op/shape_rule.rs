@@ -7,6 +7,7 @@ use crate::op::operation::{Linear, Op, ReduceKind};
 use crate::shape::{KeepDims, Shape, ShapeError, broadcast, elements};
 
 /// Returns the error of an operation on operands of these shapes.
+#[inline]
 fn refusal(name: &'static str, operands: &[&[usize]]) -> impl Fn(String) -> ShapeError + Copy {
     move |finding| ShapeError::new(name, operands, finding)
 }

@@ -10,6 +10,7 @@ use crate::shape::{Shape, elements, row_major_strides};
 impl<T: Number> Op<T> {
     /// Returns the layout of the result and the position of its first element, if it is a view of the operand; `None`
     /// if the operation computes.
+    #[inline]
     pub(crate) fn view(&self, operands: &[View<'_, T>], result: &[usize]) -> Option<(Layout, usize)> {
         match (self, operands) {
             (Self::Linear(linear), [x]) => linear.view(x.shape, x.strides, result),
@@ -21,6 +22,7 @@ impl<T: Number> Op<T> {
 impl<T: Number> Linear<T> {
     /// Returns the strides and the position of the first element of the result, if it is a view of the operand; `None`
     /// if the operation computes.
+    #[inline]
     pub(super) fn view(&self, shape: &[usize], strides: Option<&[usize]>, result: &[usize]) -> Option<(Layout, usize)> {
         let own = || strides.map_or_else(|| row_major_strides(shape), Shape::from);
         match self {
@@ -99,6 +101,7 @@ pub(crate) enum Layout {
 
 impl Layout {
     /// Returns the view of an array with this layout.
+    #[inline]
     pub(crate) fn of_memory<'a, T: Number>(&'a self, data: &'a [T], shape: &'a [usize]) -> View<'a, T> {
         match self {
             Self::RowMajor => View::contiguous(data, shape),
@@ -107,6 +110,7 @@ impl Layout {
     }
 
     /// Returns the strides, unless they are the row-major ones.
+    #[inline]
     pub(crate) fn strides(self) -> Option<Shape> {
         match self {
             Self::RowMajor => None,

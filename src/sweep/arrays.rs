@@ -232,6 +232,7 @@ fn pull_segment<T: Scalar>(
 }
 
 /// Runs the rules of one node on its cotangent.
+#[inline]
 fn pull<T: Scalar>(at: &AtArrays<'_, T>, g: Lent<'_, T>, below: &mut [Option<Vec<T>>]) {
     let nodes = at.nodes;
     let (node, operands, shape) = (nodes.node(at.id), nodes.operands(at.id), nodes.shape(at.id));
@@ -250,6 +251,7 @@ fn pull<T: Scalar>(at: &AtArrays<'_, T>, g: Lent<'_, T>, below: &mut [Option<Vec
 }
 
 /// Runs the rule of one operand.
+#[inline]
 fn pull_operand<'a, T: Scalar>(at: &AtArrays<'a, T>, k: usize, g: Tensor<'a, T>, below: &mut [Option<Vec<T>>]) {
     let operand = at.nodes.operands(at.id)[k];
     let target = at.nodes.shape(operand);
@@ -282,6 +284,7 @@ pub(crate) fn destination<T: Scalar>(nodes: &Nodes<T>, id: u32, k: usize) -> u32
 /// The cotangents of both have the same numbers in the same order. So the selected elements are added to the cotangent
 /// of the array directly: a few elements of a large array need no second cotangent of its size. No node lies between
 /// the two nodes, and no other node uses the flattening, so contributions are added in the same order.
+#[inline]
 fn unflattened<T: Scalar>(at: &AtArrays<'_, T>, op: &Op<T>, operand: u32, below: &[Option<Vec<T>>]) -> u32 {
     match (op, &at.nodes.node(operand).step) {
         (Op::Linear(Linear::IndexSelect { .. }), Step::Op(Op::Linear(Linear::Reshape { .. })))
@@ -297,6 +300,7 @@ fn unflattened<T: Scalar>(at: &AtArrays<'_, T>, op: &Op<T>, operand: u32, below:
 ///
 /// The result is added to the cotangent of the matrix directly and is not transposed on the way. The transpose gets no
 /// cotangent: in this sweep only sources keep theirs.
+#[inline]
 fn untransposed<T: Scalar>(nodes: &Nodes<T>, op: &Op<T>, k: usize, operand: u32) -> Option<(Op<T>, u32)> {
     let Op::Matmul { mut left, mut right } = *op else { return None };
     match &nodes.node(operand).step {
@@ -310,6 +314,7 @@ fn untransposed<T: Scalar>(nodes: &Nodes<T>, op: &Op<T>, k: usize, operand: u32)
 
 /// Adds a rule's result to the cotangent of `operand`, which has the shape `target`. The pending last operation of the
 /// rule is applied directly into the cotangent if that is possible.
+#[inline]
 fn accumulate<T: Scalar>(
     at: &AtArrays<'_, T>,
     value: Value<'_, T>,
@@ -344,6 +349,7 @@ fn accumulate<T: Scalar>(
 }
 
 /// Adds a contribution to a cotangent. Only this function undoes broadcasting; rules do not.
+#[inline]
 fn add_broadcast<T: Scalar>(
     at: &AtArrays<'_, T>,
     contribution: Tensor<'_, T>,
@@ -370,6 +376,7 @@ fn add_broadcast<T: Scalar>(
 }
 
 /// Adds an array that the sweep does not own.
+#[inline]
 fn add_view<T: Scalar>(tape: &Tape<T>, view: View<'_, T>, target: &[usize], slot: &mut Option<Vec<T>>) {
     match slot {
         Some(sum) => add_assign_view(sum, view, target),
@@ -382,6 +389,7 @@ fn add_view<T: Scalar>(tape: &Tape<T>, view: View<'_, T>, target: &[usize], slot
 }
 
 /// The first contribution moves into its place; a later one is added to it.
+#[inline]
 fn add_buffer<T: Scalar>(slot: &mut Option<Vec<T>>, buffer: Lent<'_, T>) {
     match slot {
         Some(sum) => add_assign(sum, &buffer),

@@ -18,6 +18,7 @@ pub(super) enum Tensor<'a, T: Scalar> {
 }
 
 impl<T: Scalar> Tensor<'_, T> {
+    #[inline]
     pub(super) fn view(&self) -> View<'_, T> {
         match self {
             Self::Borrowed(view) => *view,
@@ -33,6 +34,7 @@ pub(super) enum Operands<'a, T: Scalar> {
 }
 
 impl<'a, T: Scalar> Operands<'a, T> {
+    #[inline]
     pub(super) fn as_slice(&self) -> &[Tensor<'a, T>] {
         match self {
             Self::One(x) => x,
@@ -49,11 +51,13 @@ pub(super) enum Value<'a, T: Scalar> {
 }
 
 /// Returns the views of arrays.
+#[inline]
 pub(super) fn views<'v, T: Scalar>(tensors: &'v [Tensor<'_, T>]) -> SmallVec<[View<'v, T>; 4]> {
     tensors.iter().map(Tensor::view).collect()
 }
 
 /// Returns the shape that an operation of a rule gives.
+#[inline]
 pub(super) fn shape_of<T: Scalar>(op: &Op<T>, operands: &[View<'_, T>]) -> Shape {
     let shapes: SmallVec<[&[usize]; 4]> = operands.iter().map(|view| view.shape).collect();
     op.shape(&shapes).unwrap_or_else(|error| panic!("a rule of the table applies {error}"))
@@ -68,19 +72,23 @@ pub(super) struct AtArrays<'a, T: Scalar> {
 }
 
 impl<'a, T: Scalar> AtArrays<'a, T> {
+    #[inline]
     pub(super) fn new(tape: &'a Tape<T>, nodes: &'a Nodes<T>, id: u32) -> Self {
         Self { tape, nodes, id, offsets: ConcatOffsets::default() }
     }
 
+    #[inline]
     fn operand(&self, k: usize) -> View<'a, T> {
         self.tape.view(self.nodes, self.nodes.operands(self.id)[k])
     }
 
+    #[inline]
     fn result(&self) -> View<'a, T> {
         self.tape.view(self.nodes, self.id)
     }
 
     /// Returns a copy of an array in a buffer of its own.
+    #[inline]
     fn copy(&self, view: View<'_, T>) -> Lent<'a, T> {
         let mut buffer = self.tape.pool().lend(elements(view.shape));
         view::copy(view, view.shape, &mut buffer);
@@ -99,6 +107,7 @@ impl<'a, T: Scalar> AtArrays<'a, T> {
     }
 
     /// Returns a value as an array: applies a pending operation.
+    #[inline]
     pub(super) fn force(&self, value: Value<'a, T>) -> Tensor<'a, T> {
         match value {
             Value::Ready(tensor) => tensor,
@@ -124,10 +133,12 @@ impl<'a, T: Scalar> AtArrays<'a, T> {
 impl<'a, T: Scalar> RuleContext<T> for AtArrays<'a, T> {
     type Value = Value<'a, T>;
 
+    #[inline]
     fn x(&self, k: usize) -> Value<'a, T> {
         Value::Ready(Tensor::Borrowed(self.operand(k)))
     }
 
+    #[inline]
     fn x_shape(&self, k: usize) -> Shape {
         Shape::from(self.nodes.shape(self.nodes.operands(self.id)[k]))
     }
@@ -136,6 +147,7 @@ impl<'a, T: Scalar> RuleContext<T> for AtArrays<'a, T> {
         self.offsets.of(k, self.nodes.operands(self.id).iter().map(|&x| self.nodes.shape(x)[axis]))
     }
 
+    #[inline]
     fn y(&self) -> Value<'a, T> {
         Value::Ready(Tensor::Borrowed(self.result()))
     }
@@ -151,6 +163,7 @@ impl<'a, T: Scalar> RuleContext<T> for AtArrays<'a, T> {
         Value::Ready(copy)
     }
 
+    #[inline]
     fn apply<const N: usize>(&self, op: impl Into<Op<T>>, operands: [Value<'a, T>; N]) -> Value<'a, T> {
         let op = op.into();
         let mut forced = operands.into_iter().map(|operand| self.force(operand));
@@ -168,6 +181,7 @@ impl<'a, T: Scalar> RuleContext<T> for AtArrays<'a, T> {
         }
     }
 
+    #[inline]
     fn row_vjp(&self, k: usize, g: Value<'a, T>) -> Value<'a, T> {
         let Some(row) = self.binary_row().filter(|row| row.saves(k) != Saves::Nothing) else { return g };
         let mut buffer = match self.force(g) {
@@ -182,6 +196,7 @@ impl<'a, T: Scalar> RuleContext<T> for AtArrays<'a, T> {
 
 impl<T: Scalar> AtArrays<'_, T> {
     /// Returns the row of a node of two operands. The sweep fuses rows of one operand; they do not reach this function.
+    #[inline]
     fn binary_row(&self) -> Option<Binary> {
         match self.nodes.node(self.id).step {
             crate::tape::Step::Op(Op::Binary(row)) => Some(row),

@@ -85,6 +85,7 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// Runs the shape rule, then evaluates.
+    #[inline]
     fn evaluate_shaped(&self, nodes: &Nodes<T>, step: &Step<T>, operands: &[u32]) -> Result<Evaluation, ShapeError> {
         let shapes: SmallVec<[&[usize]; 4]> = operands.iter().map(|&id| nodes.shape(id)).collect();
         let shape = match step {
@@ -137,6 +138,7 @@ impl<T: Scalar> Tape<T> {
         Ok(self.memory.keep(buffer))
     }
 
+    #[inline]
     fn views<'a>(&'a self, nodes: &'a Nodes<T>, operands: &[u32]) -> SmallVec<[View<'a, T>; 4]> {
         operands.iter().map(|&id| self.view(nodes, id)).collect()
     }
@@ -153,6 +155,7 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// Evaluates an operation on arrays that are not recorded, with the index lists of this tape.
+    #[inline]
     pub(crate) fn evaluate(
         &self,
         nodes: &Nodes<T>,
@@ -185,6 +188,7 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// Returns a custom operation.
+    #[inline]
     pub(crate) fn custom_op(&self, id: CustomId) -> &dyn CustomOp<T> {
         &self.recording.customs[id.0 as usize]
     }

@@ -174,16 +174,19 @@ impl<T> Clone for Var<'_, T> {
 impl<T> Copy for Var<'_, T> {}
 
 impl<'t, T> Var<'t, T> {
+    #[inline]
     pub(crate) fn new(tape: &'t Tape<T>, id: u32) -> Self {
         Self { tape, id }
     }
 
+    #[inline]
     pub(crate) fn id(self) -> u32 {
         self.id
     }
 
     /// Returns the tape.
     #[must_use]
+    #[inline]
     pub fn tape(self) -> &'t Tape<T> {
         self.tape
     }
@@ -272,6 +275,7 @@ impl<T: Scalar> Default for Tape<T> {
 impl<T: Scalar> Tape<T> {
     /// Returns an empty tape.
     #[must_use]
+    #[inline]
     pub fn new() -> Self {
         Self {
             recording: Recording::default(),
@@ -365,6 +369,7 @@ impl<T: Scalar> Tape<T> {
     }
 
     #[track_caller]
+    #[inline]
     fn source(&self, step: Step<T>, array: impl Input<T>) -> Var<'_, T> {
         let shape = array.dims();
         assert_possible(&shape);
@@ -381,6 +386,7 @@ impl<T: Scalar> Tape<T> {
 
     /// Records an input whose value fills the whole of its storage.
     #[track_caller]
+    #[inline]
     fn push_source(
         &self,
         step: Step<T>,
@@ -505,6 +511,7 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// Returns the nodes, for reading.
+    #[inline]
     pub(crate) fn nodes(&self) -> Ref<'_, Nodes<T>> {
         self.recording.nodes.borrow()
     }
@@ -515,6 +522,7 @@ impl<T: Scalar> Tape<T> {
     ///
     /// If they are being read: a sweep or a segment runs.
     #[track_caller]
+    #[inline]
     fn edit(&self) -> RefMut<'_, Nodes<T>> {
         match self.recording.nodes.try_borrow_mut() {
             Ok(nodes) => nodes,
@@ -526,11 +534,13 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// Returns the pool of recycled buffers.
+    #[inline]
     pub(crate) fn pool(&self) -> &Pool<T> {
         &self.memory.pool
     }
 
     /// Returns the memory that sweeps reuse.
+    #[inline]
     pub(crate) fn workspace(&self) -> &RefCell<Workspace<T>> {
         &self.workspace
     }

@@ -46,6 +46,7 @@ impl<T: Number> Step<T> {
     }
 
     /// Returns whether a cotangent passes to operand `k`.
+    #[inline]
     pub(crate) fn passes(&self, k: usize) -> bool {
         match self {
             Self::Op(op) => op.passes(k),
@@ -154,6 +155,7 @@ impl<T> Nodes<T> {
         self.rules.clear();
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.list.len()
     }
@@ -163,6 +165,7 @@ impl<T> Nodes<T> {
         0..id_of(self.len())
     }
 
+    #[inline]
     pub(crate) fn node(&self, id: u32) -> &Node<T> {
         &self.list[id as usize]
     }
@@ -171,20 +174,24 @@ impl<T> Nodes<T> {
         self.list.iter()
     }
 
+    #[inline]
     pub(crate) fn operands(&self, id: u32) -> &[u32] {
         let (start, count) = self.node(id).operands;
         &self.operands[start as usize..(start + count) as usize]
     }
 
+    #[inline]
     pub(crate) fn shape(&self, id: u32) -> &[usize] {
         self.dims(self.node(id).shape)
     }
 
+    #[inline]
     pub(super) fn dims(&self, dims: Dims) -> &[usize] {
         dims.of(&self.dims)
     }
 
     /// Returns the parameter of a node.
+    #[inline]
     pub(crate) fn param(&self, id: u32) -> Option<&Param<T>> {
         let position = self.params.binary_search_by_key(&id, |&(node, _)| node).ok()?;
         Some(&self.params[position].1)
@@ -209,6 +216,7 @@ impl<T> Nodes<T> {
         }
     }
 
+    #[inline]
     pub(super) fn add_dims(&mut self, dims: &[usize]) -> Dims {
         Dims::append(&mut self.dims, dims)
     }

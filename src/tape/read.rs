@@ -25,6 +25,7 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// Returns whether a value lies in row-major order without gaps.
+    #[inline]
     pub(crate) fn is_row_major(&self, id: u32) -> bool {
         self.memory.place(id).strides.is_none()
     }
@@ -56,6 +57,7 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// Adds to the gradient of a leaf: in place, unless a view of it was handed out.
+    #[inline]
     pub(crate) fn add_leaf_grad(&self, id: u32, mut g: Vec<T>) {
         let mut places = self.memory.places.borrow_mut();
         let Place { grad, .. } = &mut places[id as usize];

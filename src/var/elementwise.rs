@@ -65,6 +65,7 @@ impl<T: Scalar> Var<'_, T> {
     /// ```
     #[track_caller]
     #[must_use]
+    #[inline]
     pub fn unary(self, op: Unary<T>) -> Self {
         op.check();
         self.apply(op)
@@ -86,6 +87,7 @@ impl<T: Scalar> Var<'_, T> {
     /// ```
     #[track_caller]
     #[must_use]
+    #[inline]
     pub fn binary(self, op: Binary, other: Self) -> Self {
         self.assert_same_tape(op.name(), other);
         self.tape().apply(Op::Binary(op), &[self.id(), other.id()])

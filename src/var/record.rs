@@ -11,6 +11,7 @@ use crate::tape::{CustomOp, Step, Var};
 
 impl<T: Scalar> Var<'_, T> {
     #[track_caller]
+    #[inline]
     pub(super) fn apply(self, op: impl Into<Op<T>>) -> Self {
         self.tape().apply(op.into(), &[self.id()])
     }
@@ -32,6 +33,7 @@ impl<T: Scalar> Var<'_, T> {
     }
 
     #[track_caller]
+    #[inline]
     pub(crate) fn assert_same_tape(self, op: &str, other: Self) {
         assert!(
             std::ptr::eq(self.tape(), other.tape()),

@@ -7,6 +7,7 @@
 mod apply;
 pub(crate) mod checkpoint;
 mod dependence;
+mod event;
 mod memory;
 mod nodes;
 mod observe;
@@ -31,9 +32,9 @@ use memory::{Memory, Place, Storage};
 use nodes::Node;
 
 pub(crate) use dependence::Dependence;
+pub use event::Checked;
+pub(crate) use event::Event;
 pub(crate) use nodes::{CustomId, Nodes, RecordedRule, Step, id_of};
-pub use observe::Checked;
-pub(crate) use observe::{Check, Event};
 pub(crate) use workspace::{SweepRun, Target, Workspace};
 
 /// A recording of operations on arrays of `T`, in the order in which they ran.
@@ -127,6 +128,9 @@ type Function<T> = dyn for<'s> Fn(&'s Tape<T>, &[Var<'s, T>]) -> Var<'s, T> + Se
 
 /// Parameters with the values that a segment used. An optimizer may have updated the parameters since.
 type ParamSnapshots<T> = Vec<(Param<T>, Arc<dyn SharedStorage<T>>)>;
+
+/// An observer: returns the text of a panic if it finds something wrong.
+pub(crate) type Check<T> = fn(&Tape<T>, Event) -> Option<String>;
 
 /// Whether recorded nodes are detached: cut off from their operands for every derivative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

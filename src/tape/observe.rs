@@ -2,33 +2,11 @@
 
 use std::cell::Ref;
 
+use super::event::Event;
 use super::nodes::RecordedRule;
 use super::workspace::SweepRun;
-use super::{Tape, Var};
+use super::{Check, Tape, Var};
 use crate::scalar::Scalar;
-
-/// Whether a tape checks as it goes: what [`Tape::set_checked`] takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Checked {
-    /// Every value and cotangent is checked.
-    Yes,
-    /// Nothing is checked, which costs nothing.
-    No,
-}
-
-/// Something that was recorded.
-#[derive(Clone, Copy)]
-pub(crate) enum Event {
-    /// The value of a node.
-    Value(u32),
-    /// Nodes of a derivative, up to its result.
-    Derivative { first: u32, result: u32 },
-    /// The rule of a node, whose result is recorded.
-    Rule(RecordedRule),
-}
-
-/// An observer: returns the text of a panic if it finds something wrong.
-pub(crate) type Check<T> = fn(&Tape<T>, Event) -> Option<String>;
 
 impl<T: Scalar> Tape<T> {
     /// Makes the tape tell an observer of each event, or none.

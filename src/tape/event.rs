@@ -2,7 +2,7 @@
 
 use super::nodes::RecordedRule;
 
-/// Whether a tape checks as it goes: what [`Tape::set_checked`] takes.
+/// Whether a tape checks as it goes: what [`Tape::set_checked`](crate::Tape::set_checked) takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checked {
     /// Every value and cotangent is checked.

@@ -1,6 +1,6 @@
 //! Times one training step of a fixed workload and prints one line of JSON.
 //!
-//! `cargo run --release --example bench -- --workload W3 --dtype f32 --path tape`
+//! `cargo run --profile lto --example bench -- --workload W3 --dtype f32 --path tape`
 //!
 //! `--all` runs every workload on every path, one after the other, and prints a line for each: with `--steps 2` it shows
 //! that all of them work. For figures, run each in a process of its own.

@@ -304,7 +304,7 @@ fn only<G>(derivatives: Vec<Option<G>>) -> Option<G> {
     derivatives.into_iter().next().flatten()
 }
 
-/// Returns the elements as an array; zeros if there are none.
+/// Returns the elements as an array; zeros for `None`.
 fn array<T: Scalar, D: Dimension>(elements: Option<Vec<T>>, dim: D) -> Array<T, D> {
     match elements {
         Some(elements) => Array::from_shape_vec(dim, elements).expect("a derivative has the shape that it belongs to"),

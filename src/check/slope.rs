@@ -136,7 +136,7 @@ impl Slope {
         self.value
     }
 
-    /// Returns the change from the estimate before; infinite if there is none.
+    /// Returns the change from the previous estimate; infinity for the first estimate.
     pub(super) fn change(&self) -> f64 {
         self.change
     }

@@ -216,7 +216,7 @@ pub(super) fn in_values<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, given: impl
 
 /// Returns the first input that is not finite, also within segments, except the nodes that are `given`.
 pub(super) fn in_sources<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, given: &[u32]) -> Option<NonFinite> {
-    nodes.ids().filter(|id| !given.contains(id)).find_map(|id| match nodes.node(id).step {
+    nodes.ids().filter(|id| !given.contains(id)).find_map(|id| match *nodes.step(id) {
         Step::Checkpoint(_) => in_segment(tape, nodes, id, in_sources),
         _ => blame_source(tape, nodes, id, |x| !x.is_finite()),
     })
@@ -235,27 +235,27 @@ fn in_segment<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32, search: Sear
 
 /// Returns an operation as the one to blame, if it made a NaN or an infinity in its value.
 pub(super) fn in_value<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32) -> Option<NonFinite> {
-    let (values, node) = (tape.view(nodes, id), nodes.node(id));
+    let (values, step, location) = (tape.view(nodes, id), nodes.step(id), nodes.node(id).location);
     // A selection may drop a number within a segment before the result. A number that no operation made there came in
     // with a constant.
-    if let Step::Checkpoint(_) = node.step {
+    if let Step::Checkpoint(_) = step {
         return in_segment(tape, nodes, id, |tape, nodes, inputs| in_values(tape, nodes, |id| inputs.contains(&id)));
     }
     if is_finite(values) {
         return None;
     }
     if nodes.operands(id).is_empty() {
-        let constant = matches!(node.step, Step::Constant);
+        let constant = matches!(step, Step::Constant);
         return blame_source(tape, nodes, id, |x| if constant { x.is_nan() } else { !x.is_finite() });
     }
     let operands = operands(tape, nodes, id);
     let ranges: Vec<_> = operands.iter().map(|operand| operand.range).collect();
     let (index, value) = made(values, &ranges)?;
-    let evidence = Evidence { step: &node.step, value, operands: &ranges, cotangent: None, dtype: T::DTYPE };
+    let evidence = Evidence { step, value, operands: &ranges, cotangent: None, dtype: T::DTYPE };
     let hint = evidence.hint();
     let shape = Shape::from(values.shape);
-    let op = tape.call(&node.step);
-    Some(NonFinite { phase: Phase::Recording, op, location: node.location, value, index, shape, operands, hint })
+    let op = tape.call(step);
+    Some(NonFinite { phase: Phase::Recording, op, location, value, index, shape, operands, hint })
 }
 
 /// Returns an input as the one to blame, if it holds a `wanted` number.
@@ -267,7 +267,7 @@ fn blame_source<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32, wanted: im
     let (index, value) = first(values, wanted)?;
     Some(NonFinite {
         phase: Phase::Recording,
-        op: tape.call(&nodes.node(id).step),
+        op: tape.call(nodes.step(id)),
         location: nodes.node(id).location,
         value,
         index,
@@ -290,17 +290,17 @@ pub(super) fn in_rule<T: Scalar>(
     if is_finite(cotangent) {
         return None;
     }
-    let node = nodes.node(id);
+    let step = nodes.step(id);
     let mut operands = operands(tape, nodes, id);
     let ranges: Vec<_> = operands.iter().map(|operand| operand.range).collect();
     operands.push(operand("result".into(), tape, nodes, id));
-    let (location, shape) = (node.location, Shape::from(nodes.shape(id)));
+    let (location, shape) = (nodes.node(id).location, Shape::from(nodes.shape(id)));
     operands.push(Operand { role: "cotangent".into(), op: String::new(), location, shape, range: g });
     let given: Vec<_> = operands.iter().map(|operand| operand.range).collect();
     let (index, value) = made(cotangent, &given)?;
-    let evidence = Evidence { step: &node.step, value, operands: &ranges, cotangent: Some(g), dtype: T::DTYPE };
+    let evidence = Evidence { step, value, operands: &ranges, cotangent: Some(g), dtype: T::DTYPE };
     let hint = evidence.hint();
-    let (phase, shape, op) = (Phase::Sweep { operand: k }, Shape::from(cotangent.shape), tape.call(&node.step));
+    let (phase, shape, op) = (Phase::Sweep { operand: k }, Shape::from(cotangent.shape), tape.call(step));
     Some(NonFinite { phase, op, location, value, index, shape, operands, hint })
 }
 
@@ -327,6 +327,6 @@ fn operands<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32) -> Vec<Operand
 fn operand<T: Scalar>(role: String, tape: &Tape<T>, nodes: &Nodes<T>, id: u32) -> Operand {
     let node = nodes.node(id);
     let values = tape.view(nodes, id);
-    let op = format!("%{id} = {}", tape.call(&node.step));
+    let op = format!("%{id} = {}", tape.call(nodes.step(id)));
     Operand { role, op, location: node.location, shape: Shape::from(values.shape), range: ValueRange::of(values) }
 }

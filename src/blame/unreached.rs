@@ -198,7 +198,7 @@ impl<T: Scalar> Var<'_, T> {
             return None;
         }
         let nodes = self.tape().nodes();
-        if !matches!(nodes.node(self.id()).step, Step::Leaf | Step::Constant | Step::Param) {
+        if !matches!(nodes.step(self.id()), Step::Leaf | Step::Constant | Step::Param) {
             return Some(Reason::NotKept { recorded: nodes.node(self.id()).location });
         }
         let (segments, ids) = (Segments::new(self.tape(), &nodes), [self.id()]);
@@ -215,7 +215,7 @@ struct Segments<T> {
 impl<T: Scalar> Segments<T> {
     /// Runs all segments of a tape again.
     fn new(tape: &Tape<T>, nodes: &Nodes<T>) -> Self {
-        let checkpoints = nodes.ids().filter(|&id| matches!(nodes.node(id).step, Step::Checkpoint(_)));
+        let checkpoints = nodes.ids().filter(|&id| matches!(nodes.step(id), Step::Checkpoint(_)));
         Self { list: checkpoints.map(|id| (id, tape.segment_reach(nodes, id))).collect() }
     }
 
@@ -242,7 +242,7 @@ impl<T: Scalar> Segments<T> {
     fn passes(&self, nodes: &Nodes<T>, id: u32, k: usize) -> bool {
         match self.of(id) {
             Some(reach) => reach.inputs.contains(&nodes.operands(id)[k]),
-            None => nodes.node(id).step.passes(k),
+            None => nodes.step(id).passes(k),
         }
     }
 }
@@ -279,7 +279,7 @@ fn reason<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, segments: &Segments<T>, i
         outside.clone().find(|&id| ids.contains(&id) || nodes.operands(id).iter().any(|&x| differentiable[x as usize]));
     let cut = cut.or_else(|| {
         let originals = Originals::new(tape, nodes, &differentiable);
-        outside.find(|&id| matches!(nodes.node(id).step, Step::Constant) && originals.contain(tape.view(nodes, id)))
+        outside.find(|&id| matches!(nodes.step(id), Step::Constant) && originals.contain(tape.view(nodes, id)))
     });
     if let Some(by) = cut {
         return Reason::CutOff { recorded, from, by: tape.describe(by), location: nodes.node(by).location };

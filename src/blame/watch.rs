@@ -77,8 +77,8 @@ impl<T: Scalar> Observer<T> for Watch {
 
     #[cold]
     fn after(&mut self, tape: &Tape<T>, nodes: &Nodes<T>, id: u32, cotangents: &[Option<Vec<T>>]) -> ControlFlow<()> {
-        let node = nodes.node(id);
-        for k in (0..nodes.operands(id).len()).rev().filter(|&k| node.step.passes(k)) {
+        let step = nodes.step(id);
+        for k in (0..nodes.operands(id).len()).rev().filter(|&k| step.passes(k)) {
             let x = sweep::destination(nodes, id, k);
             let (Some(inherited), Some(&g)) = (self.inherited.last_mut(), self.g.last()) else { continue };
             let Some(cotangent) = &cotangents[x as usize] else { continue };
@@ -87,7 +87,7 @@ impl<T: Scalar> Observer<T> for Watch {
             }
             inherited[x as usize] = true;
             // The rules within a segment have been checked one by one.
-            if !matches!(node.step, Step::Checkpoint(_)) {
+            if !matches!(step, Step::Checkpoint(_)) {
                 let cotangent = View::contiguous(cotangent, nodes.shape(x));
                 self.stop(in_rule(tape, nodes, id, k, g, cotangent))?;
             }

@@ -7,6 +7,7 @@ use crate::number::Number;
 use crate::op::data::OpData;
 use crate::op::elementwise::{Binary, Unary};
 use crate::op::operation::Op;
+use crate::op::run::product;
 use crate::op::view_rule::Layout;
 use crate::shape::elements;
 
@@ -49,12 +50,22 @@ macro_rules! engine {
     ($($T:ident)*) => { $(
         impl Engine for $T {
             fn run(op: &Op<$T>, operands: &[View<'_, $T>], shape: &[usize], out: &mut [$T], data: &OpData, pool: &Pool<$T>) {
-                op.run_on(operands, shape, out, data, pool, Accumulate::No);
+                // The most frequent first: they are short, and the frame of the function for all operations is large.
+                match (op, operands) {
+                    (Op::Unary(row), &[View { data, strides: None, .. }]) => row.forward(data, out),
+                    (Op::Binary(row), &[a, b]) => row.forward(a, b, shape, out),
+                    (&Op::Matmul { left, right }, &[a, b]) => product((a, left), (b, right), out, Accumulate::No),
+                    _ => op.run_on(operands, shape, out, data, pool, Accumulate::No),
+                }
             }
 
             fn run_add(
                 op: &Op<$T>, operands: &[View<'_, $T>], shape: &[usize], out: &mut [$T], data: &OpData, pool: &Pool<$T>,
             ) -> bool {
+                if let (&Op::Matmul { left, right }, &[a, b]) = (op, operands) {
+                    product((a, left), (b, right), out, Accumulate::Yes);
+                    return true;
+                }
                 let adds = op.adds();
                 if adds {
                     op.run_on(operands, shape, out, data, pool, Accumulate::Yes);

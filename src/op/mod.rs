@@ -30,5 +30,5 @@ pub use engine::Engine;
 pub(crate) use engine::{Evaluated, evaluate};
 pub use operation::names;
 pub(crate) use operation::{Linear, Op, ReduceKind};
-pub(crate) use rule::{ConcatOffsets, RuleContext, vjp};
+pub(crate) use rule::{ConcatOffsets, Factors, RuleContext, matmul_vjp, vjp};
 pub(crate) use shape_rule::matmul_shape;

@@ -194,16 +194,10 @@ pub(crate) fn vjp<T: Number, I: RuleContext<T>>(op: &Op<T>, k: usize, i: &I, mut
     match *op {
         Op::Unary(_) | Op::Binary(_) => i.row_vjp(k, g),
         Op::Linear(ref linear) => i.apply(linear.adjoint(k, i), [g]),
-        // y = a b: da = g bᵀ, db = aᵀ g (Giles 2008, 2.2.1). A transposed operand is read transposed, never copied.
-        Op::Matmul { left, right } => {
-            let ((a, left), (b, right)) = match (k, left, right) {
-                (0, No, _) => ((g, No), (i.x(1), right.flipped())),
-                (0, Yes, _) => ((i.x(1), right), (g, Yes)),
-                (_, _, No) => ((i.x(0), left.flipped()), (g, No)),
-                (_, _, Yes) => ((g, Yes), (i.x(0), left)),
-            };
-            i.matmul((a, left), (b, right))
-        }
+        Op::Matmul { left, right } => match matmul_vjp(k, left, right) {
+            (Factors::CotangentFirst, left, right) => i.matmul((g, left), (i.x(1 - k), right)),
+            (Factors::CotangentLast, left, right) => i.matmul((i.x(1 - k), left), (g, right)),
+        },
         Op::Reduce { kind: ReduceKind::Sum, axes, .. } => {
             i.apply(Linear::BroadcastTo { shape: i.x_shape(0) }, [i.keep_dims(g, axes)])
         }
@@ -320,6 +314,28 @@ pub(crate) fn vjp<T: Number, I: RuleContext<T>>(op: &Op<T>, k: usize, i: &I, mut
             let turned = i.transpose(i.dup(&mut both));
             i.scale(i.add(both, turned), 0.5)
         }
+    }
+}
+
+/// The order of the two factors in the vjp of a matrix product: the cotangent, and the operand of the product that is
+/// not the one whose cotangent it gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Factors {
+    CotangentFirst,
+    CotangentLast,
+}
+
+/// Returns the vjp of a matrix product for operand `k`: the product of two factors, each of them perhaps transposed.
+///
+/// y = a b: da = g bᵀ, db = aᵀ g (Giles 2008, 2.2.1). A transposed operand is read transposed, never copied.
+#[inline]
+pub(crate) fn matmul_vjp(k: usize, left: Transposed, right: Transposed) -> (Factors, Transposed, Transposed) {
+    use Transposed::{No, Yes};
+    match (k, left, right) {
+        (0, No, _) => (Factors::CotangentFirst, No, right.flipped()),
+        (0, Yes, _) => (Factors::CotangentLast, right, Yes),
+        (_, _, No) => (Factors::CotangentLast, left.flipped(), No),
+        (_, _, Yes) => (Factors::CotangentFirst, Yes, left),
     }
 }
 

@@ -247,7 +247,8 @@ fn clear<T: Number>(out: &mut [T], accumulate: Accumulate) {
 }
 
 /// Computes the product of two matrices or of two batches of matrices.
-fn product<T: Computed>(
+#[inline]
+pub(super) fn product<T: Computed>(
     (a, left): (View<'_, T>, Transposed),
     (b, right): (View<'_, T>, Transposed),
     out: &mut [T],

@@ -5,12 +5,12 @@ use std::mem;
 use std::ops::ControlFlow::{self, Continue};
 
 use super::observer::Observer;
-use super::on_arrays::{AtArrays, Tensor, Value, shape_of, views};
+use super::on_arrays::{AtArrays, Outcome, Tensor, Value, shape_of};
 use crate::kernel::elementwise::{add_assign, add_assign_view};
 use crate::kernel::view::{self, View};
 use crate::memory::Lent;
 use crate::number::Classify;
-use crate::op::{Evaluated, Linear, Op, vjp};
+use crate::op::{Binary, ConcatOffsets, Evaluated, Factors, Linear, Op, Saves, Transposed, Unary, matmul_vjp, vjp};
 use crate::scalar::Scalar;
 use crate::shape::elements;
 use crate::tape::{Nodes, Step, Tape, Target, Var, Workspace};
@@ -142,30 +142,17 @@ fn visit<T: Scalar>(
     for id in (0..=last).rev() {
         let (below, rest) = cotangents.split_at_mut(id as usize);
         let Some(g) = rest[0].take() else { continue };
-        let node = nodes.node(id);
         if let Some(observer) = &mut observer {
             observer.before(View::contiguous(&g, nodes.shape(id)));
         }
-        match &node.step {
+        match nodes.step(id) {
             Step::Leaf | Step::Constant | Step::Param => complete.push((Target::Source(id), g)),
-            // A row of one operand never broadcasts: its pullback runs in the buffer of the cotangent and needs nothing
-            // else.
-            Step::Op(Op::Unary(row)) => {
-                let x = nodes.operands(id)[0];
-                let mut g = tape.pool().hold(g);
-                let (x_view, y) = (tape.view(nodes, x), tape.view(nodes, id).data);
-                match x_view.as_slice() {
-                    Some(x) => T::pull_unary(*row, &mut g, x, y),
-                    None if !row.saves().operands() => T::pull_unary(*row, &mut g, y, y),
-                    None => {
-                        let mut x = tape.pool().lend(g.len());
-                        view::copy(x_view, x_view.shape, &mut x);
-                        T::pull_unary(*row, &mut g, &x, y);
-                    }
-                }
-                add_buffer(&mut below[x as usize], g);
+            Step::Op(Op::Unary(row)) => pull_unary(tape, nodes, id, *row, g, below),
+            Step::Op(Op::Binary(row)) if nodes.same_sizes(id) => pull_binary(tape, nodes, id, *row, g, below),
+            Step::Op(Op::Matmul { left, right }) if nodes.shape(id).len() == 2 => {
+                pull_matmul(tape, nodes, id, (*left, *right), g, below);
             }
-            Step::Op(_) | Step::Custom(_) => pull(&AtArrays::new(tape, nodes, id), tape.pool().hold(g), below),
+            Step::Op(_) | Step::Custom(_) => pull(tape, nodes, id, tape.pool().hold(g), below),
             Step::Checkpoint(_) => match &mut observer {
                 Some(observer) => pull_segment(tape, nodes, id, g, below, complete, Some(&mut **observer))?,
                 None => pull_segment(tape, nodes, id, g, below, complete, None)?,
@@ -231,38 +218,154 @@ fn pull_segment<T: Scalar>(
     Continue(())
 }
 
+/// Runs the pullback of a row of one operand. Such a row never broadcasts: its pullback runs in the buffer of the
+/// cotangent and needs nothing else.
+#[inline]
+fn pull_unary<T: Scalar>(
+    tape: &Tape<T>,
+    nodes: &Nodes<T>,
+    id: u32,
+    row: Unary<T>,
+    mut g: Vec<T>,
+    below: &mut [Option<Vec<T>>],
+) {
+    let operand = nodes.operands(id)[0];
+    let (x_view, y) = (tape.view(nodes, operand), tape.view(nodes, id).data);
+    match x_view.as_slice() {
+        Some(x) => T::pull_unary(row, &mut g, x, y),
+        None if !row.saves().operands() => T::pull_unary(row, &mut g, y, y),
+        None => {
+            let mut x = tape.pool().lend(g.len());
+            view::copy(x_view, x_view.shape, &mut x);
+            T::pull_unary(row, &mut g, &x, y);
+        }
+    }
+    add_vec(tape, &mut below[operand as usize], g);
+}
+
+/// Runs the pullbacks of a row of two operands, neither of which was repeated to the shape of the result. The second operand's runs in a
+/// copy of the cotangent, the first operand's in the buffer of the cotangent itself.
+#[inline]
+fn pull_binary<T: Scalar>(
+    tape: &Tape<T>,
+    nodes: &Nodes<T>,
+    id: u32,
+    row: Binary,
+    mut g: Vec<T>,
+    below: &mut [Option<Vec<T>>],
+) {
+    let &[first, second] = nodes.operands(id) else { return };
+    let wanted = |k: usize, x: u32| nodes.node(x).needs_grad && row.saves(k) != Saves::NotDifferentiable;
+    let views = || (tape.view(nodes, first), tape.view(nodes, second), tape.view(nodes, id));
+    let (wants_first, wants_second) = (wanted(0, first), wanted(1, second));
+    if wants_second {
+        match (row.saves(1), &mut below[second as usize]) {
+            (Saves::Nothing, Some(sum)) => add_assign(sum, &g),
+            (saves, slot) => {
+                let mut contribution = if wants_first {
+                    let mut copy = tape.pool().take(g.len());
+                    copy.copy_from_slice(&g);
+                    copy
+                } else {
+                    mem::take(&mut g)
+                };
+                if saves != Saves::Nothing {
+                    let (a, b, y) = views();
+                    T::pull_binary(row, 1, &mut contribution, a, b, y);
+                }
+                add_vec(tape, slot, contribution);
+            }
+        }
+    }
+    if !wants_first {
+        return tape.pool().put(g);
+    }
+    if row.saves(0) != Saves::Nothing {
+        let (a, b, y) = views();
+        T::pull_binary(row, 0, &mut g, a, b, y);
+    }
+    add_vec(tape, &mut below[first as usize], g);
+}
+
+/// Runs the rules of a product of two matrices, not batches: each is one product, and nothing is summed after it.
+#[inline]
+fn pull_matmul<T: Scalar>(
+    tape: &Tape<T>,
+    nodes: &Nodes<T>,
+    id: u32,
+    (left, right): (Transposed, Transposed),
+    g: Vec<T>,
+    below: &mut [Option<Vec<T>>],
+) {
+    let (operands, pool) = (nodes.operands(id), tape.pool());
+    let cotangent = View { data: &g, shape: nodes.shape(id), strides: None };
+    for k in [1, 0] {
+        let operand = operands[k];
+        if !nodes.node(operand).needs_grad {
+            continue;
+        }
+        let (left, right, into) = untransposed(nodes, (left, right), k, operand).unwrap_or((left, right, operand));
+        let other = tape.view(nodes, operands[1 - k]);
+        let (factors, left, right) = matmul_vjp(k, left, right);
+        let x = match factors {
+            Factors::CotangentFirst => [cotangent, other],
+            Factors::CotangentLast => [other, cotangent],
+        };
+        let (op, target) = (Op::Matmul { left, right }, nodes.shape(into));
+        match &mut below[into as usize] {
+            Some(sum) => {
+                T::run_add(&op, &x, target, sum, &nodes.data, pool);
+            }
+            slot @ None => {
+                let mut buffer = pool.take(elements(target));
+                T::run(&op, &x, target, &mut buffer, &nodes.data, pool);
+                *slot = Some(buffer);
+            }
+        }
+    }
+    pool.put(g);
+}
+
 /// Runs the rules of one node on its cotangent.
 #[inline]
-fn pull<T: Scalar>(at: &AtArrays<'_, T>, g: Lent<'_, T>, below: &mut [Option<Vec<T>>]) {
-    let nodes = at.nodes;
-    let (node, operands, shape) = (nodes.node(at.id), nodes.operands(at.id), nodes.shape(at.id));
-    let wanted = |&k: &usize| node.step.passes(k) && nodes.node(operands[k]).needs_grad;
+fn pull<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32, g: Lent<'_, T>, below: &mut [Option<Vec<T>>]) {
+    let (step, operands, shape) = (nodes.step(id), nodes.operands(id), nodes.shape(id));
+    let wanted = |&k: &usize| step.passes(k) && nodes.node(operands[k]).needs_grad;
     // The operand that is visited last takes over the buffer of the cotangent. This is the first operand: in `x + bias`
     // and `x * gain` it is the large one.
     let Some(first) = (0..operands.len()).find(wanted) else { return };
+    let offsets = ConcatOffsets::default();
     for k in (first + 1..operands.len()).rev().filter(wanted) {
-        pull_operand(at, k, Tensor::Borrowed(View::contiguous(&g, shape)), below);
+        let g = Tensor::Borrowed(View { data: &g, shape, strides: None });
+        pull_operand(&AtArrays::new(tape, nodes, id, &offsets), k, g, below);
     }
     // A reshape passes the buffer on.
-    if let (Step::Op(Op::Linear(Linear::Reshape { .. })), None) = (&node.step, &below[operands[first] as usize]) {
+    if let (Step::Op(Op::Linear(Linear::Reshape { .. })), None) = (step, &below[operands[first] as usize]) {
         return add_buffer(&mut below[operands[first] as usize], g);
     }
-    pull_operand(at, first, Tensor::Owned { buffer: g, shape: shape.into() }, below);
+    let g = Tensor::Owned { buffer: g, shape: shape.into() };
+    pull_operand(&AtArrays::new(tape, nodes, id, &offsets), first, g, below);
 }
 
 /// Runs the rule of one operand.
 #[inline]
 fn pull_operand<'a, T: Scalar>(at: &AtArrays<'a, T>, k: usize, g: Tensor<'a, T>, below: &mut [Option<Vec<T>>]) {
-    let operand = at.nodes.operands(at.id)[k];
-    let target = at.nodes.shape(operand);
-    match &at.nodes.node(at.id).step {
-        Step::Op(op) => match untransposed(at.nodes, op, k, operand) {
-            Some((op, matrix)) => {
-                accumulate(at, vjp(&op, k, at, Value::Ready(g)), at.nodes.shape(matrix), matrix, below)
+    let nodes = at.nodes;
+    let operand = nodes.operands(at.id)[k];
+    match nodes.step(at.id) {
+        Step::Op(op) => {
+            let product = if let &Op::Matmul { left, right } = op { Some((left, right)) } else { None };
+            if let Some((left, right, matrix)) = product.and_then(|sides| untransposed(nodes, sides, k, operand)) {
+                let value = vjp(&Op::Matmul { left, right }, k, at, at.array(g));
+                return accumulate(at, value, matrix, below, matrix);
             }
-            None => accumulate(at, vjp(op, k, at, Value::Ready(g)), target, unflattened(at, op, operand, below), below),
-        },
-        Step::Custom(custom) => accumulate(at, at.custom_vjp(*custom, k, &g), target, operand, below),
+            let into = unflattened(nodes, at.id, op, operand, below);
+            accumulate(at, vjp(op, k, at, at.array(g)), operand, below, into);
+        }
+        Step::Custom(custom) => {
+            let contribution = at.custom_vjp(*custom, k, g.view());
+            add_broadcast(at, contribution, nodes.shape(operand), &mut below[operand as usize]);
+        }
         // These steps have no operands, or run as a whole.
         Step::Leaf | Step::Constant | Step::Param | Step::Checkpoint(_) => {}
     }
@@ -272,9 +375,11 @@ fn pull_operand<'a, T: Scalar>(at: &AtArrays<'a, T>, k: usize, g: Tensor<'a, T>,
 /// transpose that `matmul` reads as the matrix itself, that matrix.
 pub(crate) fn destination<T: Scalar>(nodes: &Nodes<T>, id: u32, k: usize) -> u32 {
     let operand = nodes.operands(id)[k];
-    match &nodes.node(id).step {
-        Step::Op(op) => untransposed(nodes, op, k, operand).map_or(operand, |(_, matrix)| matrix),
-        Step::Leaf | Step::Constant | Step::Param | Step::Custom(_) | Step::Checkpoint(_) => operand,
+    match nodes.step(id) {
+        &Step::Op(Op::Matmul { left, right }) => {
+            untransposed(nodes, (left, right), k, operand).map_or(operand, |(.., matrix)| matrix)
+        }
+        Step::Leaf | Step::Constant | Step::Param | Step::Op(_) | Step::Custom(_) | Step::Checkpoint(_) => operand,
     }
 }
 
@@ -285,12 +390,12 @@ pub(crate) fn destination<T: Scalar>(nodes: &Nodes<T>, id: u32, k: usize) -> u32
 /// of the array directly: a few elements of a large array need no second cotangent of its size. No node lies between
 /// the two nodes, and no other node uses the flattening, so contributions are added in the same order.
 #[inline]
-fn unflattened<T: Scalar>(at: &AtArrays<'_, T>, op: &Op<T>, operand: u32, below: &[Option<Vec<T>>]) -> u32 {
-    match (op, &at.nodes.node(operand).step) {
+fn unflattened<T: Scalar>(nodes: &Nodes<T>, id: u32, op: &Op<T>, operand: u32, below: &[Option<Vec<T>>]) -> u32 {
+    match (op, nodes.step(operand)) {
         (Op::Linear(Linear::IndexSelect { .. }), Step::Op(Op::Linear(Linear::Reshape { .. })))
-            if operand + 1 == at.id && below[operand as usize].is_none() =>
+            if operand + 1 == id && below[operand as usize].is_none() =>
         {
-            at.nodes.operands(operand)[0]
+            nodes.operands(operand)[0]
         }
         _ => operand,
     }
@@ -301,48 +406,46 @@ fn unflattened<T: Scalar>(at: &AtArrays<'_, T>, op: &Op<T>, operand: u32, below:
 /// The result is added to the cotangent of the matrix directly and is not transposed on the way. The transpose gets no
 /// cotangent: in this sweep only sources keep theirs.
 #[inline]
-fn untransposed<T: Scalar>(nodes: &Nodes<T>, op: &Op<T>, k: usize, operand: u32) -> Option<(Op<T>, u32)> {
-    let Op::Matmul { mut left, mut right } = *op else { return None };
-    match &nodes.node(operand).step {
+fn untransposed<T: Scalar>(
+    nodes: &Nodes<T>,
+    (left, right): (Transposed, Transposed),
+    k: usize,
+    operand: u32,
+) -> Option<(Transposed, Transposed, u32)> {
+    match nodes.step(operand) {
         Step::Op(Op::Linear(Linear::Permute { order })) if order.is_transpose() => {}
         _ => return None,
     }
-    let flag = if k == 0 { &mut left } else { &mut right };
-    *flag = flag.flipped();
-    Some((Op::Matmul { left, right }, nodes.operands(operand)[0]))
+    let (left, right) = if k == 0 { (left.flipped(), right) } else { (left, right.flipped()) };
+    Some((left, right, nodes.operands(operand)[0]))
 }
 
-/// Adds a rule's result to the cotangent of `operand`, which has the shape `target`. The pending last operation of the
-/// rule is applied directly into the cotangent if that is possible.
+/// Adds a rule's result, which fits the value of `operand`, to the cotangent of the node `into`. The pending last
+/// operation of the rule is applied directly into the cotangent if that is possible.
 #[inline]
-fn accumulate<T: Scalar>(
-    at: &AtArrays<'_, T>,
-    value: Value<'_, T>,
-    target: &[usize],
-    operand: u32,
-    below: &mut [Option<Vec<T>>],
-) {
-    let (tape, slot) = (at.tape, &mut below[operand as usize]);
-    let (op, operands) = match value {
-        Value::Ready(tensor) => return add_broadcast(at, tensor, target, slot),
-        Value::Pending(op, operands) => (op, operands),
+fn accumulate<T: Scalar>(at: &AtArrays<'_, T>, value: Value, operand: u32, below: &mut [Option<Vec<T>>], into: u32) {
+    let (tape, target, slot) = (at.tape, at.nodes.shape(operand), &mut below[into as usize]);
+    let position = match at.outcome(value) {
+        Outcome::Array(tensor) => return add_broadcast(at, tensor, target, slot),
+        Outcome::Pending(position) => position,
     };
-    let x = views(operands.as_slice());
+    let slots = at.slots();
+    let Some((op, x)) = at.pending(&slots, position) else { return };
     // If an operand was broadcast against another, the result of a rule is larger than the operand and has to be
     // summed. The result of an adjoint is never larger.
-    let shape = if let Op::Linear(_) = op { None } else { Some(shape_of(&op, &x)) };
-    debug_assert!(shape.is_some() || *shape_of(&op, &x) == *target, "{op}");
+    let shape = if let Op::Linear(_) = op { None } else { Some(shape_of(op, &x)) };
+    debug_assert!(shape.is_some() || *shape_of(op, &x) == *target, "{op}");
     if let Some(shape) = shape.filter(|shape| **shape != *target) {
         let mut buffer = tape.pool().lend(shape.elements());
-        T::run(&op, &x, &shape, &mut buffer, &at.nodes.data, tape.pool());
+        T::run(op, &x, &shape, &mut buffer, &at.nodes.data, tape.pool());
         return add_broadcast(at, Tensor::Owned { buffer, shape }, target, slot);
     }
     if let Some(sum) = slot
-        && T::run_add(&op, &x, target, sum, &at.nodes.data, tape.pool())
+        && T::run_add(op, &x, target, sum, &at.nodes.data, tape.pool())
     {
         return;
     }
-    match tape.evaluate(at.nodes, &op, &x, target) {
+    match tape.evaluate(at.nodes, op, &x, target) {
         Evaluated::View(layout, offset) => add_view(tape, layout.of_memory(&x[0].data[offset..], target), target, slot),
         Evaluated::Computed(buffer) => add_buffer(slot, buffer),
     }
@@ -385,6 +488,18 @@ fn add_view<T: Scalar>(tape: &Tape<T>, view: View<'_, T>, target: &[usize], slot
             view::copy(view, target, &mut buffer);
             *slot = Some(buffer);
         }
+    }
+}
+
+/// Adds an array that nothing else holds: as [`add_buffer`].
+#[inline]
+fn add_vec<T: Scalar>(tape: &Tape<T>, slot: &mut Option<Vec<T>>, buffer: Vec<T>) {
+    match slot {
+        Some(sum) => {
+            add_assign(sum, &buffer);
+            tape.pool().put(buffer);
+        }
+        None => *slot = Some(buffer),
     }
 }
 

@@ -96,7 +96,7 @@ fn push_node<'t, T: Scalar>(
         if nodes.node(id).detached {
             return None;
         }
-        (nodes.node(id).step.clone(), SmallVec::<[u32; 4]>::from_slice(nodes.operands(id)))
+        (nodes.step(id).clone(), SmallVec::<[u32; 4]>::from_slice(nodes.operands(id)))
     };
     let passing = |k: usize| if step.passes(k) { tangent(operands[k]) } else { None };
     let moved: SmallVec<[(usize, Var<'t, T>); 4]> =

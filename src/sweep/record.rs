@@ -67,7 +67,7 @@ fn grad_onto<'t, T: Scalar>(
             if nodes.node(id).detached {
                 continue;
             }
-            (nodes.node(id).step.clone(), SmallVec::<[u32; 4]>::from_slice(nodes.operands(id)))
+            (nodes.step(id).clone(), SmallVec::<[u32; 4]>::from_slice(nodes.operands(id)))
         };
         if let Step::Checkpoint(_) = step {
             let segment = tape.record_segment(id);

@@ -1,12 +1,13 @@
 //! Recording: a step is evaluated and becomes a node.
 
 use std::panic::Location;
+use std::slice;
 use std::sync::Arc;
 
 use ndarray::{ArrayViewD, ArrayViewMutD, IxDyn};
 use smallvec::SmallVec;
 
-use super::memory::{Place, Storage};
+use super::memory::Place;
 use super::nodes::{CustomId, Dims, Node, Nodes, Step, id_of};
 use super::{CustomOp, Detach, Tape, Var};
 use crate::kernel::view::View;
@@ -43,10 +44,10 @@ impl<T: Scalar> Tape<T> {
         location: &'static Location<'static>,
     ) -> Result<u32, ShapeError> {
         let nodes = self.nodes();
-        let Evaluation { shape, strides, storage, offset } = match self.same_shape(&nodes, &step, operands) {
+        let Evaluation { shape, strides, place } = match self.same_shape(&nodes, &step, operands) {
             Some(shape) => {
-                let storage = self.compute(&nodes, &step, operands, nodes.dims(shape))?;
-                Evaluation { shape: NewDims::Known(shape), strides: None, storage, offset: 0 }
+                let place = self.compute(&nodes, &step, operands, nodes.dims(shape))?;
+                Evaluation { shape: NewDims::Known(shape), strides: None, place }
             }
             None => self.evaluate_shaped(&nodes, &step, operands)?,
         };
@@ -62,8 +63,9 @@ impl<T: Scalar> Tape<T> {
         let operands = nodes.add_operands(operands);
         let detached = self.detaching.get() == Detach::Yes;
         let location = self.origin.get().unwrap_or(location);
-        self.memory.places.borrow_mut().push(Place { strides, offset, ..Place::whole(storage) });
-        Ok(nodes.push(Node { step, operands, shape, location, needs_grad: differentiable && !detached, detached }))
+        self.memory.places.borrow_mut().push(Place { strides, ..place });
+        let needs_grad = differentiable && !detached;
+        Ok(nodes.push(step, Node { operands, shape, location, needs_grad, detached }))
     }
 
     /// Returns the shape of an elementwise operation whose operands have the same, or one the last axes of the other, as
@@ -99,12 +101,14 @@ impl<T: Scalar> Tape<T> {
             && let Some((layout, offset)) = op.view(&[self.view(nodes, x)], &shape)
         {
             let place = self.memory.place(x);
-            let (strides, offset) = (layout.strides(), place.offset + offset);
-            return Ok(Evaluation { shape: NewDims::New(shape), strides, storage: place.storage, offset });
+            let strides = layout.strides();
+            let length = if strides.is_none() { elements(&shape) } else { place.length - offset };
+            let place = Place { offset: place.offset + offset, length, ..Place::whole(place.storage, 0) };
+            return Ok(Evaluation { shape: NewDims::New(shape), strides, place });
         }
         check_memory(&shape).map_err(refuse)?;
-        let storage = self.compute(nodes, step, operands, &shape)?;
-        Ok(Evaluation { shape: NewDims::New(shape), strides: None, storage, offset: 0 })
+        let place = self.compute(nodes, step, operands, &shape)?;
+        Ok(Evaluation { shape: NewDims::New(shape), strides: None, place })
     }
 
     /// Runs a step into a new buffer.
@@ -115,14 +119,18 @@ impl<T: Scalar> Tape<T> {
         step: &Step<T>,
         operands: &[u32],
         shape: &[usize],
-    ) -> Result<Storage, ShapeError> {
-        let Some(mut buffer) = self.memory.pool.try_take(elements(shape)) else {
+    ) -> Result<Place, ShapeError> {
+        let length = elements(shape);
+        let Some(mut buffer) = self.memory.pool.try_take(length) else {
             return Err(self.too_large(nodes, step, operands, shape));
         };
         let pool = &self.memory.pool;
         match (step, operands) {
             // Without a list of operands: the paths that are taken most.
-            (Step::Op(op), &[x]) => T::run(op, &[self.view(nodes, x)], shape, &mut buffer, &nodes.data, pool),
+            (Step::Op(op), &[x]) => {
+                let x = self.view(nodes, x);
+                T::run(op, slice::from_ref(&x), shape, &mut buffer, &nodes.data, pool);
+            }
             (Step::Op(op), &[a, b]) => {
                 T::run(op, &[self.view(nodes, a), self.view(nodes, b)], shape, &mut buffer, &nodes.data, pool);
             }
@@ -135,7 +143,7 @@ impl<T: Scalar> Tape<T> {
             }
             (Step::Leaf | Step::Constant | Step::Param | Step::Checkpoint(_), _) => {}
         }
-        Ok(self.memory.keep(buffer))
+        Ok(Place::whole(self.memory.keep(buffer), length))
     }
 
     #[inline]
@@ -204,9 +212,9 @@ impl<T: Scalar> Tape<T> {
 /// A result: its shape, and where it lies.
 struct Evaluation {
     shape: NewDims,
+    /// The strides that its place will have.
     strides: Option<Shape>,
-    storage: Storage,
-    offset: usize,
+    place: Place,
 }
 
 enum NewDims {

@@ -171,13 +171,13 @@ impl<T: Scalar> Tape<T> {
         }
         let segment = Segment { function: Box::new(segment), snapshots };
         let id = SegmentId(freeze(&self.recording.segments, Box::new(segment)));
-        let storage = self.memory.keep(buffer);
+        let (length, storage) = (buffer.len(), self.memory.keep(buffer));
         let detached = self.detaching.get() == Detach::Yes;
         let mut nodes = self.edit();
         let (shape, operands) = (nodes.add_dims(&shape), nodes.add_operands(&operands));
         let (step, needs_grad) = (Step::Checkpoint(id), needs_grad && !detached);
-        self.memory.places.borrow_mut().push(Place::whole(storage));
-        let id = nodes.push(Node { step, operands, shape, location, needs_grad, detached });
+        self.memory.places.borrow_mut().push(Place::whole(storage, length));
+        let id = nodes.push(step, Node { operands, shape, location, needs_grad, detached });
         drop(nodes);
         Var::new(self, id)
     }
@@ -286,7 +286,7 @@ impl<T: Scalar> Tape<T> {
     }
 
     fn segment(&self, nodes: &Nodes<T>, id: u32) -> &Segment<T> {
-        let Step::Checkpoint(segment) = nodes.node(id).step else { unreachable!("the node is not a checkpoint") };
+        let Step::Checkpoint(segment) = *nodes.step(id) else { unreachable!("the node is not a checkpoint") };
         &self.recording.segments[segment.0 as usize]
     }
 

@@ -22,7 +22,7 @@ impl Dependence {
         for id in lowest..=last {
             let node = nodes.node(id);
             let mut operands = nodes.operands(id).iter().enumerate();
-            if !node.detached && operands.any(|(k, &x)| dependence.has(x) && node.step.passes(k)) {
+            if !node.detached && operands.any(|(k, &x)| dependence.has(x) && nodes.step(id).passes(k)) {
                 dependence.depends[(id - lowest) as usize] = true;
             }
         }

@@ -24,6 +24,8 @@ pub(super) struct Place {
     pub(super) storage: Storage,
     /// The position of the first element.
     pub(super) offset: usize,
+    /// The number of elements from there on: of a strided value, at least those that it spans.
+    pub(super) length: usize,
     /// `None` for row-major without gaps.
     pub(super) strides: Option<Dims>,
     /// The gradient of a leaf that a sweep has reached.
@@ -31,10 +33,10 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Returns the place of a value that fills its memory.
+    /// Returns the place of a row-major value at the beginning of its memory.
     #[inline]
-    pub(super) fn whole(storage: Storage) -> Self {
-        Self { storage, offset: 0, strides: None, grad: None }
+    pub(super) fn whole(storage: Storage, length: usize) -> Self {
+        Self { storage, offset: 0, length, strides: None, grad: None }
     }
 }
 
@@ -109,14 +111,19 @@ impl<T> Memory<T> {
         self.places.borrow()[id as usize]
     }
 
-    /// Returns the memory from the first element of a value on.
+    /// Returns a whole buffer, or the whole of a memory that belongs to others as well.
     #[inline]
-    pub(super) fn data(&self, place: &Place) -> &[T] {
-        let memory = match place.storage {
+    pub(super) fn all(&self, storage: Storage) -> &[T] {
+        match storage {
             Storage::Buffer(id) => &self.buffers[id as usize],
             Storage::Shared(id) => self.shared[id as usize].values(),
-        };
-        &memory[place.offset..]
+        }
+    }
+
+    /// Returns the memory of a value, from its first element on.
+    #[inline]
+    pub(super) fn data(&self, place: &Place) -> &[T] {
+        &self.all(place.storage)[place.offset..place.offset + place.length]
     }
 }
 

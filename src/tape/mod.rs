@@ -27,7 +27,7 @@ use crate::input::{Input, SharedStorage};
 use crate::memory::Pool;
 use crate::param::Param;
 use crate::scalar::Scalar;
-use crate::shape::{Shape, ShapeError, check_size};
+use crate::shape::{Shape, ShapeError, check_size, elements};
 use memory::{Memory, Place, Storage};
 use nodes::Node;
 
@@ -399,11 +399,12 @@ impl<T: Scalar> Tape<T> {
         location: &'static Location<'static>,
     ) -> u32 {
         let mut nodes = self.edit();
+        let length = elements(shape);
         let shape = nodes.add_dims(shape);
         let needs_grad = matches!(step, Step::Leaf | Step::Param);
         let location = self.origin.get().unwrap_or(location);
-        self.memory.places.borrow_mut().push(Place::whole(storage));
-        nodes.push(Node { step, operands: (0, 0), shape, location, needs_grad, detached: false })
+        self.memory.places.borrow_mut().push(Place::whole(storage, length));
+        nodes.push(step, Node { operands: (0, 0), shape, location, needs_grad, detached: false })
     }
 
     /// Runs `f`, and detaches all operations that `f` records on this tape.
@@ -511,7 +512,7 @@ impl<T: Scalar> Tape<T> {
     /// ```
     #[must_use]
     pub fn ops(&self) -> Vec<&'static str> {
-        self.nodes().iter().map(|node| node.step.name()).collect()
+        self.nodes().steps().map(Step::name).collect()
     }
 
     /// Returns the nodes, for reading.

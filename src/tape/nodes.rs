@@ -6,6 +6,7 @@ use std::panic::Location;
 use crate::number::Number;
 use crate::op::{Linear, Op, OpData};
 use crate::param::Param;
+use crate::shape::elements;
 
 /// A custom operation that a recording holds, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,9 +79,11 @@ impl<T> From<Linear<T>> for Step<T> {
     }
 }
 
-/// One step of a recording.
-pub(crate) struct Node<T> {
-    pub(crate) step: Step<T>,
+/// What a recording notes of a step besides the step itself.
+///
+/// The two lie in lists of their own. A node is put together from small fields and a step is moved as a block: in one
+/// list, the block would be read back before the fields have reached the cache, which takes longer than the rest.
+pub(crate) struct Node {
     pub(super) operands: (u32, u32),
     pub(super) shape: Dims,
     /// The line that recorded it.
@@ -125,7 +128,8 @@ pub(crate) struct RecordedRule {
 
 /// Steps with their operands and shapes, and the lists that they refer to.
 pub(crate) struct Nodes<T> {
-    list: Vec<Node<T>>,
+    steps: Vec<Step<T>>,
+    list: Vec<Node>,
     /// Operands of all nodes, one after the other.
     operands: Vec<u32>,
     /// Shapes, and strides where they are not row-major, one after the other; nodes of equal shape share one.
@@ -140,14 +144,15 @@ pub(crate) struct Nodes<T> {
 
 impl<T> Default for Nodes<T> {
     fn default() -> Self {
-        let (list, operands, dims, params, rules) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { list, operands, dims, params, rules, data: OpData::default() }
+        let (steps, list, operands, dims) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { steps, list, operands, dims, params: Vec::new(), rules: Vec::new(), data: OpData::default() }
     }
 }
 
 impl<T> Nodes<T> {
     /// Removes everything except the index lists, whose memory goes elsewhere.
     pub(super) fn clear(&mut self) {
+        self.steps.clear();
         self.list.clear();
         self.operands.clear();
         self.dims.clear();
@@ -166,12 +171,17 @@ impl<T> Nodes<T> {
     }
 
     #[inline]
-    pub(crate) fn node(&self, id: u32) -> &Node<T> {
+    pub(crate) fn node(&self, id: u32) -> &Node {
         &self.list[id as usize]
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Node<T>> {
-        self.list.iter()
+    #[inline]
+    pub(crate) fn step(&self, id: u32) -> &Step<T> {
+        &self.steps[id as usize]
+    }
+
+    pub(super) fn steps(&self) -> impl Iterator<Item = &Step<T>> {
+        self.steps.iter()
     }
 
     #[inline]
@@ -188,6 +198,15 @@ impl<T> Nodes<T> {
     #[inline]
     pub(super) fn dims(&self, dims: Dims) -> &[usize] {
         dims.of(&self.dims)
+    }
+
+    /// Returns whether all operands of a node have as many elements as its value. Then none of them was repeated, and
+    /// their shapes differ at most by axes of length 1.
+    #[inline]
+    pub(crate) fn same_sizes(&self, id: u32) -> bool {
+        let own = self.node(id).shape;
+        let same = |&x: &u32| self.node(x).shape == own || elements(self.shape(x)) == elements(self.dims(own));
+        self.operands(id).iter().all(same)
     }
 
     /// Returns the parameter of a node.
@@ -229,8 +248,9 @@ impl<T> Nodes<T> {
     }
 
     #[inline]
-    pub(super) fn push(&mut self, node: Node<T>) -> u32 {
+    pub(super) fn push(&mut self, step: Step<T>, node: Node) -> u32 {
         let id = id_of(self.list.len());
+        self.steps.push(step);
         self.list.push(node);
         id
     }

@@ -28,7 +28,7 @@ impl<T: Scalar> Tape<T> {
     pub(super) fn describe_node(&self, nodes: &Nodes<T>, id: u32) -> String {
         let (node, shape) = (nodes.node(id), Shape::from(nodes.shape(id)));
         let detached = if node.detached { "detached " } else { "" };
-        format!("%{id} = {detached}{} {shape}, recorded at {}", self.call(&node.step), node.location)
+        format!("%{id} = {detached}{} {shape}, recorded at {}", self.call(nodes.step(id)), node.location)
     }
 
     /// Returns the name of an operation, of a custom one its own.
@@ -71,7 +71,7 @@ impl<T: Scalar> fmt::Display for Tape<T> {
         let width = nodes.len().saturating_sub(1).to_string().len();
         for id in nodes.ids() {
             let node = nodes.node(id);
-            let name = self.call(&node.step);
+            let name = self.call(nodes.step(id));
             let operands: String = nodes.operands(id).iter().map(|operand| format!(" %{operand}")).collect();
             let line = format!(
                 "{:<pad$} = {}{name}{operands} : {}",

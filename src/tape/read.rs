@@ -8,7 +8,6 @@ use super::nodes::{Nodes, id_of};
 use crate::kernel::elementwise::add_assign;
 use crate::kernel::view::View;
 use crate::scalar::Scalar;
-use crate::shape::elements;
 
 impl<T: Scalar> Tape<T> {
     /// Returns the value of a node.
@@ -17,10 +16,10 @@ impl<T: Scalar> Tape<T> {
         // Read where it lies: a copy of a place that was written just now would wait for the writes.
         let places = self.memory.places.borrow();
         let place = &places[id as usize];
-        let (data, shape) = (self.memory.data(place), nodes.shape(id));
-        match place.strides {
-            Some(strides) => View { data, shape, strides: Some(nodes.dims(strides)) },
-            None => View::contiguous(data, shape),
+        View {
+            data: self.memory.data(place),
+            shape: nodes.shape(id),
+            strides: place.strides.map(|strides| nodes.dims(strides)),
         }
     }
 
@@ -37,7 +36,7 @@ impl<T: Scalar> Tape<T> {
         // Not by way of `view`, whose shape is borrowed from the list of nodes.
         match place.strides {
             Some(strides) => ArrayViewD::from_shape(IxDyn(shape).strides(IxDyn(nodes.dims(strides))), data),
-            None => ArrayViewD::from_shape(IxDyn(shape), &data[..elements(shape)]),
+            None => ArrayViewD::from_shape(IxDyn(shape), data),
         }
         .expect("a node's memory holds its shape")
     }

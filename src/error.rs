@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 
 /// An error in data from outside the program: files, labels, arguments.
@@ -51,6 +52,18 @@ pub enum Error {
         /// The content found.
         found: String,
     },
+    /// A run of a [`Program`](crate::Program) finds another value than the code found when it recorded. The code may have
+    /// taken a branch that depends on the value, so the program may not be what it would record now.
+    Diverged {
+        /// The number of the step on the tape.
+        node: u32,
+        /// The line that read the value.
+        location: &'static Location<'static>,
+        /// The value, or the answer, of the recording.
+        expected: String,
+        /// The value, or the answer, of the run.
+        found: String,
+    },
 }
 
 /// The result of a function that may return an [`Error`].
@@ -75,6 +88,11 @@ impl fmt::Display for Error {
                 write!(f, "{}: expected {expected}, found {found}", path.display())
             }
             Self::Value { what, expected, found } => write!(f, "{what}: expected {expected}, found {found}"),
+            Self::Diverged { node, location, expected, found } => write!(
+                f,
+                "the program was recorded while {location} read %{node}: expected {expected}, found {found}. Record it again \
+                 for these inputs, ask for the branch by `decide`, or read the value after compiling"
+            ),
         }
     }
 }
@@ -83,7 +101,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
-            Self::Content { .. } | Self::Value { .. } => None,
+            Self::Content { .. } | Self::Value { .. } | Self::Diverged { .. } => None,
         }
     }
 }

@@ -195,10 +195,10 @@ fn higher_derivatives_of_tanh_are_those_of_the_formula() {
 }
 
 /// An instruction of a random program: which function, and which earlier values it takes.
-type Instruction = (u8, usize, usize);
+pub(crate) type Instruction = (u8, usize, usize);
 
 /// Runs a program; every value that it computes passes through `see`.
-fn execute<'t>(
+pub(crate) fn execute<'t>(
     inputs: &[Var<'t, f64>],
     program: &[Instruction],
     mut see: impl FnMut(Var<'t, f64>) -> Var<'t, f64>,
@@ -340,7 +340,7 @@ const ADDED_IN_PLACE: [&str; 8] =
     ["matmul", "index_add", "index_select", "slice_backward", "slice", "flip", "pad", "concat"];
 
 /// Runs a program over all rows of the table and the operations on shapes: its values have any shape of up to three axes.
-fn execute_shaped<'t>(inputs: &[Var<'t, f64>], program: &[(u16, usize, usize)]) -> Var<'t, f64> {
+pub(crate) fn execute_shaped<'t>(inputs: &[Var<'t, f64>], program: &[(u16, usize, usize)]) -> Var<'t, f64> {
     let (rows, pairs) = (Unary::<f64>::samples(), Binary::samples());
     // Into the domain of a row.
     let within = |x: Var<'t, f64>, low: f64, high: f64| x.sigmoid() * (high - low) + low;

@@ -23,6 +23,7 @@ mod matmul;
 mod modes;
 mod nary;
 mod optim;
+mod program;
 mod reductions;
 mod rules;
 mod shapes;

@@ -114,6 +114,16 @@ impl<'a, T: Number> Reader<'a, T> {
     }
 }
 
+impl<T: Number> Reader<'_, T> {
+    /// Fills `out` with the next elements. `start` is the number of elements read before.
+    pub(crate) fn fill(&mut self, start: usize, out: &mut [T]) {
+        match &mut self.walk {
+            None => out.copy_from_slice(&self.data[start..start + out.len()]),
+            Some(walk) => walk.gather(self.data, out),
+        }
+    }
+}
+
 /// Copies `view`, broadcast to `shape`, into the row-major `out`.
 pub(crate) fn copy<T: Number>(view: View<'_, T>, shape: &[usize], out: &mut [T]) {
     match view.row_major_as(shape) {

@@ -16,7 +16,7 @@ impl IndexList {
 }
 
 /// The index lists of a recording.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct OpData {
     lists: Vec<Vec<u32>>,
 }

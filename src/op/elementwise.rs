@@ -218,6 +218,19 @@ macro_rules! binary {
                 }
             }
 
+            /// `y = f(a, b)` on slices of equal length.
+            pub(crate) fn forward_slices<T: Number>(self, a: &[T], b: &[T], y: &mut [T]) {
+                match self {
+                    $( Self::$Variant => elementwise::zip_slices(y, a, b, inlined!(|$a: T, $b: T| -> T { $f })), )*
+                }
+            }
+
+            /// [`pull`](Self::pull) on slices of equal length.
+            pub(crate) fn pull_slices<T: Number>(self, k: usize, g: &mut [T], a: &[T], b: &[T], y: &[T]) {
+                let shape = [g.len()];
+                self.pull(k, g, View::contiguous(a, &shape), View::contiguous(b, &shape), y, &shape);
+            }
+
             /// `g = da(g, a, b, y)` for the first operand, `k = 0`, and `g = db(g, a, b, y)` for the second, in place.
             /// `g` and `y` have the shape `shape`, to which the operands broadcast.
             pub(crate) fn pull<T: Number>(

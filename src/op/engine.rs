@@ -8,6 +8,7 @@ use crate::op::data::OpData;
 use crate::op::elementwise::{Binary, Unary};
 use crate::op::operation::Op;
 use crate::op::run::product;
+use crate::op::tile::{Outside, TileGroup};
 use crate::op::view_rule::Layout;
 use crate::shape::elements;
 
@@ -38,6 +39,14 @@ pub trait Engine: Number {
         data: &OpData,
         pool: &Pool<Self>,
     ) -> bool;
+
+    /// Runs a group of rows tile by tile. `made` are the arrays that it makes, `registers` its registers.
+    fn run_tiles(
+        group: &TileGroup<Self>,
+        outside: &dyn Outside<Self>,
+        made: &mut [Vec<Self>],
+        registers: &mut [Vec<Self>],
+    );
 
     /// `g = dx(g, x, y)`, in place.
     fn pull_unary(row: Unary<Self>, g: &mut [Self], x: &[Self], y: &[Self]);
@@ -71,6 +80,12 @@ macro_rules! engine {
                     op.run_on(operands, shape, out, data, pool, Accumulate::Yes);
                 }
                 adds
+            }
+
+            fn run_tiles(
+                group: &TileGroup<$T>, outside: &dyn Outside<$T>, made: &mut [Vec<$T>], registers: &mut [Vec<$T>],
+            ) {
+                group.run_on(outside, made, registers);
             }
 
             fn pull_unary(row: Unary<$T>, g: &mut [$T], x: &[$T], y: &[$T]) {

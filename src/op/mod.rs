@@ -21,6 +21,7 @@ pub(crate) mod rows;
 mod rule;
 mod run;
 mod shape_rule;
+mod tile;
 mod view_rule;
 
 pub(crate) use axes::{End, Permutation, Transposed};
@@ -32,3 +33,4 @@ pub use operation::names;
 pub(crate) use operation::{Linear, Op, ReduceKind};
 pub(crate) use rule::{ConcatOffsets, Factors, RuleContext, matmul_vjp, vjp};
 pub(crate) use shape_rule::matmul_shape;
+pub(crate) use tile::{Gathered, Outside, TileGroup, TilePlace, TileRow, TileStep};

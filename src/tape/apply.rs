@@ -1,5 +1,6 @@
 //! Recording: a step is evaluated and becomes a node.
 
+use std::cell::Cell;
 use std::panic::Location;
 use std::slice;
 use std::sync::Arc;
@@ -65,7 +66,7 @@ impl<T: Scalar> Tape<T> {
         let location = self.origin.get().unwrap_or(location);
         self.memory.places.borrow_mut().push(Place { strides, ..place });
         let needs_grad = differentiable && !detached;
-        Ok(nodes.push(step, Node { operands, shape, location, needs_grad, detached }))
+        Ok(nodes.push(step, Node { operands, shape, location, needs_grad, detached, read: Cell::default() }))
     }
 
     /// Returns the shape of an elementwise operation whose operands have the same, or one the last axes of the other, as
@@ -192,13 +193,13 @@ impl<T: Scalar> Tape<T> {
 
     /// Keeps a custom operation until reset.
     pub(crate) fn keep_custom(&self, custom: Arc<dyn CustomOp<T>>) -> CustomId {
-        CustomId(super::memory::freeze(&self.recording.customs, custom))
+        CustomId(super::memory::freeze(&self.recording.customs, Box::new(custom)))
     }
 
     /// Returns a custom operation.
     #[inline]
     pub(crate) fn custom_op(&self, id: CustomId) -> &dyn CustomOp<T> {
-        &self.recording.customs[id.0 as usize]
+        &*self.recording.customs[id.0 as usize]
     }
 
     /// Records an array of zeros: one 0, repeated.

@@ -177,7 +177,7 @@ impl<T: Scalar> Tape<T> {
         let (shape, operands) = (nodes.add_dims(&shape), nodes.add_operands(&operands));
         let (step, needs_grad) = (Step::Checkpoint(id), needs_grad && !detached);
         self.memory.places.borrow_mut().push(Place::whole(storage, length));
-        let id = nodes.push(step, Node { operands, shape, location, needs_grad, detached });
+        let id = nodes.push(step, Node { operands, shape, location, needs_grad, detached, read: Default::default() });
         drop(nodes);
         Var::new(self, id)
     }

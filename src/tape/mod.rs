@@ -13,6 +13,7 @@ mod nodes;
 mod observe;
 mod print;
 mod read;
+mod reads;
 mod workspace;
 
 use std::cell::{Cell, Ref, RefCell, RefMut};
@@ -106,6 +107,8 @@ pub struct Tape<T> {
     snapshots: RefCell<Option<ParamSnapshots<T>>>,
     /// A spare tape for segments and for the rules of custom operations.
     spare: RefCell<Option<Box<Tape<T>>>>,
+    /// Values that the user's code has read since the last reset.
+    reads: RefCell<Vec<reads::ValueRead<T>>>,
     workspace: RefCell<Workspace<T>>,
     /// The sweeps on arrays since the last reset, for blame.
     sweeps: RefCell<Vec<SweepRun<T>>>,
@@ -114,7 +117,8 @@ pub struct Tape<T> {
 /// The recorded program, apart from the memory that holds the values.
 pub(crate) struct Recording<T> {
     nodes: RefCell<Nodes<T>>,
-    customs: FrozenVec<Arc<dyn CustomOp<T>>>,
+    /// Boxed, so that a handle can be cloned while more are added.
+    customs: FrozenVec<Box<Arc<dyn CustomOp<T>>>>,
     segments: FrozenVec<Box<Segment<T>>>,
 }
 
@@ -289,6 +293,7 @@ impl<T: Scalar> Tape<T> {
             check: Cell::new(None),
             snapshots: RefCell::new(None),
             spare: RefCell::new(None),
+            reads: RefCell::default(),
             workspace: RefCell::default(),
             sweeps: RefCell::default(),
         }
@@ -404,7 +409,7 @@ impl<T: Scalar> Tape<T> {
         let needs_grad = matches!(step, Step::Leaf | Step::Param);
         let location = self.origin.get().unwrap_or(location);
         self.memory.places.borrow_mut().push(Place::whole(storage, length));
-        nodes.push(step, Node { operands: (0, 0), shape, location, needs_grad, detached: false })
+        nodes.push(step, Node { operands: (0, 0), shape, location, needs_grad, detached: false, read: Cell::default() })
     }
 
     /// Runs `f`, and detaches all operations that `f` records on this tape.
@@ -482,6 +487,7 @@ impl<T: Scalar> Tape<T> {
         for sweep in self.sweeps.get_mut().drain(..) {
             sweep.seed.into_iter().for_each(|seed| self.memory.pool.put(seed));
         }
+        self.reads.get_mut().clear();
         self.recording.customs.as_mut().clear();
         self.recording.segments.as_mut().clear();
         self.memory.reset();

@@ -1,5 +1,6 @@
 //! [`Nodes`]: what was recorded, step by step, apart from the memory that holds the results.
 
+use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
 
@@ -91,6 +92,8 @@ pub(crate) struct Node {
     pub(crate) needs_grad: bool,
     /// Whether no cotangent passes to the operands, whatever the operation.
     pub(crate) detached: bool,
+    /// Whether the user's code has read the value.
+    pub(super) read: Cell<bool>,
 }
 
 /// A piece of a list of axis lengths or strides.

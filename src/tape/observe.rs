@@ -1,11 +1,14 @@
 //! What a tape tells an observer: values and rules as they are recorded, and the sweeps that ran.
 
 use std::cell::Ref;
+use std::panic::Location;
+use std::sync::Arc;
 
 use super::event::Event;
-use super::nodes::RecordedRule;
+use super::nodes::{CustomId, RecordedRule};
+use super::reads::{Question, ValueRead};
 use super::workspace::SweepRun;
-use super::{Check, Tape, Var};
+use super::{Check, CustomOp, Tape, Var};
 use crate::scalar::Scalar;
 
 impl<T: Scalar> Tape<T> {
@@ -73,5 +76,34 @@ impl<T: Scalar> Tape<T> {
             copy
         });
         sweeps.push(SweepRun { from, seed });
+    }
+
+    /// Notes that the user's code reads a value. The first time counts.
+    #[inline]
+    pub(crate) fn note_read(&self, id: u32, location: &'static Location<'static>) {
+        if !self.nodes().node(id).read.replace(true) {
+            self.reads.borrow_mut().push(ValueRead { id, location, question: None });
+        }
+    }
+
+    /// Notes a question about a value.
+    pub(crate) fn note_question(
+        &self,
+        id: u32,
+        question: Question<T>,
+        answer: bool,
+        location: &'static Location<'static>,
+    ) {
+        self.reads.borrow_mut().push(ValueRead { id, location, question: Some((question, answer)) });
+    }
+
+    /// Returns the values that were read since the last reset.
+    pub(crate) fn reads(&self) -> Ref<'_, Vec<ValueRead<T>>> {
+        self.reads.borrow()
+    }
+
+    /// Returns a custom operation, which then outlives the recording.
+    pub(crate) fn custom_handle(&self, id: CustomId) -> Arc<dyn CustomOp<T>> {
+        Arc::clone(&self.recording.customs[id.0 as usize])
     }
 }

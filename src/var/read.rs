@@ -1,6 +1,8 @@
 //! Reading: values, shapes, gradients.
 
 use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
 
 use ndarray::ArrayViewD;
 
@@ -24,7 +26,9 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// assert_eq!(x.value().sum(), 9.0);
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn value(self) -> ArrayViewD<'t, T> {
+        self.tape().note_read(self.id(), Location::caller());
         self.tape().array(self.id())
     }
 
@@ -39,6 +43,36 @@ impl<'t, T: Scalar> Var<'t, T> {
         let value = self.value();
         assert!(value.len() == 1, "item: a value of shape {} is not a single number", self.shape());
         value.first().copied().expect("there is one element")
+    }
+
+    /// Returns the answer to a question about the only element of a value.
+    ///
+    /// A [`Program`](crate::Program) asks the question again in each run. If the answer is another, the run ends with
+    /// an error, because the code might have recorded something else. (After [`item`](Self::item), which leaves open
+    /// what the code does with the number, a run must find the same number again.)
+    ///
+    /// # Panics
+    ///
+    /// If the value does not have exactly one element.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(3.0);
+    /// let y = if x.decide(|x| x > 0.0) { x.sqrt() } else { x * 0.0 };
+    /// assert_eq!(y.item(), 3.0_f64.sqrt());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn decide(self, question: impl Fn(T) -> bool + Send + Sync + 'static) -> bool {
+        let value = self.tape().array(self.id());
+        assert!(value.len() == 1, "decide: a value of shape {} is not a single number", self.shape());
+        let answer = question(value.first().copied().expect("there is one element"));
+        self.tape().note_question(self.id(), Arc::new(question), answer, Location::caller());
+        answer
     }
 
     /// Returns the shape.
@@ -82,6 +116,6 @@ impl<'t, T: Scalar> Var<'t, T> {
 /// Prints number, operation, shape and value.
 impl<T: Scalar> fmt::Debug for Var<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {:?}", self.tape().describe(self.id()), self.value())
+        write!(f, "{}: {:?}", self.tape().describe(self.id()), self.tape().array(self.id()))
     }
 }

@@ -1,0 +1,143 @@
+//! [`TileGroup`]: rows of the table that run one after the other on one tile after the other.
+//!
+//! All steps of a group compute the same number of elements in row-major order. A tile is a range of them that fits into
+//! the cache. All steps run on a tile before the next tile begins, so what only the group reads never reaches memory.
+
+use std::mem;
+
+use smallvec::SmallVec;
+
+use crate::kernel::elementwise;
+use crate::kernel::view::{Reader, View};
+use crate::number::{Number, inlined};
+use crate::op::elementwise::{Binary, Unary};
+use crate::shape::Shape;
+
+/// What a step computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TileRow<T> {
+    /// `y = f(x)`.
+    Unary(Unary<T>),
+    /// `y = f(a, b)`.
+    Binary(Binary),
+    /// `y = a` where the mask is not 0, else `b`.
+    Select,
+    /// The cotangent of the operand of a row. The operands are `g`, `x` and `y`.
+    PullUnary(Unary<T>),
+    /// The cotangent of one operand of a row. The operands are `g`, `a`, `b` and `y`.
+    PullBinary(Binary, usize),
+}
+
+/// Where a step reads, and where it writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TilePlace {
+    /// A register: memory of one tile.
+    Register(usize),
+    /// An array that the group makes.
+    Made(usize),
+    /// A row-major array from outside the group. No step writes there.
+    Outside(usize),
+}
+
+/// A step of a group.
+#[derive(Clone, Debug)]
+pub struct TileStep<T> {
+    pub(crate) row: TileRow<T>,
+    pub(crate) operands: SmallVec<[TilePlace; 4]>,
+    pub(crate) target: TilePlace,
+}
+
+/// An operand that is not a row-major array of the group's size. A register holds what a tile reads of it.
+#[derive(Clone, Debug)]
+pub struct Gathered {
+    /// The array.
+    pub(crate) array: usize,
+    /// The shape that it is broadcast to; `None` for a number, which is the same for all tiles.
+    pub(crate) shape: Option<Shape>,
+    pub(crate) register: usize,
+}
+
+/// Rows that run together.
+#[derive(Clone, Debug)]
+pub struct TileGroup<T> {
+    /// The number of elements of each array.
+    pub(crate) elements: usize,
+    /// The number of elements of a tile.
+    pub(crate) tile: usize,
+    pub(crate) steps: Vec<TileStep<T>>,
+    pub(crate) gathered: Vec<Gathered>,
+}
+
+/// The arrays from outside a group, by their numbers.
+pub trait Outside<T> {
+    /// Returns an array.
+    fn view(&self, array: usize) -> View<'_, T>;
+}
+
+impl<T: Number> TileGroup<T> {
+    /// Runs all steps on all tiles. `made` are the arrays that the group makes, `registers` its registers.
+    pub(super) fn run_on(&self, outside: &dyn Outside<T>, made: &mut [Vec<T>], registers: &mut [Vec<T>]) {
+        let mut readers: SmallVec<[(Reader<'_, T>, usize); 4]> = SmallVec::new();
+        for Gathered { array, shape, register } in &self.gathered {
+            let view = outside.view(*array);
+            match shape {
+                Some(shape) => readers.push((Reader::new(view, shape), *register)),
+                None => registers[*register][..self.tile.min(self.elements)].fill(view.data[0]),
+            }
+        }
+        for start in (0..self.elements).step_by(self.tile) {
+            let length = self.tile.min(self.elements - start);
+            for (reader, register) in &mut readers {
+                reader.fill(start, &mut registers[*register][..length]);
+            }
+            for step in &self.steps {
+                // Taken out, so that a step can read the others.
+                let (mut out, first) = match step.target {
+                    TilePlace::Register(register) => (mem::take(&mut registers[register]), 0),
+                    TilePlace::Made(array) => (mem::take(&mut made[array]), start),
+                    TilePlace::Outside(_) => continue,
+                };
+                step.run(&mut out[first..first + length], start, outside, made, registers);
+                match step.target {
+                    TilePlace::Register(register) => registers[register] = out,
+                    TilePlace::Made(array) => made[array] = out,
+                    TilePlace::Outside(_) => {}
+                }
+            }
+        }
+    }
+}
+
+impl<T: Number> TileStep<T> {
+    #[inline]
+    fn run(&self, out: &mut [T], start: usize, outside: &dyn Outside<T>, made: &[Vec<T>], registers: &[Vec<T>]) {
+        let length = out.len();
+        let operand = |k: usize| match self.operands[k] {
+            TilePlace::Register(register) => &registers[register][..length],
+            TilePlace::Made(array) => &made[array][start..start + length],
+            TilePlace::Outside(array) => &outside.view(array).data[start..start + length],
+        };
+        // The cotangent is in place, or moves to its place.
+        let cotangent = |out: &mut [T]| {
+            if self.operands[0] != self.target {
+                out.copy_from_slice(operand(0));
+            }
+        };
+        match self.row {
+            TileRow::Unary(row) => row.forward(operand(0), out),
+            TileRow::Binary(row) => row.forward_slices(operand(0), operand(1), out),
+            TileRow::Select => {
+                let (mask, a, b) = (operand(0), operand(1), operand(2));
+                elementwise::zip_three(out, mask, a, b, inlined!(|mask, a, b| if mask == T::ZERO { b } else { a }));
+            }
+            TileRow::PullUnary(row) => {
+                cotangent(out);
+                row.pull(out, operand(1), operand(2));
+            }
+            TileRow::PullBinary(row, k) => {
+                cotangent(out);
+                row.pull_slices(k, out, operand(1), operand(2), operand(3));
+            }
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! [`Plan`]: in which order a program runs, what runs together, and where values lie.
+
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
+use super::graph::{Action, Graph, Origin, Value};
+use crate::kernel::view::View;
+use crate::op::{Gathered, Op, TileGroup, TilePlace, TileRow, TileStep};
+use crate::scalar::Scalar;
+use crate::shape::{Shape, elements};
+
+/// What runs at once.
+pub(super) enum Unit<T> {
+    /// An operation or a custom operation, computed from the operands of its value.
+    One(usize),
+    /// A copy of a value, for an output that is not in the program's own memory.
+    Copy { from: usize, to: usize },
+    /// Rows of the table, tile by tile. `made` are the values that others read.
+    Group { group: TileGroup<T>, made: Vec<usize> },
+}
+
+/// Where a value lies: in the memory of a value that has its own.
+pub(super) struct Located {
+    pub(super) root: usize,
+    pub(super) offset: usize,
+    /// `None` for row-major without gaps.
+    pub(super) strides: Option<Shape>,
+}
+
+/// The order and the memory of a program.
+pub(super) struct Plan<T> {
+    pub(super) units: Vec<Unit<T>>,
+    /// Where each value lies.
+    pub(super) located: Vec<Located>,
+    /// The memory of each value that has its own and is computed: a position among the slots.
+    pub(super) slot: Vec<Option<usize>>,
+    /// The number of elements of each slot.
+    pub(super) slots: Vec<usize>,
+    /// The number of elements of each register.
+    pub(super) registers: Vec<usize>,
+}
+
+/// The size of all registers of a group together, in bytes: they share the second-level cache with what they read.
+const REGISTER_BYTES: usize = 1 << 17;
+/// The least and the largest number of elements of a tile.
+const TILE: (usize, usize) = (256, 4096);
+
+impl<T: Scalar> Plan<T> {
+    /// Plans a program. Outputs that are inputs, parameters or constants get a copy, which takes their place among the
+    /// graph's outputs.
+    pub(super) fn new(graph: &mut Graph<T>) -> Self {
+        let mut located = locate(&graph.values);
+        let mut copies = Vec::new();
+        for output in &mut graph.outputs {
+            if !is_computed(&graph.values[located[*output].root]) {
+                let (from, to) = (*output, graph.values.len());
+                let shape = graph.values[from].shape.clone();
+                let origin = Origin::Computed { action: Action::Copy, operands: SmallVec::from_slice(&[from]) };
+                graph.values.push(Value { shape, origin });
+                located.push(Located { root: to, offset: 0, strides: None });
+                copies.push(Draft::Copy { from, to });
+                *output = to;
+            }
+        }
+        let mut drafts = Drafts::new(graph, &located);
+        drafts.list.extend(copies);
+        let kept = drafts.kept(graph, &located);
+        let mut plan = Self { units: Vec::new(), slot: Vec::new(), slots: Vec::new(), registers: Vec::new(), located };
+        for (unit, draft) in drafts.list.iter().enumerate() {
+            let unit = match draft {
+                &Draft::One(value) => Unit::One(value),
+                &Draft::Copy { from, to } => Unit::Copy { from, to },
+                Draft::Group { values, .. } => plan.group(graph, values, &drafts.unit, unit, &kept),
+            };
+            plan.units.push(unit);
+        }
+        plan.place(graph);
+        plan
+    }
+
+    /// Makes a group of values that are computed together.
+    fn group(
+        &mut self,
+        graph: &Graph<T>,
+        values: &[usize],
+        unit_of: &[Option<usize>],
+        unit: usize,
+        kept: &[bool],
+    ) -> Unit<T> {
+        let inside = |value: usize| unit_of[self.located[value].root] == Some(unit);
+        let mut last_use: HashMap<usize, usize> = HashMap::new();
+        for (step, &value) in values.iter().enumerate() {
+            for &operand in operands(&graph.values[value]).iter().filter(|&&operand| inside(operand)) {
+                last_use.insert(self.located[operand].root, step);
+            }
+        }
+        let size = elements(&graph.values[values[0]].shape);
+        let (mut made, mut gathered) = (Vec::new(), Vec::<Gathered>::new());
+        let (mut steps, mut free, mut registers) = (Vec::new(), Vec::new(), 0);
+        let mut places: HashMap<usize, TilePlace> = HashMap::new();
+        for (step, &value) in values.iter().enumerate() {
+            let Some(row) = tile_row(&graph.values[value]) else { continue };
+            let mut sources: SmallVec<[TilePlace; 4]> = SmallVec::new();
+            for &operand in operands(&graph.values[value]) {
+                let located = &self.located[operand];
+                let source = if inside(operand) {
+                    places[&located.root]
+                } else if located.strides.is_none() && elements(&graph.values[operand].shape) == size {
+                    TilePlace::Outside(operand)
+                } else {
+                    let number = located.strides.as_ref().map_or_else(
+                        || elements(&graph.values[operand].shape) == 1,
+                        |strides| strides.iter().all(|&stride| stride == 0),
+                    );
+                    let shape = (!number).then(|| graph.values[value].shape.clone());
+                    let earlier = gathered.iter().find(|earlier| earlier.array == operand && earlier.shape == shape);
+                    let register = earlier.map(|earlier| earlier.register);
+                    TilePlace::Register(register.unwrap_or_else(|| {
+                        gathered.push(Gathered { array: operand, shape, register: registers });
+                        registers += 1;
+                        registers - 1
+                    }))
+                };
+                sources.push(source);
+            }
+            let ends = |value: usize| last_use.get(&value) == Some(&step);
+            let cotangent = operands(&graph.values[value])[0];
+            let pulls = matches!(row, TileRow::PullUnary(_) | TileRow::PullBinary(..));
+            let in_place = pulls
+                && inside(cotangent)
+                && ends(self.located[cotangent].root)
+                && matches!(sources[0], TilePlace::Register(_))
+                && !sources[1..].contains(&sources[0]);
+            let target = if kept[value] {
+                made.push(value);
+                TilePlace::Made(made.len() - 1)
+            } else if in_place {
+                sources[0]
+            } else {
+                TilePlace::Register(free.pop().unwrap_or_else(|| {
+                    registers += 1;
+                    registers - 1
+                }))
+            };
+            // Registers that are read for the last time, each of them once.
+            let mut ended: SmallVec<[usize; 4]> = SmallVec::new();
+            for &operand in operands(&graph.values[value]) {
+                let root = self.located[operand].root;
+                if inside(operand) && ends(root) && !ended.contains(&root) {
+                    ended.push(root);
+                    if let TilePlace::Register(register) = places[&root]
+                        && TilePlace::Register(register) != target
+                    {
+                        free.push(register);
+                    }
+                }
+            }
+            // A value that nobody reads: its register is free at once.
+            if let TilePlace::Register(register) = target
+                && !last_use.contains_key(&value)
+            {
+                free.push(register);
+            }
+            places.insert(value, target);
+            steps.push(TileStep { row, operands: sources, target });
+        }
+        let fits = REGISTER_BYTES / size_of::<T>() / (registers + made.len()).max(1);
+        let tile = if fits == 0 { TILE.0 } else { (1 << fits.ilog2()).clamp(TILE.0, TILE.1) };
+        for register in 0..registers {
+            if self.registers.len() <= register {
+                self.registers.push(0);
+            }
+            self.registers[register] = self.registers[register].max(tile.min(size));
+        }
+        Unit::Group { group: TileGroup { elements: size, tile, steps, gathered }, made }
+    }
+
+    /// Gives each computed value its memory. Memory of a value that no later unit reads is used again.
+    fn place(&mut self, graph: &Graph<T>) {
+        let mut last: Vec<usize> = vec![0; graph.values.len()];
+        for (unit, reads) in self.units.iter().enumerate() {
+            for value in unit_reads(reads, graph) {
+                last[self.located[value].root] = unit;
+            }
+        }
+        let guards = graph.guards.iter().map(|guard| guard.value);
+        let gradients = graph.gradients.iter().map(|&(_, value)| value);
+        for value in graph.outputs.iter().copied().chain(guards).chain(gradients) {
+            last[self.located[value].root] = usize::MAX;
+        }
+        self.slot = vec![None; graph.values.len()];
+        let mut free: Vec<usize> = Vec::new();
+        let mut live: Vec<(usize, usize)> = Vec::new();
+        for (unit, writes) in self.units.iter().enumerate() {
+            let made: &[usize] = match writes {
+                Unit::One(value) => std::slice::from_ref(value),
+                Unit::Copy { to, .. } => std::slice::from_ref(to),
+                Unit::Group { made, .. } => made,
+            };
+            for &value in made {
+                let size = elements(&graph.values[value].shape);
+                // The smallest that is large enough, else the largest.
+                let best = (0..free.len()).min_by_key(|&k| {
+                    let have = self.slots[free[k]];
+                    if have >= size { (0, have) } else { (1, usize::MAX - have) }
+                });
+                let slot = match best {
+                    Some(k) => free.swap_remove(k),
+                    None => {
+                        self.slots.push(0);
+                        self.slots.len() - 1
+                    }
+                };
+                self.slots[slot] = self.slots[slot].max(size);
+                self.slot[value] = Some(slot);
+                live.push((last[value].max(unit), slot));
+            }
+            live.retain(|&(end, slot)| {
+                if end <= unit {
+                    free.push(slot);
+                }
+                end > unit
+            });
+        }
+    }
+}
+
+/// Units, while values are assigned to them.
+struct Drafts {
+    list: Vec<Draft>,
+    /// The unit that computes a value.
+    unit: Vec<Option<usize>>,
+}
+
+enum Draft {
+    One(usize),
+    Copy { from: usize, to: usize },
+    Group { elements: usize, values: Vec<usize> },
+}
+
+impl Drafts {
+    /// Assigns each computed value to a unit, in an order in which operands come first. A row joins the earliest group
+    /// of its size that comes after all its operands, or computes some of them.
+    fn new<T: Scalar>(graph: &Graph<T>, located: &[Located]) -> Self {
+        let mut drafts = Self { list: Vec::new(), unit: vec![None; graph.values.len()] };
+        for (value, found) in graph.values.iter().enumerate() {
+            let Origin::Computed { action, operands } = &found.origin else { continue };
+            if located[value].root != value || matches!(action, Action::Copy) {
+                continue;
+            }
+            let size = elements(&found.shape);
+            let row = size > 0 && tile_row(found).is_some();
+            let joins = if row { drafts.group_for(graph, located, operands, size) } else { None };
+            let unit = joins.unwrap_or(drafts.list.len());
+            match drafts.list.get_mut(unit) {
+                Some(Draft::Group { values, .. }) => values.push(value),
+                _ if row => drafts.list.push(Draft::Group { elements: size, values: vec![value] }),
+                _ => drafts.list.push(Draft::One(value)),
+            }
+            drafts.unit[value] = Some(unit);
+        }
+        drafts
+    }
+
+    /// Returns the group that a row of `size` elements joins.
+    fn group_for<T: Scalar>(
+        &self,
+        graph: &Graph<T>,
+        located: &[Located],
+        operands: &[usize],
+        size: usize,
+    ) -> Option<usize> {
+        // The first unit that the row can be in: of a register's value its own, else the one after.
+        let first = operands.iter().filter_map(|&operand| {
+            let Located { root, offset, strides } = &located[operand];
+            let unit = self.unit[*root]?;
+            let whole = strides.is_none() && *offset == 0 && elements(&graph.values[operand].shape) == size;
+            let same = matches!(&self.list[unit], Draft::Group { elements, .. } if *elements == size);
+            Some(if whole && same { unit } else { unit + 1 })
+        });
+        let first = first.max().unwrap_or(0);
+        (first..self.list.len())
+            .find(|&unit| matches!(&self.list[unit], Draft::Group { elements, .. } if *elements == size))
+    }
+
+    /// Returns which values of groups need memory: others than the group read them.
+    fn kept<T: Scalar>(&self, graph: &Graph<T>, located: &[Located]) -> Vec<bool> {
+        let mut kept = vec![false; graph.values.len()];
+        for (value, found) in graph.values.iter().enumerate() {
+            if located[value].root != value {
+                continue;
+            }
+            for &operand in operands(found) {
+                let root = located[operand].root;
+                kept[root] |= self.unit[root] != self.unit[value] || self.unit[value].is_none();
+            }
+        }
+        let guards = graph.guards.iter().map(|guard| guard.value);
+        let gradients = graph.gradients.iter().map(|&(_, value)| value);
+        for value in graph.outputs.iter().copied().chain(guards).chain(gradients) {
+            kept[located[value].root] = true;
+        }
+        kept
+    }
+}
+
+/// Returns where each value lies.
+fn locate<T: Scalar>(values: &[Value<T>]) -> Vec<Located> {
+    let mut located: Vec<Located> = Vec::with_capacity(values.len());
+    for (position, value) in values.iter().enumerate() {
+        let own = Located { root: position, offset: 0, strides: None };
+        located.push(match &value.origin {
+            Origin::Constant(constant) => Located { strides: constant.strides.clone(), ..own },
+            Origin::Computed { action: Action::Op(op), operands } if operands.len() == 1 => {
+                let x = operands[0];
+                let Located { root, offset, ref strides } = located[x];
+                let view = View { data: &[], shape: &values[x].shape, strides: strides.as_deref() };
+                match op.view(&[view], &value.shape) {
+                    Some((layout, start)) => Located { root, offset: offset + start, strides: layout.strides() },
+                    None => own,
+                }
+            }
+            _ => own,
+        });
+    }
+    located
+}
+
+/// Returns the operands of a value.
+pub(super) fn operands<T>(value: &Value<T>) -> &[usize] {
+    match &value.origin {
+        Origin::Computed { operands, .. } => operands,
+        Origin::Input(_) | Origin::Param(_) | Origin::Constant(_) => &[],
+    }
+}
+
+fn is_computed<T>(value: &Value<T>) -> bool {
+    matches!(value.origin, Origin::Computed { .. })
+}
+
+/// Returns the step of a group that computes a value, if its elements are computed one by one.
+fn tile_row<T: Scalar>(value: &Value<T>) -> Option<TileRow<T>> {
+    let Origin::Computed { action, .. } = &value.origin else { return None };
+    match action {
+        Action::Op(Op::Unary(row)) => Some(TileRow::Unary(*row)),
+        Action::Op(Op::Binary(row)) => Some(TileRow::Binary(*row)),
+        Action::Op(Op::Select) => Some(TileRow::Select),
+        Action::PullUnary(row) => Some(TileRow::PullUnary(*row)),
+        Action::PullBinary(row, k) => Some(TileRow::PullBinary(*row, *k)),
+        Action::Op(_) | Action::Custom(_) | Action::Copy => None,
+    }
+}
+
+/// Returns the values from outside that a unit reads.
+fn unit_reads<T: Scalar>(unit: &Unit<T>, graph: &Graph<T>) -> SmallVec<[usize; 8]> {
+    match unit {
+        Unit::One(value) => operands(&graph.values[*value]).iter().copied().collect(),
+        Unit::Copy { from, .. } => SmallVec::from_slice(&[*from]),
+        Unit::Group { group, .. } => {
+            let gathered = group.gathered.iter().map(|gathered| gathered.array);
+            let direct = group.steps.iter().flat_map(|step| &step.operands).filter_map(|place| match place {
+                TilePlace::Outside(array) => Some(*array),
+                TilePlace::Register(_) | TilePlace::Made(_) => None,
+            });
+            gathered.chain(direct).collect()
+        }
+    }
+}

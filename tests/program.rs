@@ -1,0 +1,331 @@
+//! Compiled programs: they compute what the tape computes, bit by bit, on other inputs.
+
+use std::sync::Arc;
+
+use ndarray::{Array1, Array2, ArrayD, ArrayViewD, ArrayViewMutD, IxDyn, array};
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh};
+use tapegrad::optim::{Adam, Optimizer, Sgd};
+use tapegrad::{CustomOp, KeepDims, Param, Program, Scalar, Shape, ShapeError, Tape, Var};
+
+use crate::accumulation::{execute, execute_shaped};
+
+/// Whether two arrays have the same bits; all NaN count as the same.
+fn same_bits<T: Scalar>(a: ArrayViewD<'_, T>, b: ArrayViewD<'_, T>) -> bool {
+    let same = |(a, b): (&T, &T)| {
+        let (a, b) = (a.to_f64(), b.to_f64());
+        a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
+    };
+    a.shape() == b.shape() && a.iter().zip(b).all(same)
+}
+
+/// Compiles a function recorded on some inputs, runs it on others, and compares with the tape.
+fn assert_as_recorded(
+    recorded: &[ArrayD<f64>],
+    run: &[ArrayD<f64>],
+    f: impl for<'t> Fn(&[Var<'t, f64>]) -> Vec<Var<'t, f64>>,
+) -> Result<(), TestCaseError> {
+    let tape = Tape::new();
+    let leaves: Vec<_> = recorded.iter().map(|x| tape.leaf(x)).collect();
+    let outputs = f(&leaves);
+    let mut program = Program::compile(&leaves, &outputs).unwrap();
+    let plan = program.to_string();
+    for data in [run, recorded, run] {
+        let other = Tape::new();
+        let leaves: Vec<_> = data.iter().map(|x| other.leaf(x)).collect();
+        let expected = f(&leaves);
+        let views: Vec<_> = data.iter().map(|x| x.view()).collect();
+        let found = program.run(&views).unwrap();
+        for (k, expected) in expected.iter().enumerate() {
+            let same = same_bits(found.value(k), expected.value());
+            let (found, expected) = (found.value(k), expected.value());
+            prop_assert!(same, "output {}: {} {}\n{}\n{}", k, found, expected, plan, tape);
+        }
+    }
+    Ok(())
+}
+
+/// A loss with its gradients and the Hessian times a vector.
+fn orders_1_and_2<'t>(loss: Var<'t, f64>, x: &[Var<'t, f64>]) -> Vec<Var<'t, f64>> {
+    let reached = loss.grads_or_none(x);
+    let mut outputs = vec![loss];
+    let mut along = None;
+    for g in reached.iter().flatten() {
+        outputs.push(*g);
+        let sum = (*g * 0.7).sum();
+        along = Some(along.map_or(sum, |along: Var<'t, f64>| along + sum));
+    }
+    if let Some(along) = along {
+        outputs.extend(along.grads_or_none(x).into_iter().flatten());
+    }
+    outputs
+}
+
+proptest! {
+    #![proptest_config(crate::common::cases(200))]
+
+    #[test]
+    fn random_programs_have_the_bits_of_the_tape_at_orders_1_and_2(
+        instructions in prop::collection::vec((any::<u8>(), 0..6usize, 0..6usize), 1..20),
+        data in prop::collection::vec(-1.0..1.0f64, 24),
+    ) {
+        let at = |start: usize| ArrayD::from_shape_fn(IxDyn(&[2, 3]), |i| data[start + 3 * i[0] + i[1]]);
+        assert_as_recorded(&[at(0), at(6)], &[at(12), at(18)], |x| {
+            orders_1_and_2(execute(x, &instructions, |x| x), x)
+        })?;
+    }
+
+    #[test]
+    fn random_programs_of_any_shape_have_the_bits_of_the_tape(
+        instructions in prop::collection::vec((any::<u16>(), 0..5usize, 0..5usize), 1..14),
+        shape in prop::sample::select(vec![vec![], vec![3], vec![2, 3], vec![1, 3], vec![2, 1, 2]]),
+        data in prop::collection::vec(-1.0..1.0f64, 18),
+    ) {
+        let at = |start: usize| {
+            let mut numbers = data[start..].iter().cycle();
+            ArrayD::from_shape_simple_fn(IxDyn(&shape), || *numbers.next().unwrap())
+        };
+        assert_as_recorded(&[at(0)], &[at(9)], |x| orders_1_and_2(execute_shaped(x, &instructions), x))?;
+    }
+}
+
+#[test]
+fn several_tiles_of_every_kind_of_operand_have_the_bits_of_the_tape() {
+    let number = |i: usize| ((i * 7919) % 1009) as f64 / 500.0 - 1.0;
+    let x = |shift: usize| ArrayD::from_shape_fn(IxDyn(&[90, 77]), |i| number(shift + 77 * i[0] + i[1]));
+    let row = |shift: usize| ArrayD::from_shape_fn(IxDyn(&[77]), |i| number(shift + i[0]));
+    let column = |shift: usize| ArrayD::from_shape_fn(IxDyn(&[90, 1]), |i| number(shift + i[0]));
+    assert_as_recorded(&[x(0), row(1), column(2)], &[x(3), row(4), column(5)], |v| {
+        let [x, row, column] = [v[0], v[1], v[2]];
+        let y = (x * row + column).tanh() * x.transpose().exp().transpose() / (x.square() + 1.0);
+        let z = (y - y.mean()).sigmoid().sum_axes([0], KeepDims::No) * row;
+        let flat = y.reshape([90 * 77]).sin();
+        orders_1_and_2(z.square().mean() + flat.mean() + y.maximum(x).mean(), v)
+    })
+    .unwrap();
+}
+
+fn network<T: Scalar>(seed: u64) -> Sequential<T> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    Sequential::new().push(Linear::new(20, 12, &mut rng)).push(Tanh::new()).push(Linear::new(12, 3, &mut rng))
+}
+
+fn images<T: Scalar>(step: usize) -> Array2<T> {
+    Array2::from_shape_fn((9, 20), |(i, j)| T::from_f64(((i * 31 + j * 7 + step * 13) % 97) as f64 / 97.0))
+}
+
+fn trained<T: Scalar>(compiled: bool) -> Vec<Arc<ArrayD<T>>> {
+    let (network, loss) = (network::<T>(1), SoftmaxCrossEntropy::new());
+    let mut adam = Adam::new(network.parameters(), T::from_f64(0.01));
+    let labels: Vec<usize> = (0..9).map(|row| row % 3).collect();
+    let mut tape = Tape::new();
+    let mut program = compiled.then(|| {
+        let x = tape.constant(images::<T>(99));
+        let program = Program::compile_step(&[x], loss.record_labels(&labels, network.record(&tape, x))).unwrap();
+        tape.reset();
+        program
+    });
+    for step in 0..20 {
+        match &mut program {
+            Some(program) => {
+                let _ = program.run(&[images::<T>(step).view().into_dyn()]).unwrap();
+            }
+            None => {
+                let x = tape.constant(images::<T>(step));
+                loss.record_labels(&labels, network.record(&tape, x)).backward();
+                tape.reset();
+            }
+        }
+        adam.step();
+        adam.zero_grad();
+    }
+    network.parameters().iter().map(|param| param.value()).collect()
+}
+
+#[test]
+fn training_by_a_program_has_the_bits_of_training_on_the_tape() {
+    for (a, b) in trained::<f32>(true).iter().zip(trained::<f32>(false)) {
+        assert!(same_bits(a.view(), b.view()));
+    }
+    for (a, b) in trained::<f64>(true).iter().zip(trained::<f64>(false)) {
+        assert!(same_bits(a.view(), b.view()));
+    }
+}
+
+#[test]
+fn gradients_accumulate_and_a_parameter_used_twice_collects_both() {
+    let w = Param::new(array![2.0, -1.0]);
+    let tape = Tape::new();
+    let loss = (tape.param(&w) * tape.param(&w).square()).sum(); // w³
+    let mut program = Program::compile_step(&[], loss).unwrap();
+    drop(program.run(&[]).unwrap());
+    assert_eq!(*w.grad().unwrap(), array![12.0, 3.0].into_dyn()); // 3 w²
+    drop(program.run(&[]).unwrap());
+    assert_eq!(*w.grad().unwrap(), array![24.0, 6.0].into_dyn());
+    w.set_value(array![1.0, 1.0]);
+    w.zero_grad();
+    assert_eq!(program.run(&[]).unwrap().item(0), 2.0);
+    assert_eq!(*w.grad().unwrap(), array![3.0, 3.0].into_dyn());
+}
+
+#[test]
+fn what_the_outputs_do_not_need_is_left_out_and_equal_steps_run_once() {
+    let tape = Tape::new();
+    let (x, c) = (tape.leaf(array![1.0, 2.0]), tape.leaf(array![3.0, 4.0]));
+    let _ = x.exp().sum();
+    let constant = c.exp() + 1.0;
+    let y = x.tanh() * constant + x.tanh();
+    let program = Program::compile(&[x], &[y]).unwrap();
+    // tanh once, mul, add; the constant is folded.
+    assert!(program.to_string().starts_with("Program of 3 steps in 1 units"), "{program}");
+}
+
+#[test]
+fn a_value_read_while_recording_is_a_guard() {
+    let tape = Tape::new();
+    let x = tape.leaf(array![1.0, 2.0]);
+    let sum = x.sum();
+    let y = if sum.item() > 0.0 { x * 2.0 } else { -x };
+    let mut program = Program::compile(&[x], &[y]).unwrap();
+    assert_eq!(program.run(&[array![2.0, 1.0].into_dyn().view()]).unwrap().value(0), array![4.0, 2.0].into_dyn());
+    let error = program.run(&[array![-2.0, 1.0].into_dyn().view()]).unwrap_err().to_string();
+    assert!(error.contains("tests/program.rs") && error.contains("read %1: expected 3, found -1"), "{error}");
+}
+
+#[test]
+fn a_decision_is_a_guard_for_its_answer_alone() {
+    let w = Param::new(array![1.0]);
+    let tape = Tape::new();
+    let x = tape.leaf(array![1.0, 2.0]);
+    let loss = if x.sum().decide(|sum| sum > 0.0) { (x * tape.param(&w)).sum() } else { tape.param(&w).sum() };
+    let mut program = Program::compile_step(&[x], loss).unwrap();
+    assert_eq!(program.run(&[array![5.0, 1.0].into_dyn().view()]).unwrap().item(0), 6.0);
+    let error = program.run(&[array![-5.0, 1.0].into_dyn().view()]).unwrap_err();
+    assert!(matches!(error, tapegrad::Error::Diverged { node: 1, .. }), "{error}");
+    assert_eq!(w.grad().unwrap()[0], 6.0, "a run that diverges adds nothing");
+}
+
+#[test]
+fn reading_after_compiling_or_a_constant_is_no_guard() {
+    let tape = Tape::new();
+    let (x, c) = (tape.leaf(2.0), tape.constant(3.0));
+    let y = x * c.item();
+    let mut program = Program::compile(&[x], &[y]).unwrap();
+    assert_eq!(y.item(), 6.0);
+    assert_eq!(program.run(&[ndarray::arr0(5.0).into_dyn().view()]).unwrap().item(0), 15.0);
+}
+
+#[test]
+fn inputs_that_do_not_fit_are_refused() {
+    let tape = Tape::new();
+    let (x, w) = (tape.leaf(array![1.0, 2.0]), Param::new(array![1.0]));
+    let y = x * tape.param(&w);
+    let message = |inputs: &[Var<'_, f64>]| Program::compile(inputs, &[y]).unwrap_err().to_string();
+    assert!(message(&[x, x]).starts_with("the inputs of a program: expected each of them once"));
+    assert!(message(&[y]).starts_with("an input of a program: expected a leaf or a constant, found %2 = mul"));
+    let mut program = Program::compile(&[x], &[y]).unwrap();
+    let none = program.run(&[]).unwrap_err().to_string();
+    assert_eq!(none, "the inputs of a program: expected 1 array, found 0 arrays");
+    let long = program.run(&[Array1::zeros(3).into_dyn().view()]).unwrap_err().to_string();
+    assert_eq!(long, "an input of a program: expected the shape (2,) for input 0, found the shape (3,)");
+}
+
+#[test]
+fn a_checkpoint_is_refused() {
+    let tape = Tape::new();
+    let x = tape.leaf(array![1.0, 2.0]);
+    let y = tape.checkpoint(&[x], |_, x| x[0].tanh());
+    let error = Program::compile(&[x], &[y]).unwrap_err().to_string();
+    assert!(error.starts_with("a step of a program: expected an operation that is kept"), "{error}");
+}
+
+#[test]
+fn outputs_may_be_inputs_parameters_constants_views_and_each_other() {
+    let tape = Tape::new();
+    let w = Param::new(array![[7.0, 8.0]]);
+    let (x, c) = (tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]), tape.constant(array![5.0]));
+    let p = tape.param(&w);
+    let y = x.tanh();
+    let outputs = [x, c, p, y, y, x.transpose(), y.transpose(), y.slice(0, 1..), c.broadcast_to([3])];
+    let mut program = Program::compile(&[x], &outputs).unwrap();
+    w.set_value(array![[9.0, 10.0]]);
+    let data = array![[0.1, 0.2], [0.3, 0.4]];
+    let found = program.run(&[data.view().into_dyn()]).unwrap();
+    let y = {
+        let tape = Tape::new();
+        tape.leaf(&data).tanh().value().to_owned()
+    };
+    let expected = [
+        data.clone().into_dyn(),
+        array![5.0].into_dyn(),
+        array![[9.0, 10.0]].into_dyn(),
+        y.clone(),
+        y.clone(),
+        data.t().to_owned().into_dyn(),
+        y.t().to_owned(),
+        y.slice_axis(ndarray::Axis(0), (1..).into()).to_owned(),
+        array![5.0, 5.0, 5.0].into_dyn(),
+    ];
+    for (k, expected) in expected.iter().enumerate() {
+        assert_eq!(found.value(k), expected, "output {k}");
+    }
+}
+
+#[test]
+fn inputs_in_any_layout_and_without_elements_pass() {
+    let tape = Tape::new();
+    let (x, empty) = (tape.leaf(Array2::<f64>::zeros((2, 3))), tape.leaf(Array2::<f64>::zeros((0, 3))));
+    let loss = (x * 2.0).sum() + empty.tanh().sum();
+    let outputs = [loss, loss.grad_wrt(empty), empty.tanh()];
+    let mut program = Program::compile(&[x, empty], &outputs).unwrap();
+    let data = array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]];
+    let none = Array2::<f64>::zeros((0, 3));
+    let found = program.run(&[data.t().into_dyn(), none.view().into_dyn()]).unwrap();
+    assert_eq!(found.item(0), 42.0);
+    assert_eq!((found.value(1).shape(), found.value(2).shape()), (&[0, 3][..], &[0, 3][..]));
+}
+
+#[test]
+fn forward_derivatives_and_custom_operations_run_in_programs() {
+    #[derive(Debug)]
+    struct Cube;
+    impl CustomOp<f64> for Cube {
+        fn name(&self) -> &'static str {
+            "cube"
+        }
+        fn shape(&self, operands: &[&[usize]]) -> Result<Shape, ShapeError> {
+            Ok(Shape::from(operands[0]))
+        }
+        fn forward(&self, operands: &[ArrayViewD<'_, f64>], mut result: ArrayViewMutD<'_, f64>) {
+            result.zip_mut_with(&operands[0], |y, x| *y = x.powi(3));
+        }
+        fn vjp<'t>(&self, _: usize, x: &[Var<'t, f64>], _: Var<'t, f64>, g: Var<'t, f64>) -> Var<'t, f64> {
+            x[0].square() * g * 3.0
+        }
+    }
+    let tape = Tape::new();
+    let (x, v) = (tape.leaf(array![1.0, 2.0]), tape.constant(array![1.0, 0.0]));
+    let y = Var::custom(Arc::new(Cube), &[x]);
+    let outputs = [y, y.sum().grad_wrt(x), x.tanh().jvp(&[x], &[v])];
+    let mut program = Program::compile(&[x, v], &outputs).unwrap();
+    let (x, v) = (array![2.0, 3.0], array![0.0, 1.0]);
+    let found = program.run(&[x.view().into_dyn(), v.view().into_dyn()]).unwrap();
+    assert_eq!(found.value(0), array![8.0, 27.0].into_dyn());
+    assert_eq!(found.value(1), array![12.0, 27.0].into_dyn());
+    assert_eq!(found.value(2)[[0]], 0.0);
+    assert!((found.value(2)[[1]] - (1.0 - 3.0_f64.tanh().powi(2))).abs() < 1e-15);
+}
+
+#[test]
+fn a_program_outlives_its_tape_and_runs_on_another_thread() {
+    let mut sgd_program = {
+        let tape = Tape::new();
+        let x = tape.leaf(array![1.0_f32, 2.0]);
+        Program::compile(&[x], &[x.square().sum()]).unwrap()
+    };
+    let run = std::thread::spawn(move || sgd_program.run(&[array![3.0_f32, 4.0].into_dyn().view()]).unwrap().item(0));
+    assert_eq!(run.join().unwrap(), 25.0);
+    let _ = Sgd::new([&Param::new(array![1.0])], 0.1);
+}

@@ -160,9 +160,9 @@ fn gradients_accumulate_and_a_parameter_used_twice_collects_both() {
     let tape = Tape::new();
     let loss = (tape.param(&w) * tape.param(&w).square()).sum(); // w³
     let mut program = Program::compile_step(&[], loss).unwrap();
-    drop(program.run(&[]).unwrap());
+    let _ = program.run(&[]).unwrap();
     assert_eq!(*w.grad().unwrap(), array![12.0, 3.0].into_dyn()); // 3 w²
-    drop(program.run(&[]).unwrap());
+    let _ = program.run(&[]).unwrap();
     assert_eq!(*w.grad().unwrap(), array![24.0, 6.0].into_dyn());
     w.set_value(array![1.0, 1.0]);
     w.zero_grad();

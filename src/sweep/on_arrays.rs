@@ -47,6 +47,9 @@ pub(super) struct Pending<T> {
     operands: SmallVec<[Value; 4]>,
 }
 
+/// The operands of an operation.
+type Views<'v, T> = SmallVec<[View<'v, T>; 4]>;
+
 /// What a rule was given or has made.
 enum Made<'a, T: Scalar> {
     Array(Tensor<'a, T>),
@@ -147,7 +150,7 @@ impl<'a, T: Scalar> AtArrays<'a, T> {
         &'v self,
         slots: &'v [Slot<'a, T>],
         position: usize,
-    ) -> Option<(&'v Op<T>, SmallVec<[View<'v, T>; 4]>)> {
+    ) -> Option<(&'v Op<T>, Views<'v, T>)> {
         match &slots[position].made {
             Made::Pending(Pending { op, operands }) => {
                 Some((op, operands.iter().map(|operand| self.view(slots, operand)).collect()))

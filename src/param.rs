@@ -11,6 +11,7 @@ use crate::kernel::update::ParamUpdate;
 use crate::number::inlined;
 use crate::scalar::Scalar;
 use crate::shape::Shape;
+use crate::threads;
 
 /// A trainable array: its value and its gradient, shared by a layer, the tapes that record it, and an optimizer.
 ///
@@ -195,7 +196,8 @@ impl<T: Scalar> Param<T> {
             && let Some(grad) = state.grad.as_mut()
             && let (Some(grad), Some(g)) = (Arc::make_mut(grad).as_slice_mut(), memory.as_slice())
         {
-            add_assign(grad, g);
+            // Under the lock: see `step`.
+            threads::alone(|| add_assign(grad, g));
             state.contribution = Some(memory);
         } else {
             state.grad = Some(memory);
@@ -223,24 +225,38 @@ impl<T: Scalar> Param<T> {
         if let Some(grad) = state.grad.as_mut()
             && let Some(grad) = Arc::make_mut(grad).as_slice_mut()
         {
-            add_assign(grad, &g);
+            threads::alone(|| add_assign(grad, &g));
         }
         Some(g)
     }
 
     /// Lends value and gradient to an optimizer's rule. Without a gradient it does nothing.
+    ///
+    /// A rule that shares its work among threads runs without the lock, like [`accumulate_with`](Self::accumulate_with),
+    /// and writes to other memory.
     pub(crate) fn step(&self, rule: impl FnOnce(ParamUpdate<'_, T>, &[T])) {
-        let state = &mut *self.state();
-        let Some(grad) = state.grad.as_ref().filter(|_| state.reached).and_then(|grad| grad.as_slice()) else { return };
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let Some(grad) = state.grad.clone().filter(|_| state.reached) else { return };
+        let grad = grad.as_slice().expect("gradients are in standard layout");
+        let shared = grad.len() >= 2 * threads::PIECE && threads::count() > 1;
         // In place if there is no snapshot; else to the spare memory, unless that has a snapshot, too.
-        if let Some(value) = Arc::get_mut(&mut state.value) {
-            return rule(ParamUpdate::InPlace(slice_mut(value)), grad);
+        if !shared && let Some(value) = Arc::get_mut(&mut state.value) {
+            return threads::alone(|| rule(ParamUpdate::InPlace(slice_mut(value)), grad));
         }
         let unused = state.spare.take().filter(|spare| Arc::strong_count(spare) == 1);
         let mut next = unused.unwrap_or_else(|| zeros(&self.shared.shape));
-        let (from, to) = (state.value.as_slice(), Arc::get_mut(&mut next));
-        let from = from.expect("values are in standard layout");
-        rule(ParamUpdate::Moved { from, to: slice_mut(to.expect("the memory is new or has no other owner")) }, grad);
+        let (from, to) = (Arc::clone(&state.value), Arc::get_mut(&mut next));
+        let to = slice_mut(to.expect("the memory is new or has no other owner"));
+        let update = ParamUpdate::Moved { from: from.as_slice().expect("values are in standard layout"), to };
+        if shared {
+            drop(guard);
+            rule(update, grad);
+            guard = self.state();
+        } else {
+            threads::alone(|| rule(update, grad));
+        }
+        let state = &mut *guard;
         state.spare = Some(mem::replace(&mut state.value, next));
     }
 

@@ -54,6 +54,7 @@
 //! | [`nn`] | the hand-derived path: [`Module`](nn::Module), layers, [`Sequential`](nn::Sequential), losses |
 //! | [`optim`] | optimizers and learning-rate schedules, for both paths |
 //! | [`train`] | batch, stochastic and mini-batch descent, for both paths |
+//! | [`chunks`] | the gradient of a large batch, chunk by chunk, for both paths |
 //! | [`threads`] | one setting for everything that is shared among threads |
 //! | [`data`] | digits from files, batches, splits, accuracy, confusion |
 //! | [`shape`] | broadcasting, and the error for shapes that do not fit |
@@ -111,7 +112,7 @@
 //! # Features
 //!
 //! All are off by default: `npy` reads `.npy` files, `npz` also reads and writes `.npz` files, `progress` shows a bar
-//! while a descent runs, and `rayon` shares large kernels among [`threads`].
+//! while a descent runs, and `rayon` shares large kernels and chunks among [`threads`].
 //!
 //! # Edge cases
 //!
@@ -148,6 +149,7 @@
 pub mod adding_an_operation {}
 pub mod blame;
 pub mod check;
+pub mod chunks;
 pub mod data;
 #[doc = include_str!("edge_cases.md")]
 pub mod edge_cases {}

@@ -1,6 +1,6 @@
 //! Threads: one setting for everything that the library shares among threads.
 //!
-//! With the feature `rayon`, large kernels run on the threads of the current rayon pool:
+//! With the feature `rayon`, large kernels and [chunks](crate::chunks) run on the threads of the current rayon pool:
 //! matrix products, elementwise functions, reductions, convolutions, and the steps of optimizers. A kernel that is too
 //! small to gain stays on its thread. So does every kernel of a chunk, because the chunks fill the threads already.
 //!

@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["sweep"],
     &["blame"],
     &["var"],
-    &["transform", "nn"],
+    &["transform", "nn", "chunks"],
     &["train", "check"],
     &["lib"],
 ];

@@ -174,6 +174,8 @@ impl<T: Scalar> Param<T> {
     }
 
     /// Takes a step of gradient descent, `value -= gradient_step * grad`. Without a gradient it does nothing.
+    ///
+    /// Two threads must not update one parameter at the same time: one of the updates may be lost.
     pub fn update(&self, gradient_step: T) {
         self.step(move |update, grad| update.map(grad, inlined!(|w, g| w - gradient_step * g)));
     }

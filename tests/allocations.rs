@@ -323,3 +323,19 @@ fn a_training_step_in_chunks_allocates_nothing_on_one_thread() {
         sgd.zero_grad();
     });
 }
+
+#[test]
+fn one_thread_holds_a_gradient_for_each_level_of_the_tree_and_one_chunk() {
+    let (elements, count) = (100_000, 64);
+    let w = Param::new(Array1::<f32>::ones(elements));
+    let before = LIVE_BYTES.get();
+    let mut chunks = Chunks::new(1);
+    threads::with(1, || {
+        chunks.accumulate_gradients(Rows::sum(count), |tape, rows| (tape.param(&w) * rows.start as f32).sum())
+    });
+    let held = (LIVE_BYTES.get() - before) / (elements * size_of::<f32>()) as isize;
+    // Seven gradients, that of the parameter, and on the tape the product and a cotangent. Buffers of a tape have up to
+    // twice the size.
+    assert!((8..=12).contains(&held), "{held} times the parameter, with {count} chunks");
+    assert_eq!(w.grad().expect("reached")[[0]], 2016.0); // 0 + 1 + … + 63
+}

@@ -18,19 +18,22 @@
 //!
 //! A step is forward, loss, backward and plain SGD on all parameters (none in W7 and W8), on fixed data. With the paths
 //! `jvp` and `jvp-by-vjp` it is forward, loss, and the derivative of the loss along a direction of the input: by the sweep
-//! forward, or by differentiating the vjp by its cotangent. It is repeated for warm-up, then timed at least 20 times and for
+//! forward, or by differentiating the vjp by its cotangent. With the paths `chunked` and `manual-chunked` the batch is cut
+//! into chunks of `--chunk` rows, on either half; the last workloads have no batch. A step is repeated for warm-up, then timed at least 20 times and for
 //! 3 seconds, for at most 20 seconds. Compare figures of one run, or of alternating runs: the machine drifts.
 
 use std::error::Error;
+use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
-use ndarray::{Array1, Array2, Axis, Zip};
+use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, s};
+use tapegrad::chunks::{Chunks, Rows};
 use tapegrad::nn::{Linear, Loss, Module, Mse, ReLU, Sequential, SoftmaxCrossEntropy, Tanh};
 use tapegrad::optim::{Optimizer, Sgd};
-use tapegrad::{Param, Scalar, Tape, Var};
+use tapegrad::{Param, Scalar, Tape, Var, threads};
 
 /// Time a training step of a fixed workload; the last line is one JSON object.
 #[derive(Parser, Debug)]
@@ -44,9 +47,12 @@ struct Options {
     /// Number type
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     dtype: Dtype,
-    /// Threads for large matrix products; more than 1 needs the feature `rayon`
-    #[arg(long, default_value_t = 1)]
+    /// Threads: by default one for each core with the feature `rayon`, else 1
+    #[arg(long, default_value_t = cores())]
     threads: usize,
+    /// Rows in a chunk, on the paths `chunked` and `manual-chunked`: by default 256 in `f32`, 128 in `f64`
+    #[arg(long, value_parser = at_least_one)]
+    chunk: Option<usize>,
     /// Recorded on the tape, or by hand-derived passes; or a derivative along a direction, see the top of the source
     #[arg(long, value_enum, default_value_t = Path::Tape)]
     path: Path,
@@ -78,11 +84,18 @@ enum Dtype {
 enum Path {
     Tape,
     Manual,
+    Chunked,
+    ManualChunked,
     Jvp,
     JvpByVjp,
 }
 
 impl Path {
+    /// Returns whether the path exists for a workload: a chain has no rows.
+    fn takes(self, workload: Workload) -> bool {
+        !matches!((self, workload), (Self::Chunked | Self::ManualChunked, Workload::W7 | Workload::W8))
+    }
+
     /// Records the derivative of a loss along a direction of the input.
     fn along<'t, T: Scalar>(self, loss: Var<'t, T>, x: Var<'t, T>, direction: Var<'t, T>) -> Var<'t, T> {
         if self == Self::Jvp {
@@ -114,22 +127,27 @@ fn main() -> ExitCode {
 
 /// Runs the workload that was asked for, or all of them.
 fn run<T: Scalar>(options: &Options) -> Result<(), Box<dyn Error>> {
-    set_threads(options.threads)?;
-    if let Some(workload) = options.workload {
-        time::<T>(workload, options.path, options);
-        return Ok(());
+    check_threads(options.threads)?;
+    if let Some(workload) = options.workload.filter(|&workload| !options.path.takes(workload)) {
+        return Err(format!("{workload:?} has no batch to be cut into chunks").into());
     }
-    for &workload in Workload::value_variants() {
-        for &path in Path::value_variants() {
-            time::<T>(workload, path, options);
+    // The steps run on a thread of the pool, where the others are awake.
+    threads::with(options.threads, || match options.workload {
+        Some(workload) => time::<T>(workload, options.path, options),
+        None => {
+            for &workload in Workload::value_variants() {
+                for &path in Path::value_variants().iter().filter(|path| path.takes(workload)) {
+                    time::<T>(workload, path, options);
+                }
+            }
         }
-    }
+    });
     Ok(())
 }
 
 /// Times the steps of one workload and prints its line.
 fn time<T: Scalar>(workload: Workload, path: Path, options: &Options) {
-    let mut step = step::<T>(workload, path);
+    let mut step = step::<T>(workload, path, options.chunk.unwrap_or(1024 / size_of::<T>()));
     let mut losses = vec![step()];
 
     let warm_up = Instant::now();
@@ -192,24 +210,27 @@ fn peak_rss_mib() -> Option<f64> {
     Some((kib / 1024.0 * 10.0).round() / 10.0)
 }
 
-#[cfg(feature = "rayon")]
-fn set_threads(threads: usize) -> Result<(), Box<dyn Error>> {
-    if threads == 0 {
-        return Err("--threads 0: expected at least 1".into());
-    }
-    Ok(rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?)
+/// Returns the default number of threads.
+fn cores() -> usize {
+    if cfg!(feature = "rayon") { std::thread::available_parallelism().map_or(1, usize::from) } else { 1 }
 }
 
-#[cfg(not(feature = "rayon"))]
-fn set_threads(threads: usize) -> Result<(), Box<dyn Error>> {
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "expected a number of at least 1".into())
+}
+
+fn check_threads(threads: usize) -> Result<(), Box<dyn Error>> {
     match threads {
-        1 => Ok(()),
-        _ => Err(format!("--threads {threads}: this build has 1 thread; build with --features rayon").into()),
+        0 => Err("--threads 0: expected at least 1".into()),
+        2.. if !cfg!(feature = "rayon") => {
+            Err(format!("--threads {threads}: this build has 1 thread; build with --features rayon").into())
+        }
+        _ => Ok(()),
     }
 }
 
 /// Returns what runs one step and gives the loss before the update.
-fn step<T: Scalar>(workload: Workload, path: Path) -> Box<dyn FnMut() -> T> {
+fn step<T: Scalar>(workload: Workload, path: Path, chunk: usize) -> Box<dyn FnMut() -> T> {
     let number = workload as u64 + 1;
     let (widths, relu, batch): (Vec<usize>, bool, usize) = match workload {
         Workload::W1 => (vec![784, 3], false, 18858),
@@ -226,18 +247,27 @@ fn step<T: Scalar>(workload: Workload, path: Path) -> Box<dyn FnMut() -> T> {
     let stream = 100 * number;
     let x = array(stream, (batch, inputs), |u| u);
 
-    let mut network = Sequential::new();
+    let mut layers = Vec::new();
     for (k, width) in widths.windows(2).enumerate() {
         let fan_in = width[0] as f64;
         let weight =
             array(stream + 2 + 2 * k as u64, (width[0], width[1]), |u| (2.0 * u - 1.0) * (3.0 / fan_in).sqrt());
         let bias = array(stream + 3 + 2 * k as u64, (1, width[1]), |u| (2.0 * u - 1.0) / fan_in.sqrt());
         let bias: Array1<T> = bias.index_axis_move(Axis(0), 0);
-        network = network.push(Linear::from_params(Param::new(weight), Some(Param::new(bias))));
-        if deep || k + 2 < widths.len() {
-            network = if relu { network.push(ReLU::new()) } else { network.push(Tanh::new()) };
-        }
+        layers.push((Param::new(weight), Param::new(bias)));
     }
+    // Networks that this makes share the parameters.
+    let make = move || {
+        layers.iter().enumerate().fold(Sequential::new(), |network, (k, (weight, bias))| {
+            let network = network.push(Linear::from_params(weight.clone(), Some(bias.clone())));
+            match deep || k + 1 < layers.len() {
+                true if relu => network.push(ReLU::new()),
+                true => network.push(Tanh::new()),
+                false => network,
+            }
+        })
+    };
+    let network = make();
     let optimizer = Sgd::new(network.parameters().iter().cloned(), T::from_f64(LEARNING_RATE));
     let target = array(stream + 1, (batch, classes), |u| 2.0 * u - 1.0);
     let labels = uniform(stream + 1).take(batch).map(|u| (u * classes as f64) as usize).collect();
@@ -245,7 +275,9 @@ fn step<T: Scalar>(workload: Workload, path: Path) -> Box<dyn FnMut() -> T> {
     match path {
         Path::Tape => model.on_tape(),
         Path::Manual => model.by_hand(),
-        path => model.along(path),
+        Path::Chunked => model.in_chunks(chunk),
+        Path::ManualChunked => model.in_chunks_by_hand(chunk, make),
+        Path::Jvp | Path::JvpByVjp => model.along(path),
     }
 }
 
@@ -261,12 +293,17 @@ struct Model<T: Scalar> {
 }
 
 impl<T: Scalar> Model<T> {
-    fn record<'t>(&self, tape: &'t Tape<T>, x: Var<'t, T>) -> Var<'t, T> {
+    /// Records the loss of some rows.
+    fn record<'t>(&self, tape: &'t Tape<T>, x: Var<'t, T>, rows: Range<usize>) -> Var<'t, T> {
         let output = self.network.record(tape, x);
         match self.deep {
-            true => Mse::new().record(&self.target, output),
-            false => SoftmaxCrossEntropy::new().record_labels(&self.labels, output),
+            true => Mse::new().record(&self.target.slice(s![rows, ..]), output),
+            false => SoftmaxCrossEntropy::new().record_labels(&self.labels[rows], output),
         }
+    }
+
+    fn rows(&self) -> usize {
+        self.x.nrows()
     }
 
     fn along(self, path: Path) -> Box<dyn FnMut() -> T> {
@@ -274,7 +311,7 @@ impl<T: Scalar> Model<T> {
         let mut tape = Tape::new();
         Box::new(move || {
             let x = tape.leaf(&self.x);
-            let slope = path.along(self.record(&tape, x), x, tape.constant(&direction)).item();
+            let slope = path.along(self.record(&tape, x, 0..self.rows()), x, tape.constant(&direction)).item();
             tape.reset();
             slope
         })
@@ -283,7 +320,7 @@ impl<T: Scalar> Model<T> {
     fn on_tape(mut self) -> Box<dyn FnMut() -> T> {
         let mut tape = Tape::new();
         Box::new(move || {
-            let loss = self.record(&tape, tape.constant(&self.x));
+            let loss = self.record(&tape, tape.constant(&self.x), 0..self.rows());
             loss.backward();
             let loss = loss.item();
             self.optimizer.step();
@@ -293,22 +330,68 @@ impl<T: Scalar> Model<T> {
         })
     }
 
+    fn in_chunks(mut self, size: usize) -> Box<dyn FnMut() -> T> {
+        let mut chunks = Chunks::new(size);
+        Box::new(move || {
+            let loss = chunks.accumulate_gradients(Rows::mean(self.rows()), |tape, rows| {
+                self.record(tape, tape.constant(&self.x).slice(0, rows.clone()), rows)
+            });
+            self.optimizer.step();
+            self.optimizer.zero_grad();
+            loss
+        })
+    }
+
     fn by_hand(mut self) -> Box<dyn FnMut() -> T> {
-        let (mut mse, mut cross_entropy) = (Mse::new(), SoftmaxCrossEntropy::new());
+        let mut losses = Losses::default();
         Box::new(move || {
             let output = self.network.forward(&self.x);
-            let (loss, delta) = if self.deep {
-                let loss = mse.forward(&self.target, output);
-                (loss, mse.backward(&self.target, output))
-            } else {
-                let loss = cross_entropy.forward_labels(&self.labels, output);
-                (loss, cross_entropy.backward_labels(&self.labels, output))
-            };
+            let (loss, delta) = losses.of(&self.target.view(), &self.labels, self.deep, output);
             self.network.backward_update_gradient(&self.x, delta);
             self.optimizer.step();
             self.optimizer.zero_grad();
             loss
         })
+    }
+
+    fn in_chunks_by_hand(
+        mut self,
+        size: usize,
+        make: impl Fn() -> Sequential<T> + Send + Sync + 'static,
+    ) -> Box<dyn FnMut() -> T> {
+        let mut chunks = Chunks::by_hand(size, move || (make(), Losses::default()));
+        Box::new(move || {
+            let loss = chunks.accumulate_by_hand(Rows::mean(self.rows()), |(network, losses), rows| {
+                let (x, target) = (self.x.slice(s![rows.clone(), ..]), self.target.slice(s![rows.clone(), ..]));
+                let output = network.forward(&x);
+                let (loss, delta) = losses.of(&target, &self.labels[rows], self.deep, output);
+                network.backward_update_gradient(&x, delta);
+                loss
+            });
+            self.optimizer.step();
+            self.optimizer.zero_grad();
+            loss
+        })
+    }
+}
+
+/// The losses by hand, with their memory.
+#[derive(Default)]
+struct Losses<T: Scalar> {
+    mse: Mse<T>,
+    cross_entropy: SoftmaxCrossEntropy<T>,
+}
+
+impl<T: Scalar> Losses<T> {
+    /// Returns loss and delta.
+    fn of(&mut self, target: &ArrayView2<'_, T>, labels: &[usize], deep: bool, output: &Array2<T>) -> (T, &Array2<T>) {
+        if deep {
+            let loss = self.mse.forward(target, output);
+            (loss, self.mse.backward(target, output))
+        } else {
+            let loss = self.cross_entropy.forward_labels(labels, output);
+            (loss, self.cross_entropy.backward_labels(labels, output))
+        }
     }
 }
 
@@ -340,7 +423,8 @@ fn chain<T: Scalar>(path: Path, number: u64, length: usize, repeats: usize) -> B
                 loss
             })
         }
-        Path::Manual => {
+        // `Path::takes` leaves the paths with chunks to the others.
+        Path::Manual | Path::Chunked | Path::ManualChunked => {
             let mut links: Vec<(Array2<T>, Tanh<T>)> =
                 (0..repeats).map(|_| (Array2::zeros((1, length)), Tanh::new())).collect();
             let mut g = Array2::zeros((1, length));

@@ -54,6 +54,8 @@
 //! | [`nn`] | the hand-derived path: [`Module`](nn::Module), layers, [`Sequential`](nn::Sequential), losses |
 //! | [`optim`] | optimizers and learning-rate schedules, for both paths |
 //! | [`train`] | batch, stochastic and mini-batch descent, for both paths |
+//! | [`chunks`] | the gradient of a large batch, chunk by chunk, for both paths |
+//! | [`threads`] | one setting for everything that is shared among threads |
 //! | [`data`] | digits from files, batches, splits, accuracy, confusion |
 //! | [`shape`] | broadcasting, and the error for shapes that do not fit |
 //! | [`edge_cases`] | the contract at kinks, at infinities and for empty arrays |
@@ -110,7 +112,7 @@
 //! # Features
 //!
 //! All are off by default: `npy` reads `.npy` files, `npz` also reads and writes `.npz` files, `progress` shows a bar
-//! while a descent runs, and `rayon` splits large matrix products over threads.
+//! while a descent runs, and `rayon` shares large kernels and chunks among [`threads`].
 //!
 //! # Edge cases
 //!
@@ -131,7 +133,7 @@
 //!
 //! # Limits
 //!
-//! - A tape belongs to one thread at a time. With the feature `rayon` large matrix products use several threads; the
+//! - A tape belongs to one thread at a time. With the feature `rayon` its large kernels use several [`threads`]; the
 //!   results are the same bits.
 //! - There are no in-place operations on recorded values.
 //! - [`Var::grads`] records the cotangent of a slice as an array of the full size. For `n` slices of one array it
@@ -147,6 +149,7 @@
 pub mod adding_an_operation {}
 pub mod blame;
 pub mod check;
+pub mod chunks;
 pub mod data;
 #[doc = include_str!("edge_cases.md")]
 pub mod edge_cases {}
@@ -165,6 +168,7 @@ mod scalar;
 pub mod shape;
 mod sweep;
 mod tape;
+pub mod threads;
 pub mod train;
 pub mod transform;
 mod var;

@@ -1,16 +1,19 @@
 //! [`Param`]: a trainable array and its gradient.
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::fmt;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
 
-use crate::kernel::elementwise::add_assign;
+use crate::kernel::elementwise::{add_assign, map_in_place};
 use crate::kernel::update::ParamUpdate;
 use crate::number::inlined;
 use crate::scalar::Scalar;
 use crate::shape::Shape;
+use crate::threads;
 
 /// A trainable array: its value and its gradient, shared by a layer, the tapes that record it, and an optimizer.
 ///
@@ -174,6 +177,8 @@ impl<T: Scalar> Param<T> {
     }
 
     /// Takes a step of gradient descent, `value -= gradient_step * grad`. Without a gradient it does nothing.
+    ///
+    /// Two threads must not update one parameter at the same time: one of the updates may be lost.
     pub fn update(&self, gradient_step: T) {
         self.step(move |update, grad| update.map(grad, inlined!(|w, g| w - gradient_step * g)));
     }
@@ -183,6 +188,12 @@ impl<T: Scalar> Param<T> {
     /// `compute` runs without the lock. A kernel that shares its work among threads may run another task while it
     /// waits, and that task may add to the same parameter.
     pub(crate) fn accumulate_with(&self, compute: impl FnOnce(&mut [T])) {
+        if is_collecting() {
+            let mut memory = collecting(|gradients| gradients.memory(self));
+            memory.resize(self.shared.shape.elements(), T::ZERO);
+            compute(&mut memory);
+            return collecting(|gradients| gradients.add_computed(self, memory));
+        }
         let unused = {
             let state = &mut *self.state();
             // Memory with a snapshot must stay as it is.
@@ -198,7 +209,8 @@ impl<T: Scalar> Param<T> {
             && let Some(grad) = state.grad.as_mut()
             && let (Some(grad), Some(g)) = (Arc::make_mut(grad).as_slice_mut(), memory.as_slice())
         {
-            add_assign(grad, g);
+            // Under the lock: see `step`.
+            threads::alone(|| add_assign(grad, g));
             state.contribution = Some(memory);
         } else {
             state.grad = Some(memory);
@@ -209,6 +221,9 @@ impl<T: Scalar> Param<T> {
     /// Adds a contribution that the caller gives away, and returns a buffer that became free, if any. The first
     /// contribution becomes the gradient without a copy.
     pub(crate) fn accumulate_owned(&self, g: Vec<T>) -> Option<Vec<T>> {
+        if is_collecting() {
+            return collecting(|gradients| gradients.add(self, g));
+        }
         let state = &mut *self.state();
         if !state.reached
             && let Some(grad) = state.grad.as_mut().and_then(Arc::get_mut)
@@ -234,24 +249,38 @@ impl<T: Scalar> Param<T> {
         if let Some(grad) = state.grad.as_mut()
             && let Some(grad) = Arc::make_mut(grad).as_slice_mut()
         {
-            add_assign(grad, &g);
+            threads::alone(|| add_assign(grad, &g));
         }
         Some(g)
     }
 
     /// Lends value and gradient to an optimizer's rule. Without a gradient it does nothing.
+    ///
+    /// A rule that shares its work among threads runs without the lock, like [`accumulate_with`](Self::accumulate_with),
+    /// and writes to other memory.
     pub(crate) fn step(&self, rule: impl FnOnce(ParamUpdate<'_, T>, &[T])) {
-        let state = &mut *self.state();
-        let Some(grad) = state.grad.as_ref().filter(|_| state.reached).and_then(|grad| grad.as_slice()) else { return };
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let Some(grad) = state.grad.clone().filter(|_| state.reached) else { return };
+        let grad = grad.as_slice().expect("gradients are in standard layout");
+        let shared = grad.len() >= 2 * threads::PIECE && threads::count() > 1;
         // In place if there is no snapshot; else to the spare memory, unless that has a snapshot, too.
-        if let Some(value) = Arc::get_mut(&mut state.value) {
-            return rule(ParamUpdate::InPlace(slice_mut(value)), grad);
+        if !shared && let Some(value) = Arc::get_mut(&mut state.value) {
+            return threads::alone(|| rule(ParamUpdate::InPlace(slice_mut(value)), grad));
         }
         let unused = state.spare.take().filter(|spare| Arc::strong_count(spare) == 1);
         let mut next = unused.unwrap_or_else(|| zeros(&self.shared.shape));
-        let (from, to) = (state.value.as_slice(), Arc::get_mut(&mut next));
-        let from = from.expect("values are in standard layout");
-        rule(ParamUpdate::Moved { from, to: slice_mut(to.expect("the memory is new or has no other owner")) }, grad);
+        let (from, to) = (Arc::clone(&state.value), Arc::get_mut(&mut next));
+        let to = slice_mut(to.expect("the memory is new or has no other owner"));
+        let update = ParamUpdate::Moved { from: from.as_slice().expect("values are in standard layout"), to };
+        if shared {
+            drop(guard);
+            rule(update, grad);
+            guard = self.state();
+        } else {
+            threads::alone(|| rule(update, grad));
+        }
+        let state = &mut *guard;
         state.spare = Some(mem::replace(&mut state.value, next));
     }
 
@@ -279,5 +308,140 @@ impl<T> fmt::Debug for Param<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.shared.name;
         write!(f, "Param{}{name} {}", if name.is_empty() { "" } else { " " }, self.shared.shape)
+    }
+}
+
+thread_local! {
+    /// Where the contributions of this thread go while a chunk runs on it: a box of [`Gradients`].
+    static COLLECTED: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
+}
+
+#[inline]
+fn is_collecting() -> bool {
+    COLLECTED.with_borrow(Option::is_some)
+}
+
+/// Calls `f` with the gradients that this thread collects.
+///
+/// # Panics
+///
+/// If they are of another number type.
+fn collecting<T: Scalar, R>(f: impl FnOnce(&mut Gradients<T>) -> R) -> R {
+    COLLECTED.with_borrow_mut(|collected| {
+        let gradients = collected.as_mut().and_then(|gradients| gradients.downcast_mut());
+        match gradients {
+            Some(gradients) => f(gradients),
+            None => panic!("a chunk of another number type has a contribution to a parameter of {}", T::DTYPE),
+        }
+    })
+}
+
+/// Gradients of parameters, apart from the parameters: the sum over some rows of a batch.
+///
+/// The memory stays when the gradients are moved elsewhere or cleared.
+pub(crate) struct Gradients<T> {
+    entries: Vec<Entry<T>>,
+    /// The entry after the one that was used last. Passes reach parameters in the same order again and again.
+    next: usize,
+    /// Memory for a contribution that is added.
+    contribution: Vec<T>,
+}
+
+struct Entry<T> {
+    param: Param<T>,
+    /// The gradient, or memory for one.
+    g: Vec<T>,
+    reached: bool,
+}
+
+impl<T: Scalar> Gradients<T> {
+    pub(crate) fn new() -> Self {
+        Self { entries: Vec::new(), next: 0, contribution: Vec::new() }
+    }
+
+    /// Runs `f`. Until it ends, all contributions of this thread to parameters come here and not to the parameters. If
+    /// `f` panics, they are lost.
+    pub(crate) fn collect<R>(self: Box<Self>, f: impl FnOnce() -> R) -> (Box<Self>, R) {
+        struct Restore(Option<Box<dyn Any>>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                COLLECTED.set(self.0.take());
+            }
+        }
+        let _restore = Restore(COLLECTED.replace(Some(self)));
+        let result = f();
+        let gradients = COLLECTED.take().and_then(|gradients| gradients.downcast().ok());
+        (gradients.expect("whoever replaces the box puts it back"), result)
+    }
+
+    fn entry(&mut self, param: &Param<T>) -> &mut Entry<T> {
+        let expected = self.entries.get(self.next).is_some_and(|entry| entry.param.is(param));
+        let position = if expected { Some(self.next) } else { self.entries.iter().position(|e| e.param.is(param)) };
+        let position = position.unwrap_or_else(|| {
+            self.entries.push(Entry { param: param.clone(), g: Vec::new(), reached: false });
+            self.entries.len() - 1
+        });
+        self.next = position + 1;
+        &mut self.entries[position]
+    }
+
+    /// Adds a contribution that the caller gives away, and returns a buffer that became free, if any.
+    fn add(&mut self, param: &Param<T>, mut g: Vec<T>) -> Option<Vec<T>> {
+        let entry = self.entry(param);
+        if entry.reached {
+            add_assign(&mut entry.g, &g);
+        } else {
+            mem::swap(&mut entry.g, &mut g);
+            entry.reached = true;
+        }
+        (g.capacity() > 0).then_some(g)
+    }
+
+    /// Returns memory for a contribution.
+    fn memory(&mut self, param: &Param<T>) -> Vec<T> {
+        let entry = self.entry(param);
+        let unused = if entry.reached { &mut self.contribution } else { &mut entry.g };
+        mem::take(unused)
+    }
+
+    /// Adds a contribution in memory from [`memory`](Self::memory).
+    fn add_computed(&mut self, param: &Param<T>, g: Vec<T>) {
+        if let Some(unused) = self.add(param, g) {
+            self.contribution = unused;
+        }
+    }
+
+    /// Multiplies all gradients by a number.
+    pub(crate) fn scale(&mut self, factor: T) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.reached) {
+            map_in_place(&mut entry.g, inlined!(|g| factor * g));
+        }
+    }
+
+    /// Adds the gradients of later rows, which are cleared.
+    pub(crate) fn add_all(&mut self, later: &mut Self) {
+        for Entry { param, g, reached } in &mut later.entries {
+            if mem::take(reached)
+                && let Some(unused) = self.add(param, mem::take(g))
+            {
+                *g = unused;
+            }
+        }
+    }
+
+    /// Adds the gradients to those of their parameters, and clears them here.
+    pub(crate) fn accumulate(&mut self) {
+        for Entry { param, g, reached } in &mut self.entries {
+            if mem::take(reached)
+                && let Some(unused) = param.accumulate_owned(mem::take(g))
+            {
+                *g = unused;
+            }
+        }
+    }
+
+    /// Forgets all gradients and keeps their memory.
+    pub(crate) fn clear(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.reached = false);
     }
 }

@@ -6,6 +6,7 @@ mod blame;
 mod broadcasting;
 mod check;
 mod checkpoint;
+mod chunks;
 mod common;
 mod course;
 mod data;

@@ -4,14 +4,15 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
-use ndarray::{Array1, Array2, Array4, array};
+use ndarray::{Array1, Array2, Array4, array, s};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tapegrad::KeepDims::No;
 use tapegrad::Reduction::{Mean, Sum};
+use tapegrad::chunks::{Chunks, Rows};
 use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh};
 use tapegrad::optim::{Adagrad, Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd};
-use tapegrad::{Param, Scalar, Tape, Var};
+use tapegrad::{Param, Scalar, Tape, Var, threads};
 
 /// Counts the allocations of this thread. Other tests run on other threads.
 struct Counting;
@@ -283,4 +284,58 @@ fn backward_again_and_again_without_reset_takes_no_more_memory() {
     loss.backward();
     assert_eq!(x.grad().expect("reached")[[3]], 6.0);
     assert_eq!(LIVE_BYTES.get(), live);
+}
+
+#[test]
+fn a_training_step_in_chunks_allocates_nothing_on_one_thread() {
+    let network = mlp::<f32>();
+    let mut sgd = Sgd::new(network.parameters(), 0.01).with_momentum(0.9);
+    let (images, labels) = batch(37);
+    let mut chunks = Chunks::new(8);
+    assert_steady(|| {
+        threads::with(1, || {
+            chunks.accumulate_gradients(Rows::mean(37), |tape, rows| {
+                let x = tape.constant(&images).slice(0, rows.clone());
+                SoftmaxCrossEntropy::new().record_labels(&labels[rows], network.record(tape, x))
+            })
+        });
+        sgd.step();
+        sgd.zero_grad();
+    });
+
+    let parameters = network.parameters().to_vec();
+    let mut chunks = Chunks::by_hand(8, move || {
+        let layer = |k: usize| Linear::from_params(parameters[k].clone(), Some(parameters[k + 1].clone()));
+        (Sequential::new().push(layer(0)).push(Tanh::new()).push(layer(2)), SoftmaxCrossEntropy::new())
+    });
+    assert_steady(|| {
+        threads::with(1, || {
+            chunks.accumulate_by_hand(Rows::mean(37), |(network, loss), rows| {
+                let (x, labels) = (images.slice(s![rows.clone(), ..]), &labels[rows]);
+                let scores = network.forward(&x);
+                let value = loss.forward_labels(labels, scores);
+                let delta = loss.backward_labels(labels, scores);
+                network.backward_update_gradient(&x, delta);
+                value
+            })
+        });
+        sgd.step();
+        sgd.zero_grad();
+    });
+}
+
+#[test]
+fn one_thread_holds_a_gradient_for_each_level_of_the_tree_and_one_chunk() {
+    let (elements, count) = (100_000, 64);
+    let w = Param::new(Array1::<f32>::ones(elements));
+    let before = LIVE_BYTES.get();
+    let mut chunks = Chunks::new(1);
+    threads::with(1, || {
+        chunks.accumulate_gradients(Rows::sum(count), |tape, rows| (tape.param(&w) * rows.start as f32).sum())
+    });
+    let held = (LIVE_BYTES.get() - before) / (elements * size_of::<f32>()) as isize;
+    // Seven gradients, that of the parameter, and on the tape the product and a cotangent. Buffers of a tape have up to
+    // twice the size.
+    assert!((8..=12).contains(&held), "{held} times the parameter, with {count} chunks");
+    assert_eq!(w.grad().expect("reached")[[0]], 2016.0); // 0 + 1 + … + 63
 }

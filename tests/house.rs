@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// The rooms, from the ground floor up: the folders and files of `src/`. A room imports from floors below its own alone.
 const FLOORS: &[&[&str]] = &[
-    &["number", "shape", "memory", "error", "reduction"],
+    &["number", "shape", "memory", "error", "reduction", "threads"],
     &["input", "kernel"],
     &["op"],
     &["scalar"],
@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["sweep"],
     &["blame"],
     &["var"],
-    &["transform", "nn", "program"],
+    &["transform", "nn", "program", "chunks"],
     &["train", "check"],
     &["lib"],
 ];

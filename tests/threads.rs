@@ -1,4 +1,5 @@
-//! Layers on several threads share their parameters: no contribution is lost, and nobody waits for ever.
+//! Layers on several threads share their parameters: no contribution is lost, and nobody waits for ever. Kernels that
+//! are shared among threads give the same bits as alone.
 
 use std::thread;
 
@@ -75,5 +76,144 @@ fn tasks_of_one_pool_share_a_weight() {
     for param in [&weight, &augmented] {
         let grad = param.grad().expect("reached");
         assert!(grad.iter().all(|&g| g == (16 * tasks * passes) as f32), "{param:?}");
+    }
+}
+
+/// Arrays that are large enough to be divided, with lengths that no power of two divides.
+#[cfg(feature = "rayon")]
+mod shared_kernels {
+    use ndarray::{Array, ArrayD, IxDyn};
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+    use tapegrad::KeepDims::No;
+    use tapegrad::optim::{Adam, AdamW, Optimizer, RmsProp, Sgd};
+    use tapegrad::{Param, Scalar, Tape, Var, threads};
+
+    fn random<T: Scalar>(shape: &[usize], seed: u64) -> ArrayD<T> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        Array::from_shape_simple_fn(IxDyn(shape), || T::from_f64(rng.random_range(-1.0..1.0)))
+    }
+
+    fn bits<'a, T: Scalar>(numbers: impl IntoIterator<Item = &'a T>) -> Vec<u64> {
+        numbers.into_iter().map(|x| x.to_f64().to_bits()).collect()
+    }
+
+    /// Asserts that a function gives the same bits on any number of threads.
+    fn check(name: &str, run: impl Fn() -> Vec<u64> + Send + Sync) {
+        let alone = threads::with(1, &run);
+        for count in [2, 3, 8] {
+            // Not `assert_eq`: it would print all numbers.
+            assert!(threads::with(count, &run) == alone, "{name} on {count} threads");
+        }
+    }
+
+    type Case<T> = (&'static str, &'static [usize], for<'t> fn(Var<'t, T>) -> Var<'t, T>);
+
+    fn cases<T: Scalar>() -> Vec<Case<T>> {
+        vec![
+            ("tanh", &[433, 331], |x| x.tanh()),
+            ("mul", &[433, 331], |x| x * (x + T::ONE)),
+            ("add a row", &[433, 331], |x| x * x.slice(0, 3..4).reshape([331])),
+            ("div by a column", &[433, 331], |x| x / (x.slice(1, 3..4) + T::from_f64(2.0))),
+            ("transposed", &[379, 379], |x| x.transpose() * x.maximum(x.transpose())),
+            ("slice with a step", &[900, 331], |x| x.slice_step(0, 3.., 2).tanh()),
+            ("select", &[433, 331], |x| Var::select(&ndarray::arr1(&[true]), x, x + x)),
+            ("sum", &[143_357], |x| x.sum()),
+            ("sum of a block and a row", &[32 * 32 * 128 + 5], |x| x.sum()),
+            ("mean of squares", &[433, 331], |x| x.square().mean()),
+            ("sum of axis 0", &[433, 331], |x| x.sum_axes([0], No)),
+            ("sum of axis 1", &[433, 331], |x| x.sum_axes([1], No)),
+            ("sum of the middle", &[7, 150, 139], |x| x.sum_axes([1], No)),
+            ("sum of the outer", &[7, 150, 139], |x| x.sum_axes([0, 2], No)),
+            ("sum of long columns", &[70_001, 3], |x| x.sum_axes([0], No)),
+            ("sum of two rows", &[2, 70_001], |x| x.sum_axes([1], No)),
+            ("max of columns", &[70_001, 3], |x| x.max_axes([0], No)),
+            ("min", &[143_357], |x| x.min()),
+            ("prod of columns", &[17_001, 9], |x| (x * T::from_f64(0.01) + T::ONE).prod_axes([0], No)),
+            ("norm", &[433, 331], |x| x.norm_axes([1], No)),
+            ("logsumexp", &[433, 331], |x| x.logsumexp_axes([0], No)),
+            ("softmax of rows", &[4033, 33], |x| x.softmax(1)),
+            ("softmax of columns", &[331, 433], |x| x.softmax(0)),
+            ("log_softmax of short rows", &[50_001, 3], |x| x.log_softmax(1)),
+            ("log_softmax of one row", &[1, 143_357], |x| x.log_softmax(1)),
+            ("matmul", &[200, 201], |x| x.matmul(x.transpose())),
+            ("batch of matrices", &[300, 33, 17], |x| x.matmul(x.swapaxes(1, 2))),
+            ("conv2d", &[9, 3, 40, 40], |x| {
+                let w = x.slice(0, 0..4).slice(2, 0..5).slice(3, 0..5);
+                x.conv2d(w, None, 1, 2)
+            }),
+            ("max_pool2d", &[9, 4, 64, 64], |x| x.max_pool2d(2, 2)),
+            ("avg_pool2d", &[9, 4, 64, 64], |x| x.avg_pool2d(3, 2)),
+            ("layer_norm", &[433, 331], |x| {
+                let w = x.slice(0, 0..1).reshape([331]);
+                x.layer_norm(w, w, T::from_f64(1e-5))
+            }),
+            ("batch_norm", &[40, 11, 18, 18], |x| {
+                let w = x.slice(0, 0..1).slice(2, 0..1).slice(3, 0..1).reshape([11]);
+                x.batch_norm(w, w, T::from_f64(1e-5))
+            }),
+        ]
+    }
+
+    #[test]
+    fn shared_operations_give_the_same_bits_as_alone() {
+        fn check_all<T: Scalar>() {
+            for (name, shape, record) in cases::<T>() {
+                let x = random::<T>(shape, 1);
+                check(name, || {
+                    let tape = Tape::new();
+                    let x = tape.leaf(&x);
+                    let y = record(x);
+                    y.backward_with(random::<T>(&y.shape(), 2));
+                    bits(y.value().iter().chain(&x.grad().expect("reached")))
+                });
+            }
+        }
+        check_all::<f32>();
+        check_all::<f64>();
+    }
+
+    #[test]
+    fn shared_steps_of_optimizers_give_the_same_bits_as_alone() {
+        let (value, grad) = (random::<f32>(&[379, 377], 1), random::<f32>(&[379, 377], 2));
+        type Make = fn(&Param<f32>) -> Box<dyn Optimizer<f32> + Send>;
+        let optimizers: [Make; 5] = [
+            |w| Box::new(Sgd::new([w], 0.1)),
+            |w| Box::new(Sgd::new([w], 0.1).with_momentum(0.9).with_nesterov()),
+            |w| Box::new(Adam::new([w], 0.1)),
+            |w| Box::new(AdamW::new([w], 0.1).with_amsgrad()),
+            |w| Box::new(RmsProp::new([w], 0.1).with_centered().with_momentum(0.9)),
+        ];
+        for make in optimizers {
+            check("a step", || {
+                let w = Param::new(value.clone());
+                let mut optimizer = make(&w);
+                for _ in 0..3 {
+                    w.accumulate_grad(&grad);
+                    let before = w.value(); // a snapshot
+                    let copy = (*before).clone();
+                    optimizer.step();
+                    assert!(*before == copy && *w.value() != copy);
+                }
+                bits(w.value().iter())
+            });
+        }
+    }
+
+    #[test]
+    fn the_setting_is_that_of_the_pool_and_ends_with_its_function() {
+        let outside = threads::count();
+        assert_eq!(outside, rayon::current_num_threads());
+        threads::with(3, || {
+            assert_eq!((threads::count(), rayon::current_num_threads()), (3, 3));
+            threads::with(1, || assert_eq!(threads::count(), 1));
+            threads::with(2, || assert_eq!(threads::count(), 2));
+            assert_eq!(threads::count(), 3);
+        });
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(5).build().expect("threads start");
+        assert_eq!(pool.install(threads::count), 5);
+        let panic = std::panic::catch_unwind(|| threads::with(1, || panic!("on purpose")));
+        assert!(panic.is_err());
+        assert_eq!(threads::count(), outside);
     }
 }

@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 use ndarray::{Array1, Array2, array};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tapegrad::nn::{Activation, Linear, Module, Mse, Sequential, SoftmaxCrossEntropy};
+use tapegrad::nn::{Activation, Linear, Module, Mse, Sequential, SoftmaxCrossEntropy, Tanh};
 use tapegrad::optim::Sgd;
 use tapegrad::train::{
-    ByHand, ByTape, Descent, Examples, Learner, batch_descent, mini_batch_descent, stochastic_descent,
+    ByHand, ByTape, Descent, Examples, InChunks, Learner, batch_descent, mini_batch_descent, stochastic_descent,
 };
-use tapegrad::{Param, Reduction};
+use tapegrad::{Param, Reduction, threads};
 
 fn examples(count: usize, seed: u64) -> Examples<f64> {
     let mut rng = StdRng::seed_from_u64(seed);
@@ -57,6 +57,55 @@ fn every_descent_is_the_same_by_hand_and_by_tape() {
             assert!(worst < 1e-12, "{kind}: {worst:e}");
             assert!(a.grad().is_none(), "no gradient is left behind");
         }
+    }
+}
+
+#[test]
+fn a_descent_in_chunks_is_the_same_to_rounding_and_the_same_bits_on_any_number_of_threads() {
+    let (train, test) = (examples(50, 0), examples(20, 1));
+    let descend = |learner: &mut dyn Learner<f64>, parameters: &[Param<f64>]| {
+        let mut sgd = Sgd::new(parameters, 0.1);
+        let history = batch_descent(learner, &mut sgd, &train, Some(&test), Descent::new(5)).unwrap();
+        let weights: Vec<f64> = parameters.iter().flat_map(|w| w.value().iter().copied().collect::<Vec<_>>()).collect();
+        (history, weights)
+    };
+    for reduction in [Reduction::Mean, Reduction::Sum] {
+        let loss = move || SoftmaxCrossEntropy::new().with_reduction(reduction);
+        let whole = network();
+        let parameters = whole.parameters().to_vec();
+        let (expected, expected_weights) = descend(&mut ByHand::new(whole, loss()), &parameters);
+        let mut bits: Vec<Vec<u64>> = Vec::new();
+        for (by_tape, count) in [(false, 1), (false, 3), (true, 1), (true, 3)] {
+            let parameters = network().parameters().to_vec();
+            let copies = parameters.clone();
+            let make = move || {
+                let layers = copies.chunks(2).map(|pair| Linear::from_params(pair[0].clone(), Some(pair[1].clone())));
+                layers.enumerate().fold(Sequential::new(), |net, (k, layer)| match k {
+                    0 => net.push(layer),
+                    _ => net.push(Tanh::new()).push(layer),
+                })
+            };
+            let (history, weights) = threads::with(count, || {
+                let mut learner: Box<dyn Learner<f64>> = if by_tape {
+                    let record = move || {
+                        let net = make();
+                        ByTape::new(move |tape, x| net.record(tape, x), loss())
+                    };
+                    Box::new(InChunks::new(8, reduction, record))
+                } else {
+                    Box::new(InChunks::new(8, reduction, move || ByHand::new(make(), loss())))
+                };
+                descend(&mut *learner, &parameters)
+            });
+            for (a, b) in history.losses().iter().zip(&expected.losses()) {
+                assert!((a / b - 1.0).abs() < 1e-12, "{reduction:?}: {a} {b}");
+            }
+            assert_eq!(history.result().test_accuracy(), expected.result().test_accuracy());
+            assert_eq!(history.result().train_accuracy(), expected.result().train_accuracy());
+            assert!(weights.iter().zip(&expected_weights).all(|(a, b)| (a - b).abs() < 1e-12));
+            bits.push(weights.iter().map(|w| w.to_bits()).collect());
+        }
+        assert!(bits[0] == bits[1] && bits[2] == bits[3]);
     }
 }
 

@@ -1,14 +1,105 @@
 //! Convolution of images as matrix products (im2col): each patch of an image is a column of a matrix.
 //!
 //! Images are `(count, channels, height, width)`, results `(count, out, down, across)`, a weight is
-//! `(out, channels, height, width)`, all row-major. `scratch` holds the patch matrix of one image.
+//! `(out, channels, height, width)`, all row-major. [`Scratch`] is the memory for the patch
+//! matrix of an image, for each thread.
 
+use std::ops::Range;
+
+use crate::kernel::elementwise::add_assign;
 use crate::kernel::matmul::{Accumulate, Matmul, MatrixRef, matmul};
 use crate::kernel::window::Patches;
 use crate::number::Number;
+use crate::threads::{self, PIECE};
 
-/// Returns the number of elements of scratch memory.
-pub(crate) fn scratch(patches: &Patches) -> usize {
+/// Convolutions of fewer multiplications stay on their thread.
+const PARALLEL: usize = 1 << 20;
+/// The number of groups of images whose weight gradients are summed separately, then added in order. It depends on shapes
+/// alone.
+const GROUPS: usize = 8;
+
+/// The memory that a convolution needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Scratch {
+    /// The number of groups of images.
+    groups: usize,
+    /// The number of parts that run at the same time.
+    parts: usize,
+    /// The number of elements for each part.
+    patches: usize,
+}
+
+impl Scratch {
+    /// Returns the memory for images that are computed independently.
+    pub(crate) fn of_images(patches: &Patches, out: usize, images: usize) -> Self {
+        let parts = if is_large(patches, out, images) { threads::count().min(images) } else { 1 };
+        Self { groups: images, parts, patches: patch_elements(patches) }
+    }
+
+    /// Returns the memory for the gradient of a weight of this many elements. A large weight is not divided: its
+    /// matrix products are shared.
+    pub(crate) fn of_weight(patches: &Patches, out: usize, images: usize) -> Self {
+        let divided = is_large(patches, out, images) && out * patches.rows() <= PIECE;
+        let groups = if divided { images.min(GROUPS) } else { 1 };
+        Self { groups, parts: threads::count().min(groups), patches: patch_elements(patches) }
+    }
+
+    /// Returns the number of elements.
+    pub(crate) fn elements(&self) -> usize {
+        self.parts * self.patches
+    }
+
+    /// Returns the number of elements for the gradients of the groups.
+    pub(crate) fn elements_of_groups(&self, weight: usize) -> usize {
+        if self.groups == 1 { 0 } else { self.groups * weight }
+    }
+
+    /// Calls `f` for each group with its number, its `size` elements of `out`, and memory: one after the other, or for
+    /// several at the same time.
+    fn for_each_group<T: Number>(
+        self,
+        out: &mut [T],
+        size: usize,
+        memory: &mut [T],
+        f: impl Fn(usize, &mut [T], &mut [T]) + Sync,
+    ) {
+        if self.parts == 1 {
+            return out.chunks_exact_mut(size).enumerate().for_each(|(group, out)| f(group, out, memory));
+        }
+        self.share(0, out, size, memory, &f);
+    }
+
+    fn share<T: Number>(
+        self,
+        start: usize,
+        out: &mut [T],
+        size: usize,
+        memory: &mut [T],
+        f: &(impl Fn(usize, &mut [T], &mut [T]) + Sync),
+    ) {
+        let parts = self.parts / 2;
+        if parts == 0 {
+            let groups = out.chunks_exact_mut(size).enumerate();
+            return threads::alone(|| groups.for_each(|(group, out)| f(start + group, out, memory)));
+        }
+        let groups = self.groups * parts / self.parts;
+        let (first, second) =
+            (Self { groups, parts, ..self }, Self { groups: self.groups - groups, parts: self.parts - parts, ..self });
+        let (out, out_after) = out.split_at_mut(groups * size);
+        let (memory, memory_after) = memory.split_at_mut(parts * self.patches);
+        threads::join(
+            || first.share(start, out, size, memory, f),
+            || second.share(start + groups, out_after, size, memory_after, f),
+        );
+    }
+}
+
+fn is_large(patches: &Patches, out: usize, images: usize) -> bool {
+    [out, patches.rows(), patches.columns()].into_iter().fold(images, usize::saturating_mul) >= PARALLEL
+}
+
+/// Returns the number of elements of the patch matrix of an image, if it is a copy.
+fn patch_elements(patches: &Patches) -> usize {
     if patches.are_elements() { 0 } else { patches.rows() * patches.columns() }
 }
 
@@ -38,38 +129,49 @@ pub(crate) fn conv2d<T: Number + Matmul>(
     w: &[T],
     out: usize,
     patches: &Patches,
-    scratch: &mut [T],
+    (scratch, memory): (Scratch, &mut [T]),
     y: &mut [T],
 ) {
     let (inner, columns) = (patches.rows(), patches.columns());
     if y.is_empty() {
         return;
     }
-    for (n, y) in y.chunks_exact_mut(out * columns).enumerate() {
+    scratch.for_each_group(y, out * columns, memory, |n, y, memory| {
         let x = &x[n * patches.elements()..(n + 1) * patches.elements()];
-        let matrix = patches_of(x, patches, scratch);
+        let matrix = patches_of(x, patches, memory);
         matmul(out, columns, inner, rows(w, inner), rows(matrix, columns), y, Accumulate::No);
-    }
+    });
 }
 
-/// `dw += g · patches(x)ᵀ`, summed over the images.
+/// `dw += g · patches(x)ᵀ`, summed over the images. `sums` is memory for the gradients of groups of images.
 pub(crate) fn add_conv2d_weight<T: Number + Matmul>(
     x: &[T],
     g: &[T],
     out: usize,
     patches: &Patches,
-    scratch: &mut [T],
+    (scratch, memory, sums): (Scratch, &mut [T], &mut [T]),
     dw: &mut [T],
 ) {
     let (inner, columns) = (patches.rows(), patches.columns());
-    if g.is_empty() {
+    if g.is_empty() || dw.is_empty() {
         return;
     }
-    for (n, g) in g.chunks_exact(out * columns).enumerate() {
-        let x = &x[n * patches.elements()..(n + 1) * patches.elements()];
-        let matrix = patches_of(x, patches, scratch);
-        matmul(out, inner, columns, rows(g, columns), transposed(matrix, columns), dw, Accumulate::Yes);
+    let images = g.len() / (out * columns);
+    let add = |images: Range<usize>, dw: &mut [T], memory: &mut [T]| {
+        for n in images {
+            let (x, g) = (&x[n * patches.elements()..], &g[n * out * columns..(n + 1) * out * columns]);
+            let matrix = patches_of(&x[..patches.elements()], patches, memory);
+            matmul(out, inner, columns, rows(g, columns), transposed(matrix, columns), dw, Accumulate::Yes);
+        }
+    };
+    if scratch.groups == 1 {
+        return add(0..images, dw, memory);
     }
+    scratch.for_each_group(sums, dw.len(), memory, |group, sum, memory| {
+        sum.fill(T::ZERO);
+        add(group * images / scratch.groups..(group + 1) * images / scratch.groups, sum, memory);
+    });
+    sums.chunks_exact(dw.len()).for_each(|sum| add_assign(dw, sum));
 }
 
 /// `dx += scatter(Wᵀ · g)` for each image: each column is a patch, and it is added to the place that the patch comes
@@ -79,19 +181,20 @@ pub(crate) fn add_conv2d_input<T: Number + Matmul>(
     w: &[T],
     out: usize,
     patches: &Patches,
-    scratch: &mut [T],
+    (scratch, memory): (Scratch, &mut [T]),
     dx: &mut [T],
 ) {
     let (inner, columns) = (patches.rows(), patches.columns());
     if g.is_empty() || dx.is_empty() {
         return;
     }
-    for (g, dx) in g.chunks_exact(out * columns).zip(dx.chunks_exact_mut(patches.elements())) {
+    scratch.for_each_group(dx, patches.elements(), memory, |n, dx, memory| {
+        let g = &g[n * out * columns..(n + 1) * out * columns];
         if patches.are_elements() {
             matmul(inner, columns, out, transposed(w, inner), rows(g, columns), dx, Accumulate::Yes);
         } else {
-            matmul(inner, columns, out, transposed(w, inner), rows(g, columns), scratch, Accumulate::No);
-            patches.scatter_add(scratch, dx);
+            matmul(inner, columns, out, transposed(w, inner), rows(g, columns), memory, Accumulate::No);
+            patches.scatter_add(memory, dx);
         }
-    }
+    });
 }

@@ -7,6 +7,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::kernel::view::{CHUNK, Reader, View};
 use crate::number::{Number, inlined};
+use crate::threads::{PIECE, in_pieces};
 
 /// Defines a loop over slices of equal length, compiled for the widest vector instructions of this CPU.
 ///
@@ -16,7 +17,11 @@ macro_rules! slice_loop {
     ($(#[$doc:meta])* $name:ident($out:ident $(, $in:ident)*) = f($($arg:ident),+)) => {
         $(#[$doc])*
         #[inline]
-        pub(crate) fn $name<T: Number>($out: &mut [T], $($in: &[T],)* f: impl Fn($(slice_loop!(@number $arg)),+) -> T) {
+        pub(crate) fn $name<T: Number>(
+            $out: &mut [T],
+            $($in: &[T],)*
+            f: impl Fn($(slice_loop!(@number $arg)),+) -> T + Copy + Sync,
+        ) {
             struct Loop<'a, T, F> {
                 $out: &'a mut [T],
                 $($in: &'a [T],)*
@@ -36,7 +41,11 @@ macro_rules! slice_loop {
                 }
             }
 
-            Arch::new().dispatch(Loop { $out, $($in,)* f });
+            $( let $in = &$in[..$out.len()]; )*
+            in_pieces($out, 1, PIECE, |_start, $out| {
+                $( let $in = &$in[_start..][..$out.len()]; )*
+                Arch::new().dispatch(Loop { $out, $($in,)* f });
+            });
         }
     };
     (@number $arg:ident) => { T };
@@ -82,11 +91,13 @@ pub(crate) fn add_assign_view<T: Number>(a: &mut [T], b: View<'_, T>, shape: &[u
     if let Some(b) = b.row_major_as(shape) {
         return add_assign(a, b);
     }
-    let (mut b, mut buffer) = (Reader::new(b, shape), [T::ZERO; CHUNK]);
-    for (index, a) in a.chunks_mut(CHUNK).enumerate() {
-        let length = a.len();
-        add_assign(a, b.next(index * CHUNK, length, &mut buffer));
-    }
+    in_pieces(a, CHUNK, PIECE, |start, a| {
+        let (mut b, mut buffer) = (Reader::new(b, shape).at(start), [T::ZERO; CHUNK]);
+        for a in a.chunks_mut(CHUNK) {
+            let length = a.len();
+            add_assign(a, b.next(length, &mut buffer));
+        }
+    });
 }
 
 /// `y = f(a, b)`, both operands broadcast to `shape`.
@@ -95,17 +106,19 @@ pub(crate) fn zip<T: Number>(
     b: View<'_, T>,
     shape: &[usize],
     y: &mut [T],
-    f: impl Fn(T, T) -> T + Copy,
+    f: impl Fn(T, T) -> T + Copy + Sync,
 ) {
     if let (Some(a), Some(b)) = (a.row_major_as(shape), b.row_major_as(shape)) {
         return zip_slices(y, a, b, f);
     }
-    let (mut a, mut a_buffer) = (Reader::new(a, shape), [T::ZERO; CHUNK]);
-    let (mut b, mut b_buffer) = (Reader::new(b, shape), [T::ZERO; CHUNK]);
-    for (index, y) in y.chunks_mut(CHUNK).enumerate() {
-        let (start, length) = (index * CHUNK, y.len());
-        zip_slices(y, a.next(start, length, &mut a_buffer), b.next(start, length, &mut b_buffer), f);
-    }
+    in_pieces(y, CHUNK, PIECE, |start, y| {
+        let (mut a, mut a_buffer) = (Reader::new(a, shape).at(start), [T::ZERO; CHUNK]);
+        let (mut b, mut b_buffer) = (Reader::new(b, shape).at(start), [T::ZERO; CHUNK]);
+        for y in y.chunks_mut(CHUNK) {
+            let length = y.len();
+            zip_slices(y, a.next(length, &mut a_buffer), b.next(length, &mut b_buffer), f);
+        }
+    });
 }
 
 /// The pullback of a function of two operands, in place: `g = f(g, a, b, y)` with `a` and `b` broadcast to `shape`.
@@ -115,25 +128,29 @@ pub(crate) fn pull_zip<T: Number>(
     b: View<'_, T>,
     y: &[T],
     shape: &[usize],
-    f: impl Fn(T, T, T, T) -> T + Copy,
+    f: impl Fn(T, T, T, T) -> T + Copy + Sync,
 ) {
     if let (Some(a), Some(b)) = (a.row_major_as(shape), b.row_major_as(shape)) {
         return pull_slices(g, a, b, y, f);
     }
-    let (mut a, mut a_buffer) = (Reader::new(a, shape), [T::ZERO; CHUNK]);
-    let (mut b, mut b_buffer) = (Reader::new(b, shape), [T::ZERO; CHUNK]);
-    for (index, (g, y)) in g.chunks_mut(CHUNK).zip(y.chunks(CHUNK)).enumerate() {
-        let (start, length) = (index * CHUNK, g.len());
-        pull_slices(g, a.next(start, length, &mut a_buffer), b.next(start, length, &mut b_buffer), y, f);
-    }
+    in_pieces(g, CHUNK, PIECE, |start, g| {
+        let (mut a, mut a_buffer) = (Reader::new(a, shape).at(start), [T::ZERO; CHUNK]);
+        let (mut b, mut b_buffer) = (Reader::new(b, shape).at(start), [T::ZERO; CHUNK]);
+        for (g, y) in g.chunks_mut(CHUNK).zip(y[start..].chunks(CHUNK)) {
+            let length = g.len();
+            pull_slices(g, a.next(length, &mut a_buffer), b.next(length, &mut b_buffer), y, f);
+        }
+    });
 }
 
 /// `y = a` where `mask` is not 0, else `b`, all three broadcast to `shape`.
 pub(crate) fn select<T: Number>(mask: View<'_, T>, a: View<'_, T>, b: View<'_, T>, shape: &[usize], y: &mut [T]) {
-    let mut readers = [mask, a, b].map(|x| (Reader::new(x, shape), [T::ZERO; CHUNK]));
-    for (index, y) in y.chunks_mut(CHUNK).enumerate() {
-        let (start, length) = (index * CHUNK, y.len());
-        let [mask, a, b] = readers.each_mut().map(|(reader, buffer)| reader.next(start, length, buffer));
-        zip_three(y, mask, a, b, inlined!(|mask, a, b| if mask == T::ZERO { b } else { a }));
-    }
+    in_pieces(y, CHUNK, PIECE, |start, y| {
+        let mut readers = [mask, a, b].map(|x| (Reader::new(x, shape).at(start), [T::ZERO; CHUNK]));
+        for y in y.chunks_mut(CHUNK) {
+            let length = y.len();
+            let [mask, a, b] = readers.each_mut().map(|(reader, buffer)| reader.next(length, buffer));
+            zip_three(y, mask, a, b, inlined!(|mask, a, b| if mask == T::ZERO { b } else { a }));
+        }
+    });
 }

@@ -10,6 +10,7 @@ use crate::kernel::reduce;
 use crate::kernel::view::View;
 use crate::number::{Algebra, Classify, Number, inlined};
 use crate::shape::{AxisSet, KeepDims, Shape};
+use crate::threads::{self, PIECE};
 
 /// The number of elements in a block.
 const BLOCK: usize = 4096;
@@ -56,7 +57,7 @@ impl Groups<'_> {
 
     /// `y = f(x, number)`, with the number of the group of each element.
     #[inline(always)]
-    fn with<T: Number>(&self, x: &[T], numbers: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Copy) {
+    fn with<T: Number>(&self, x: &[T], numbers: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Copy + Sync) {
         if let (&[_, width], true) = (self.shape, self.axes == AxisSet::one(1))
             && width > 0
         {
@@ -123,9 +124,29 @@ pub(crate) fn normalize<T: Number>(
     y: &mut [T],
     inverse: &mut [T],
 ) {
+    if let Some((rows, width)) = divided_rows(shape, axes) {
+        let (shape, after, axes) = ([rows / 2, width], [rows - rows / 2, width], AxisSet::one(1));
+        let (x, x_after) = x.split_at(shape[0] * width);
+        let (scratch, scratch_after) = scratch.split_at_mut(x.len());
+        let (y, y_after) = y.split_at_mut(x.len());
+        let (inverse, inverse_after) = inverse.split_at_mut(shape[0]);
+        threads::join(
+            || normalize(x, &shape, axes, eps, scratch, y, inverse),
+            || normalize(x_after, &after, axes, eps, scratch_after, y_after, inverse_after),
+        );
+        return;
+    }
     Groups::in_blocks(shape, axes, |groups, at, numbers| {
         groups.normalize(&x[at.clone()], eps, &mut scratch[at.clone()], &mut y[at], &mut inverse[numbers]);
     });
+}
+
+/// Returns the number of rows and their width, if the rows of a large array are the groups and threads can share them.
+fn divided_rows(shape: &[usize], axes: AxisSet) -> Option<(usize, usize)> {
+    let first = (0..shape.len()).find(|&axis| axes.contains(axis))?;
+    let (rows, width): (usize, usize) = (shape[..first].iter().product(), shape[first..].iter().product());
+    let are_groups = (first..shape.len()).all(|axis| axes.contains(axis));
+    (are_groups && rows > 1 && rows * width >= 2 * PIECE && threads::count() > 1).then_some((rows, width))
 }
 
 /// Writes the vjp of [`normalize`] to `out`: `r (g - mean g - y mean(g y))`, where `y` is the normalized `x` and
@@ -145,19 +166,64 @@ pub(crate) fn denormalize<T: Number>(
     let count = numbers.len() / 3;
     let (inverse, rest) = numbers.split_at_mut(count);
     let (mean, along) = rest.split_at_mut(count);
-    Groups::in_blocks(shape, axes, |groups, at, numbers| {
-        let (x, g) = (&x[at.clone()], &g[at.clone()]);
-        let (y, scratch, out) = (&mut y[at.clone()], &mut scratch[at.clone()], &mut out[at]);
-        let (inverse, mean, along) = (&mut inverse[numbers.clone()], &mut mean[numbers.clone()], &mut along[numbers]);
-        groups.normalize(x, eps, scratch, y, inverse);
-        groups.means(g, mean);
-        elementwise::zip_slices(scratch, g, y, inlined!(|g, y| g * y));
-        groups.means(scratch, along);
-        groups.with(y, along, scratch, inlined!(|y, along| y * along));
-        groups.with(g, mean, out, inlined!(|g, mean| g - mean));
-        elementwise::zip_in_place(out, scratch, inlined!(|g, along| g - along));
-        // The last step is in place, through the scratch memory.
-        groups.with(out, inverse, scratch, inlined!(|g, inverse| g * inverse));
-        out.copy_from_slice(scratch);
-    });
+    Pullback { x, g, eps, y, scratch, inverse, mean, along, out }.run(shape, axes);
+}
+
+/// The arguments of [`denormalize`], for some of the groups.
+struct Pullback<'a, T> {
+    x: &'a [T],
+    g: &'a [T],
+    eps: T,
+    y: &'a mut [T],
+    scratch: &'a mut [T],
+    inverse: &'a mut [T],
+    mean: &'a mut [T],
+    along: &'a mut [T],
+    out: &'a mut [T],
+}
+
+impl<T: Number> Pullback<'_, T> {
+    fn run(self, shape: &[usize], axes: AxisSet) {
+        let Self { x, g, eps, y, scratch, inverse, mean, along, out } = self;
+        if let Some((rows, width)) = divided_rows(shape, axes) {
+            let (shape, after, axes) = ([rows / 2, width], [rows - rows / 2, width], AxisSet::one(1));
+            let ((x, x_after), (g, g_after)) = (x.split_at(shape[0] * width), g.split_at(shape[0] * width));
+            let (y, y_after) = y.split_at_mut(x.len());
+            let (scratch, scratch_after) = scratch.split_at_mut(x.len());
+            let (out, out_after) = out.split_at_mut(x.len());
+            let (inverse, inverse_after) = inverse.split_at_mut(shape[0]);
+            let (mean, mean_after) = mean.split_at_mut(shape[0]);
+            let (along, along_after) = along.split_at_mut(shape[0]);
+            let first = Pullback { x, g, eps, y, scratch, inverse, mean, along, out };
+            let second = Pullback {
+                x: x_after,
+                g: g_after,
+                eps,
+                y: y_after,
+                scratch: scratch_after,
+                inverse: inverse_after,
+                mean: mean_after,
+                along: along_after,
+                out: out_after,
+            };
+            threads::join(move || first.run(&shape, axes), move || second.run(&after, axes));
+            return;
+        }
+        Groups::in_blocks(shape, axes, |groups, at, numbers| {
+            let (x, g) = (&x[at.clone()], &g[at.clone()]);
+            let (y, scratch, out) = (&mut y[at.clone()], &mut scratch[at.clone()], &mut out[at]);
+            let (inverse, mean, along) =
+                (&mut inverse[numbers.clone()], &mut mean[numbers.clone()], &mut along[numbers]);
+            groups.normalize(x, eps, scratch, y, inverse);
+            groups.means(g, mean);
+            elementwise::zip_slices(scratch, g, y, inlined!(|g, y| g * y));
+            groups.means(scratch, along);
+            groups.with(y, along, scratch, inlined!(|y, along| y * along));
+            groups.with(g, mean, out, inlined!(|g, mean| g - mean));
+            elementwise::zip_in_place(out, scratch, inlined!(|g, along| g - along));
+            // The last step is in place, through the scratch memory.
+            groups.with(out, inverse, scratch, inlined!(|g, inverse| g * inverse));
+            out.copy_from_slice(scratch);
+        });
+    }
 }

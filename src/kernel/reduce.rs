@@ -22,6 +22,7 @@ use smallvec::SmallVec;
 
 use crate::number::{Algebra, Number, inlined};
 use crate::shape::AxisSet;
+use crate::threads::{self, PIECE, in_pieces};
 
 /// Accumulators side by side: enough to fill two AVX-512 registers of `f32`.
 const LANES: usize = 32;
@@ -33,7 +34,7 @@ const BLOCK: usize = 4 * FEW;
 const FEW: usize = 8;
 
 /// The function of a reduction: it is associative and has a neutral element.
-trait Combine<T>: Copy {
+trait Combine<T>: Copy + Send + Sync {
     const NEUTRAL: T;
     fn combine(a: T, b: T) -> T;
 }
@@ -94,43 +95,125 @@ pub(crate) fn max_slice<T: Number>(x: &[T]) -> T {
 
 /// Sums each row of `length` elements.
 pub(crate) fn sum_rows<T: Number>(x: &[T], length: usize, out: &mut [T]) {
-    Arch::new().dispatch(Reduction { x, shape: &[out.len(), length], axes: AxisSet::one(1), out, combine: Sum });
+    run(x, &[out.len(), length], AxisSet::one(1), out, Sum);
 }
 
 /// Takes the maximum of each row of `length` elements.
 pub(crate) fn max_rows<T: Number>(x: &[T], length: usize, out: &mut [T]) {
-    Arch::new().dispatch(Reduction { x, shape: &[out.len(), length], axes: AxisSet::one(1), out, combine: Max });
+    run(x, &[out.len(), length], AxisSet::one(1), out, Max);
 }
 
 /// Sums the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
 pub(crate) fn sum<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
-    Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Sum });
+    run(x, shape, axes, out, Sum);
 }
 
 /// Takes the maximum of the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
 pub(crate) fn max<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
-    Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Max });
+    run(x, shape, axes, out, Max);
 }
 
 /// Takes the minimum of the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
 pub(crate) fn min<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
-    Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Min });
+    run(x, shape, axes, out, Min);
 }
 
 /// Multiplies the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
 pub(crate) fn prod<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
-    Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Prod });
+    run(x, shape, axes, out, Prod);
 }
 
 /// Sums each column of a matrix of `width` columns: column `first` and the following ones, as many as `out` takes.
 pub(crate) fn sum_columns<T: Number>(x: &[T], width: usize, first: usize, out: &mut [T]) {
-    Arch::new().dispatch(Columns { x, width, first, out, combine: Sum });
+    run_columns(x, width, first, out, Sum);
 }
 
 /// Takes the maximum of each column of a matrix of `width` columns: column `first` and the following ones, as many as
 /// `out` takes.
 pub(crate) fn max_columns<T: Number>(x: &[T], width: usize, first: usize, out: &mut [T]) {
-    Arch::new().dispatch(Columns { x, width, first, out, combine: Max });
+    run_columns(x, width, first, out, Max);
+}
+
+/// Reduces on this thread, or shares a large array. No order of combination changes: threads divide the elements of the
+/// result, and the pairwise tree at its branches.
+fn run<T: Number, C: Combine<T>>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T], combine: C) {
+    if x.len() < 2 * PIECE || threads::count() == 1 {
+        return Arch::new().dispatch(Reduction { x, shape, axes, out, combine });
+    }
+    match groups(shape, axes).as_slice() {
+        [Group { reduced: true, .. }] => out[0] = shared_fold(x, combine),
+        &[Group { reduced: false, length: 1 }, Group { reduced: true, .. }] => out[0] = shared_fold(x, combine),
+        &[Group { reduced: false, .. }, Group { reduced: true, length }] => {
+            in_pieces(out, 1, (PIECE / length).max(1), |start, out| {
+                let (x, shape) = (&x[start * length..][..out.len() * length], [out.len(), length]);
+                Arch::new().dispatch(Reduction { x, shape: &shape, axes: AxisSet::one(1), out, combine });
+            });
+        }
+        &[Group { reduced: true, .. }, Group { reduced: false, length }] => run_columns(x, length, 0, out, combine),
+        &[Group { reduced: false, .. }, Group { reduced: true, length: rows }, Group { reduced: false, length }] => {
+            in_pieces(out, length, (PIECE / rows).max(length), |start, out| {
+                let (x, shape) = (&x[start * rows..][..out.len() * rows], [out.len() / length, rows, length]);
+                Arch::new().dispatch(Reduction { x, shape: &shape, axes: AxisSet::one(1), out, combine });
+            });
+        }
+        _ => Arch::new().dispatch(Reduction { x, shape, axes, out, combine }),
+    }
+}
+
+/// Reduces the rows of some columns on this thread, or shares them.
+fn run_columns<T: Number, C: Combine<T>>(x: &[T], width: usize, first: usize, out: &mut [T], combine: C) {
+    let rows = x.len() / width.max(1);
+    if rows * out.len() < 2 * PIECE || threads::count() == 1 {
+        return Arch::new().dispatch(Columns { x, width, first, out, combine });
+    }
+    if rows * LANES < 2 * PIECE {
+        return in_pieces(out, LANES, (PIECE / rows.max(1)).max(LANES), |start, out| {
+            Arch::new().dispatch(Columns { x, width, first: first + start, out, combine });
+        });
+    }
+    for (index, out) in out.chunks_mut(LANES).enumerate() {
+        let lanes = shared_tile(x, width, first + index * LANES, out.len(), combine);
+        out.copy_from_slice(&lanes[..out.len()]);
+    }
+}
+
+/// The same as [`fold`], shared.
+fn shared_fold<T: Number, C: Combine<T>>(x: &[T], combine: C) -> T {
+    let (rows, rest) = x.as_chunks::<LANES>();
+    join_lanes::<T, C>(shared_tile(rows.as_flattened(), LANES, 0, LANES, combine), rest)
+}
+
+/// The same as [`tile`] for at least a block of rows, shared: the pairwise tree is divided at its root and below.
+fn shared_tile<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, count: usize, combine: C) -> Lanes<T> {
+    let blocks = (x.len() / width).div_ceil(BLOCK);
+    if blocks == 1 || blocks * BLOCK * count < 2 * PIECE {
+        return Arch::new().dispatch(Blocks { x, width, start, count, combine });
+    }
+    // The tree over the blocks has at its left the largest power of two.
+    let (first, second) = x.split_at((1 << (blocks - 1).ilog2()) * BLOCK * width);
+    let (first, second) = threads::join(
+        || shared_tile(first, width, start, count, combine),
+        || shared_tile(second, width, start, count, combine),
+    );
+    combine_lanes::<T, C>(first, &second)
+}
+
+struct Blocks<'a, T, C> {
+    x: &'a [T],
+    width: usize,
+    start: usize,
+    count: usize,
+    combine: C,
+}
+
+impl<T: Number, C: Combine<T>> WithSimd for Blocks<'_, T, C> {
+    type Output = Lanes<T>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Lanes<T> {
+        let _ = self.combine;
+        blocks::<T, C>(self.x, self.width, self.start, self.count)
+    }
 }
 
 struct Columns<'a, T, C> {
@@ -179,7 +262,12 @@ fn fold<T: Number, C: Combine<T>>(x: &[T]) -> T {
         return x.iter().fold(C::NEUTRAL, |a, &b| C::combine(a, b));
     }
     let (rows, rest) = x.as_chunks::<LANES>();
-    let mut lanes = tile::<T, C>(rows.as_flattened(), LANES, 0, LANES);
+    join_lanes::<T, C>(tile::<T, C>(rows.as_flattened(), LANES, 0, LANES), rest)
+}
+
+/// Combines the elements after the last whole row with the first lanes, then the lanes.
+#[inline(always)]
+fn join_lanes<T: Number, C: Combine<T>>(mut lanes: Lanes<T>, rest: &[T]) -> T {
     for (lane, &x) in lanes.iter_mut().zip(rest) {
         *lane = C::combine(*lane, x);
     }
@@ -250,7 +338,16 @@ fn columns<T: Number, C: Combine<T>>(x: &[T], width: usize, first: usize, out: &
 /// Combines the rows of a matrix in `count` columns from column `start` on: at most one column for each lane.
 #[inline(always)]
 fn tile<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, count: usize) -> Lanes<T> {
-    in_pairs::<T, C>(
+    if x.len() / width <= CHAIN {
+        return one_by_one::<T, C>(x, width, start, count);
+    }
+    blocks::<T, C>(x, width, start, count)
+}
+
+/// The same, also for a few rows that are the last block of many.
+#[inline(always)]
+fn blocks<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, count: usize) -> Lanes<T> {
+    in_blocks::<T, C>(
         x.len() / width,
         inlined!(|rows: Range<usize>| one_by_one::<T, C>(
             &x[rows.start * width..rows.end * width],
@@ -296,9 +393,16 @@ fn in_pairs<T: Number, C: Combine<T>>(
     one_by_one: impl Fn(Range<usize>) -> Lanes<T>,
     few: impl Fn(usize) -> Lanes<T>,
 ) -> Lanes<T> {
-    if rows <= CHAIN {
-        return one_by_one(0..rows);
-    }
+    if rows <= CHAIN { one_by_one(0..rows) } else { in_blocks::<T, C>(rows, one_by_one, few) }
+}
+
+/// Combines blocks of rows in a pairwise tree.
+#[inline(always)]
+fn in_blocks<T: Number, C: Combine<T>>(
+    rows: usize,
+    one_by_one: impl Fn(Range<usize>) -> Lanes<T>,
+    few: impl Fn(usize) -> Lanes<T>,
+) -> Lanes<T> {
     // Results of 2^i blocks each, the largest first. This is the pairwise tree without recursion: a recursive function
     // would not be inlined into its caller.
     let mut results: SmallVec<[Lanes<T>; 32]> = SmallVec::new();

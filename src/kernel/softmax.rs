@@ -4,11 +4,16 @@ use crate::kernel::elementwise::{map, map_in_place};
 use crate::kernel::reduce::{max_columns, max_slice, sum_columns, sum_slice};
 use crate::kernel::view::CHUNK;
 use crate::number::{Algebra, Number, inlined};
+use crate::threads::{PIECE, in_pieces};
 
 /// `y = exp(x - max) / Σ exp(x - max)` along `axis` of the row-major `x`.
 pub(crate) fn softmax<T: Number>(x: &[T], shape: &[usize], axis: usize, y: &mut [T]) {
-    let length = shape[axis];
-    let inner: usize = shape[axis + 1..].iter().product();
+    let (length, inner): (usize, usize) = (shape[axis], shape[axis + 1..].iter().product());
+    in_pieces(y, length * inner, PIECE, |start, y| softmax_of(&x[start..][..y.len()], length, inner, y));
+}
+
+/// The softmax of some of the groups.
+fn softmax_of<T: Number>(x: &[T], length: usize, inner: usize, y: &mut [T]) {
     if inner == 1 {
         shift_rows(x, length, y);
         // All rows at once: the exponential runs at full vector width even if rows are short.
@@ -37,8 +42,12 @@ pub(crate) fn softmax<T: Number>(x: &[T], shape: &[usize], axis: usize, y: &mut 
 
 /// `y = x - max - ln Σ exp(x - max)` along `axis` of the row-major `x`.
 pub(crate) fn log_softmax<T: Number>(x: &[T], shape: &[usize], axis: usize, y: &mut [T]) {
-    let length = shape[axis];
-    let inner: usize = shape[axis + 1..].iter().product();
+    let (length, inner): (usize, usize) = (shape[axis], shape[axis + 1..].iter().product());
+    in_pieces(y, length * inner, PIECE, |start, y| log_softmax_of(&x[start..][..y.len()], length, inner, y));
+}
+
+/// The log-softmax of some of the groups.
+fn log_softmax_of<T: Number>(x: &[T], length: usize, inner: usize, y: &mut [T]) {
     if inner > 1 {
         // The exponentials are stored in the memory of the result and summed there.
         shift_columns(x, length, inner, y);

@@ -4,6 +4,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::kernel::elementwise::{zip_in_place, zip_slices};
 use crate::number::Number;
+use crate::threads::{self, PIECE};
 
 /// The weights that an optimizer updates: in place, or read from the old memory and written to the new.
 pub(crate) enum ParamUpdate<'a, T> {
@@ -11,9 +12,29 @@ pub(crate) enum ParamUpdate<'a, T> {
     Moved { from: &'a [T], to: &'a mut [T] },
 }
 
-impl<T: Number> ParamUpdate<'_, T> {
+impl<'a, T: Number> ParamUpdate<'a, T> {
+    fn len(&self) -> usize {
+        match self {
+            Self::InPlace(weights) => weights.len(),
+            Self::Moved { to, .. } => to.len(),
+        }
+    }
+
+    fn split_at(self, middle: usize) -> (Self, Self) {
+        match self {
+            Self::InPlace(weights) => {
+                let (left, right) = weights.split_at_mut(middle);
+                (Self::InPlace(left), Self::InPlace(right))
+            }
+            Self::Moved { from, to } => {
+                let ((from, after), (to, to_after)) = (from.split_at(middle), to.split_at_mut(middle));
+                (Self::Moved { from, to }, Self::Moved { from: after, to: to_after })
+            }
+        }
+    }
+
     /// Computes `w = f(w, g)`.
-    pub(crate) fn map(self, grad: &[T], f: impl Fn(T, T) -> T) {
+    pub(crate) fn map(self, grad: &[T], f: impl Fn(T, T) -> T + Copy + Sync) {
         match self {
             Self::InPlace(weights) => zip_in_place(weights, grad, f),
             Self::Moved { from, to } => zip_slices(to, from, grad, f),
@@ -34,8 +55,19 @@ macro_rules! update_loop {
                 self,
                 grad: &[T],
                 states: [&mut [T]; $count],
-                f: impl Fn(T, T, [T; $count]) -> (T, [T; $count]),
+                f: impl Fn(T, T, [T; $count]) -> (T, [T; $count]) + Copy + Sync + Send,
             ) {
+                if self.len() >= 2 * PIECE && threads::count() > 1 {
+                    let middle = self.len() / 2;
+                    let ((first, second), (grad, grad_after)) = (self.split_at(middle), grad.split_at(middle));
+                    let [$($state),+] = states.map(|state| state.split_at_mut(middle));
+                    let (states, after) = ([$($state.0),+], [$($state.1),+]);
+                    threads::join(
+                        move || first.$name(grad, states, f),
+                        move || second.$name(grad_after, after, f),
+                    );
+                    return;
+                }
                 struct Loop<'a, T, F> {
                     update: ParamUpdate<'a, T>,
                     grad: &'a [T],

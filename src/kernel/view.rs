@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 
 use crate::number::Number;
 use crate::shape::{Shape, elements, row_major_strides};
+use crate::threads::{PIECE, in_pieces};
 
 /// An array operand: element `(i, j, …)` is `data[i * strides[0] + j * strides[1] + …]`.
 ///
@@ -84,6 +85,8 @@ pub(crate) const CHUNK: usize = 512;
 /// A chunk of any other operand is gathered into a small buffer. So the arithmetic runs on slices only.
 pub(crate) struct Reader<'a, T> {
     data: &'a [T],
+    /// The number of elements read before.
+    start: usize,
     /// `None` for a row-major slice, which is read in place.
     walk: Option<Walk>,
 }
@@ -95,17 +98,25 @@ impl<'a, T: Number> Reader<'a, T> {
             Some(_) => None,
             None => Some(Walk::new(shape, &view.broadcast_strides(shape))),
         };
-        Self { data: view.data, walk }
+        Self { data: view.data, start: 0, walk }
     }
 
-    /// Returns the next `length` elements, in `buffer` if they have to be gathered. `start` is the number of elements
-    /// read before.
-    pub(crate) fn next<'b>(&mut self, start: usize, length: usize, buffer: &'b mut [T; CHUNK]) -> &'b [T]
+    /// Returns the reader that goes on at this position, an element of the shape.
+    pub(crate) fn at(mut self, position: usize) -> Self {
+        self.start = position;
+        self.walk = self.walk.map(|walk| walk.at(position));
+        self
+    }
+
+    /// Returns the next `length` elements, in `buffer` if they have to be gathered.
+    pub(crate) fn next<'b>(&mut self, length: usize, buffer: &'b mut [T; CHUNK]) -> &'b [T]
     where
         'a: 'b,
     {
+        let start = self.start;
+        self.start += length;
         match &mut self.walk {
-            None => &self.data[start..start + length],
+            None => &self.data[start..self.start],
             Some(walk) => {
                 walk.gather(self.data, &mut buffer[..length]);
                 &buffer[..length]
@@ -127,8 +138,10 @@ impl<T: Number> Reader<'_, T> {
 /// Copies `view`, broadcast to `shape`, into the row-major `out`.
 pub(crate) fn copy<T: Number>(view: View<'_, T>, shape: &[usize], out: &mut [T]) {
     match view.row_major_as(shape) {
-        Some(data) => out.copy_from_slice(data),
-        None => Walk::new(shape, &view.broadcast_strides(shape)).gather(view.data, out),
+        Some(data) => in_pieces(out, 1, PIECE, |start, out| out.copy_from_slice(&data[start..][..out.len()])),
+        None => in_pieces(out, 1, PIECE, |start, out| {
+            Walk::new(shape, &view.broadcast_strides(shape)).at(start).gather(view.data, out);
+        }),
     }
 }
 
@@ -179,6 +192,21 @@ impl Walk {
         }
         let inner = axes.pop().unwrap_or((1, 0, 0));
         Self { outer: axes, inner, offset: 0 }
+    }
+
+    /// Returns the walk that goes on at this position, an element of the shape.
+    fn at(mut self, position: usize) -> Self {
+        if position > 0 {
+            let (length, _, index) = &mut self.inner;
+            let mut rest = position / *length;
+            *index = position % *length;
+            for (length, stride, index) in self.outer.iter_mut().rev() {
+                *index = rest % *length;
+                self.offset += *index * *stride;
+                rest /= *length;
+            }
+        }
+        self
     }
 
     /// Returns position and length of the next run, which is at most `limit` long, and moves past it.

@@ -1,8 +1,10 @@
 //! Windows that move over the last two axes: patches for convolution, and pooling.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::number::{Classify, Number, inlined};
+use crate::threads::{PIECE, in_pieces};
 
 /// A window over two axes: its size, the stride, and the number of zeros around the array.
 ///
@@ -170,18 +172,67 @@ fn for_each_largest<T: Number>(x: &[T], size: [usize; 2], window: Window, mut f:
     }
 }
 
+/// The numbers of elements in a plane and in the plane of its windows.
+#[derive(Clone, Copy)]
+struct Planes {
+    elements: usize,
+    windows: usize,
+}
+
+impl Planes {
+    /// Returns `None` if there is no window.
+    fn new(size: [usize; 2], window: Window) -> Option<Self> {
+        let [down, across] = window.counts(size)?;
+        Some(Self { elements: (size[0] * size[1]).max(1), windows: (down * across).max(1) })
+    }
+
+    /// Calls `f` with the windows of some planes, in `y`, and the range of the elements of these planes.
+    fn to_windows<T: Number>(self, y: &mut [T], window: Window, f: impl Fn(Range<usize>, &mut [T]) + Sync) {
+        in_pieces(y, self.windows, (PIECE / window.elements()).max(1), |start, y| {
+            f(start / self.windows * self.elements..(start + y.len()) / self.windows * self.elements, y);
+        });
+    }
+
+    /// Calls `f` with the elements of some planes, in `y`, and the range of the windows of these planes.
+    fn to_elements<T: Number>(self, y: &mut [T], f: impl Fn(Range<usize>, &mut [T]) + Sync) {
+        in_pieces(y, self.elements, PIECE, |start, y| {
+            f(start / self.elements * self.windows..(start + y.len()) / self.elements * self.windows, y);
+        });
+    }
+}
+
 /// `y[w] = values[p]`, where `p` is the position of the largest element of window `w` of `x`.
 pub(crate) fn max_pool<T: Number>(x: &[T], values: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
-    for_each_largest(x, size, window, inlined!(|number, position| y[number] = values[position]));
+    let Some(planes) = Planes::new(size, window) else { return };
+    planes.to_windows(y, window, |from, y| {
+        let (x, values) = (&x[from.clone()], &values[from]);
+        for_each_largest(x, size, window, inlined!(|number, position| y[number] = values[position]));
+    });
 }
 
 /// `y[p] += g[w]`, where `p` is the position of the largest element of window `w` of `x`.
 pub(crate) fn add_max_unpool<T: Number>(x: &[T], g: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
-    for_each_largest(x, size, window, inlined!(|number, position| y[position] += g[number]));
+    let Some(planes) = Planes::new(size, window) else { return };
+    planes.to_elements(y, |from, y| {
+        let x = &x[from.start / planes.windows * planes.elements..][..y.len()];
+        let g = &g[from];
+        for_each_largest(x, size, window, inlined!(|number, position| y[position] += g[number]));
+    });
 }
 
 /// Writes the mean of each window of each plane.
 pub(crate) fn avg_pool<T: Number>(x: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
+    let Some(planes) = Planes::new(size, window) else { return };
+    planes.to_windows(y, window, |from, y| avg_pool_of(&x[from], size, window, y));
+}
+
+/// Adds an equal part of each `g` to all elements of its window: the adjoint of [`avg_pool`].
+pub(crate) fn add_avg_unpool<T: Number>(g: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
+    let Some(planes) = Planes::new(size, window) else { return };
+    planes.to_elements(y, |from, y| add_avg_unpool_of(&g[from], size, window, y));
+}
+
+fn avg_pool_of<T: Number>(x: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
     let Some([down, across]) = window.counts(size) else { return };
     let (count, stride) = (T::from_f64(window.elements() as f64), window.stride[1] as usize);
     let planes = x.chunks_exact((size[0] * size[1]).max(1)).zip(y.chunks_exact_mut((down * across).max(1)));
@@ -199,8 +250,7 @@ pub(crate) fn avg_pool<T: Number>(x: &[T], size: [usize; 2], window: Window, y: 
     }
 }
 
-/// Adds an equal part of each `g` to all elements of its window: the adjoint of [`avg_pool`].
-pub(crate) fn add_avg_unpool<T: Number>(g: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
+fn add_avg_unpool_of<T: Number>(g: &[T], size: [usize; 2], window: Window, y: &mut [T]) {
     let Some([down, across]) = window.counts(size) else { return };
     let (count, stride) = (T::from_f64(window.elements() as f64), window.stride[1] as usize);
     let planes = y.chunks_exact_mut((size[0] * size[1]).max(1)).zip(g.chunks_exact((down * across).max(1)));

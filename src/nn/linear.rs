@@ -12,6 +12,7 @@ use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
+use crate::threads::{PIECE, in_pieces};
 
 /// A fully connected layer, `y = x W + b`.
 ///
@@ -198,7 +199,7 @@ impl<T: Scalar> Module<T> for Linear<T> {
             Some(bias) => {
                 let bias = bias.value();
                 let b = row_major(&bias);
-                y.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(b));
+                in_pieces(y, outputs, PIECE, |_, y| y.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(b)));
                 Accumulate::Yes
             }
             None => Accumulate::No,

@@ -76,7 +76,7 @@ use crate::tape::{Tape, Var};
 /// assert_eq!(layer.forward(&x), array![[1.0, 9.0]]);
 /// assert_eq!(layer.backward_delta(&x, &array![[1.0, 1.0]]), array![[2.0, 6.0]]);
 /// ```
-pub trait Module<T: Scalar>: Debug + Send {
+pub trait Module<T: Scalar>: Debug + Send + Sync {
     /// Returns the layer's name in messages: its kind and its widths, as in `Linear 100 -> 3`.
     fn name(&self) -> String;
 

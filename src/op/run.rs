@@ -5,17 +5,19 @@ use std::ops::Deref;
 use nalgebra::RealField;
 use smallvec::SmallVec;
 
+use crate::kernel::conv::{self, Scratch};
 use crate::kernel::index::{self, AxisSplit};
 use crate::kernel::matmul::{Accumulate, Matmul, MatrixRef, matmul};
 use crate::kernel::view::{self, View};
 use crate::kernel::window::{self, Patches, Window};
-use crate::kernel::{conv, elementwise, linalg, norm, normalize, reduce, scan, softmax};
+use crate::kernel::{elementwise, linalg, norm, normalize, reduce, scan, softmax};
 use crate::memory::{Lent, Pool};
 use crate::number::Number;
 use crate::op::axes::{End, Transposed};
 use crate::op::data::OpData;
 use crate::op::operation::{Linear, Op, ReduceKind};
 use crate::shape::{AxisSet, KeepDims, Shape, broadcast, elements, row_major_strides};
+use crate::threads::{PIECE, in_pieces};
 
 /// A number for which all kernels exist.
 pub trait Computed: Number + Matmul + RealField {}
@@ -74,21 +76,25 @@ impl<T: Computed> Op<T> {
             Self::Select => elementwise::select(x.view(0), x.view(1), x.view(2), shape, out),
             Self::Conv2d { window } => {
                 let patches = Patches::new(x.shape(0), window);
-                let mut scratch = pool.lend(conv::scratch(&patches));
-                conv::conv2d(&x.row_major(0), &x.row_major(1), x.shape(1)[0], &patches, &mut scratch, out);
+                let scratch = Scratch::of_images(&patches, x.shape(1)[0], x.shape(0)[0]);
+                let memory = (scratch, &mut *pool.lend(scratch.elements()));
+                conv::conv2d(&x.row_major(0), &x.row_major(1), x.shape(1)[0], &patches, memory, out);
             }
             Self::Conv2dInput { window, .. } => {
                 let patches = Patches::new(shape, window);
-                let mut scratch = pool.lend(conv::scratch(&patches));
+                let scratch = Scratch::of_images(&patches, x.shape(1)[0], shape[0]);
+                let memory = (scratch, &mut *pool.lend(scratch.elements()));
                 let (g, w) = (x.row_major(0), x.row_major(1));
                 out.fill(T::ZERO);
-                conv::add_conv2d_input(&g, &w, x.shape(1)[0], &patches, &mut scratch, out);
+                conv::add_conv2d_input(&g, &w, x.shape(1)[0], &patches, memory, out);
             }
             Self::Conv2dWeight { window } => {
                 let patches = Patches::new(x.shape(0), window);
-                let mut scratch = pool.lend(conv::scratch(&patches));
+                let scratch = Scratch::of_weight(&patches, shape[0], x.shape(0)[0]);
+                let mut sums = pool.lend(scratch.elements_of_groups(out.len()));
+                let memory = (scratch, &mut *pool.lend(scratch.elements()), &mut *sums);
                 out.fill(T::ZERO);
-                conv::add_conv2d_weight(&x.row_major(0), &x.row_major(1), shape[0], &patches, &mut scratch, out);
+                conv::add_conv2d_weight(&x.row_major(0), &x.row_major(1), shape[0], &patches, memory, out);
             }
             Self::TakeAtArgmax2dBackward { window } => {
                 clear(out, accumulate);
@@ -264,12 +270,16 @@ pub(super) fn product<T: Computed>(
         return;
     }
     let batch = broadcast("matmul", a_batch, b_batch).expect("the shape rule refuses batches that do not broadcast");
-    let (a_starts, b_starts) = (view::starts(a, &batch), view::starts(b, &batch));
-    for ((c, a_start), b_start) in out.chunks_exact_mut(m * n).zip(a_starts).zip(b_starts) {
-        // If k is 0, the matrices have no first element.
-        let (a, b) = if k == 0 { (&[][..], &[][..]) } else { (&a_matrix.data[a_start..], &b_matrix.data[b_start..]) };
-        matmul(m, n, k, MatrixRef { data: a, ..a_matrix }, MatrixRef { data: b, ..b_matrix }, c, accumulate);
-    }
+    // Pieces of many multiplications.
+    in_pieces(out, m * n, (m * n).max(PIECE * 16 / k.max(1)), |first, out| {
+        let starts = view::starts(a, &batch).zip(view::starts(b, &batch)).skip(first / (m * n));
+        for (c, (a_start, b_start)) in out.chunks_exact_mut(m * n).zip(starts) {
+            // If k is 0, the matrices have no first element.
+            let (a, b) =
+                if k == 0 { (&[][..], &[][..]) } else { (&a_matrix.data[a_start..], &b_matrix.data[b_start..]) };
+            matmul(m, n, k, MatrixRef { data: a, ..a_matrix }, MatrixRef { data: b, ..b_matrix }, c, accumulate);
+        }
+    });
 }
 
 /// Returns rows, columns and strides of a matrix operand; of the first matrix, if it is a batch. A transpose swaps the

@@ -1,8 +1,9 @@
 //! [`Examples`]: inputs with their targets.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
 use crate::data::Samples;
 use crate::error::{Error, Result};
@@ -78,14 +79,30 @@ impl<T: Scalar> Examples<T> {
 
     /// Returns copies of these rows. They are in the memory of `batch`, unless a tape still uses it.
     pub(super) fn gather<'a>(&self, rows: &[usize], batch: &'a mut Option<Self>) -> &'a Self {
+        self.copy(rows.len(), batch, |from, to| {
+            rows.iter().zip(to.rows_mut()).for_each(|(&row, mut to)| to.assign(&from.row(row)));
+        })
+    }
+
+    /// The same for a range of rows.
+    pub(super) fn part<'a>(&self, rows: Range<usize>, batch: &'a mut Option<Self>) -> &'a Self {
+        self.copy(rows.len(), batch, |from, to| to.assign(&from.slice_axis(Axis(0), rows.clone().into())))
+    }
+
+    fn copy<'a>(
+        &self,
+        rows: usize,
+        batch: &'a mut Option<Self>,
+        copy: impl Fn(&Array2<T>, &mut Array2<T>),
+    ) -> &'a Self {
         let batch = batch.get_or_insert_with(|| Self { inputs: Arc::default(), targets: Arc::default() });
         for (to, from) in [(&mut batch.inputs, &self.inputs), (&mut batch.targets, &self.targets)] {
             if Arc::get_mut(to).is_none() {
                 *to = Arc::default();
             }
             let to = Arc::get_mut(to).expect("just checked, or new");
-            shape_to(to, (rows.len(), from.ncols()));
-            rows.iter().zip(to.rows_mut()).for_each(|(&row, mut to)| to.assign(&from.row(row)));
+            shape_to(to, (rows, from.ncols()));
+            copy(from, to);
         }
         batch
     }

@@ -1,7 +1,7 @@
 //! Training: three kinds of gradient descent for any model, with a history of losses and accuracies.
 //!
 //! A descent trains a [`Learner`], a model with its loss: [`ByHand`] runs hand-derived layers, [`ByTape`] records and
-//! sweeps. An [`Optimizer`](crate::optim::Optimizer) takes the steps. The training data are [`Examples`], inputs with
+//! sweeps, [`InChunks`] takes the examples of either chunk by chunk. An [`Optimizer`](crate::optim::Optimizer) takes the steps. The training data are [`Examples`], inputs with
 //! their targets.
 //!
 //! | function | a step uses | steps in a pass |
@@ -40,11 +40,13 @@
 mod descent;
 mod examples;
 mod history;
+mod in_chunks;
 mod learner;
 mod progress;
 
 pub use descent::{Descent, batch_descent, mini_batch_descent, stochastic_descent};
 pub use examples::Examples;
 pub use history::{Diverged, History, Pass};
+pub use in_chunks::InChunks;
 pub use learner::{ByHand, ByTape, Learner};
 pub use progress::Progress;

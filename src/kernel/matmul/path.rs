@@ -9,6 +9,7 @@ use crate::kernel::matmul::few::{add_all_rows, columns_of_a, few_steps, short_ro
 use crate::kernel::matmul::operand::Product;
 use crate::kernel::matmul::tiles::tiles;
 use crate::number::Vectors;
+use crate::threads;
 
 /// Up to this many rows (or columns) of `c` count as few.
 const FEW: usize = 8;
@@ -17,7 +18,6 @@ const SHORT: usize = 256;
 /// Up to this `k` there is too little to sum for a tile.
 const STEPS: usize = 4;
 /// Products of fewer multiplications are not divided among threads: waking a thread takes as long.
-#[cfg(feature = "rayon")]
 const PARALLEL: usize = 1 << 22;
 
 /// The way to compute a product.
@@ -67,9 +67,8 @@ impl<T: Vectors> Product<'_, T> {
     #[inline(always)]
     pub(super) fn compute(self, arch: Arch) {
         let path = self.path();
-        #[cfg(feature = "rayon")]
         if self.m.saturating_mul(self.n).saturating_mul(self.k) >= PARALLEL {
-            let threads = rayon::current_num_threads();
+            let threads = threads::count();
             if threads > 1 {
                 // Whole strips of rows. If there is one row only, whole cache lines of it.
                 let (length, unit) = if self.m == 1 { (self.n, 64) } else { (self.m, 8) };
@@ -81,7 +80,6 @@ impl<T: Vectors> Product<'_, T> {
 
     /// Divides `c` among threads: `part` rows for each, or `part` columns if there is only one row. No element's sum is
     /// divided, so the bits are the same as with one thread.
-    #[cfg(feature = "rayon")]
     fn share(self, arch: Arch, path: Path, part: usize) {
         let length = if self.m == 1 { self.n } else { self.m };
         if length <= part {
@@ -98,7 +96,7 @@ impl<T: Vectors> Product<'_, T> {
             let second = Product { m: m - first, n, k, a: a.from(first, 0), b, c: lower, c_strides, accumulate };
             (Product { m: first, n, k, a, b, c: upper, c_strides, accumulate }, second)
         };
-        rayon::join(|| first.share(arch, path, part), || second.share(arch, path, part));
+        threads::join(|| first.share(arch, path, part), || second.share(arch, path, part));
     }
 }
 

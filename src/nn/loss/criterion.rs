@@ -30,7 +30,7 @@ use crate::tape::Var;
 /// assert_eq!(loss.backward(&y, &yhat), array![[0.0, 2.0]]);
 /// ```
 #[doc(alias = "Criterion")]
-pub trait Loss<T: Scalar>: Debug + Send {
+pub trait Loss<T: Scalar>: Debug + Send + Sync {
     /// Returns the loss: by default a mean, see [`Reduction`](crate::Reduction). The mean over an empty batch is NaN.
     #[doc(alias = "updateOutput")]
     #[track_caller]

@@ -55,7 +55,7 @@ macro_rules! elementwise_loss {
 
             /// Writes `f(ŷ, y)` to `delta`, and returns it and `M`.
             #[track_caller]
-            fn zip(&mut self, y: &ArrayRef2<T>, yhat: &ArrayRef2<T>, f: impl Fn(T, T) -> T) -> (&mut [T], f64) {
+            fn zip(&mut self, y: &ArrayRef2<T>, yhat: &ArrayRef2<T>, f: impl Fn(T, T) -> T + Copy + Sync) -> (&mut [T], f64) {
                 check_shapes(stringify!($Loss), y.shape(), yhat.shape());
                 let out = self.delta.copy_from(yhat);
                 zip_in_place(out, self.targets.rows_of(y), f);

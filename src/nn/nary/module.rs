@@ -40,7 +40,7 @@ use crate::tape::{Tape, Var};
 /// assert_eq!(deltas[1], array![[4.0, 6.0]]); // one row, broadcast to two
 /// ```
 #[doc(alias("n-ary module", "table layer"))]
-pub trait NaryModule<T: Scalar>: Debug + Send {
+pub trait NaryModule<T: Scalar>: Debug + Send + Sync {
     /// Returns the module's name in messages.
     fn name(&self) -> String;
 

@@ -10,6 +10,7 @@ mod common;
 mod course;
 mod data;
 mod deep;
+mod draw;
 mod edge_cases;
 mod errors;
 mod gmm;

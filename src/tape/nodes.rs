@@ -3,6 +3,7 @@
 use std::fmt;
 use std::panic::Location;
 
+use super::names::Names;
 use crate::number::Number;
 use crate::op::{Linear, Op, OpData};
 use crate::param::Param;
@@ -43,6 +44,11 @@ impl<T: Number> Step<T> {
             Self::Custom(_) => "custom",
             Self::Checkpoint(_) => "checkpoint",
         }
+    }
+
+    /// Returns whether it has no operands: a leaf, a constant or a parameter.
+    pub(crate) fn is_source(&self) -> bool {
+        matches!(self, Self::Leaf | Self::Constant | Self::Param)
     }
 
     /// Returns whether a cotangent passes to operand `k`.
@@ -136,12 +142,14 @@ pub(crate) struct Nodes<T> {
     rules: Vec<RecordedRule>,
     /// The index lists of operations.
     pub(crate) data: OpData,
+    /// The names of values and groups.
+    pub(crate) names: Names,
 }
 
 impl<T> Default for Nodes<T> {
     fn default() -> Self {
         let (list, operands, dims, params, rules) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { list, operands, dims, params, rules, data: OpData::default() }
+        Self { list, operands, dims, params, rules, data: OpData::default(), names: Names::default() }
     }
 }
 
@@ -153,6 +161,7 @@ impl<T> Nodes<T> {
         self.dims.clear();
         self.params.clear();
         self.rules.clear();
+        self.names.clear();
     }
 
     #[inline]

@@ -13,6 +13,7 @@ mod deep;
 mod draw;
 mod edge_cases;
 mod errors;
+mod formulas;
 mod gmm;
 mod house;
 mod lessons;

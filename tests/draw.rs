@@ -114,14 +114,20 @@ fn structural_rules_have_words() {
 
 #[test]
 fn a_transposed_operand_of_a_product_is_written_as_it_is_read() {
-    // y = aᵀ b: da = b gᵀ, db = a g
     let tape = Tape::<f64>::new();
-    let a = tape.leaf(Array2::ones((4, 2))).named("a");
-    let b = tape.leaf(Array2::ones((4, 3))).named("b");
-    let rows = columns(&draw::explain(a.transpose().matmul(b)));
-    let product = rows.last().unwrap();
-    assert!(product[1].ends_with("b"), "{product:?}");
-    assert!(product[3].contains("g : (4, 3) for 1"), "{product:?}");
+    let x = tape.leaf(Array2::ones((4, 2))).named("x");
+    let w = tape.leaf(Array2::ones((2, 3))).named("W");
+    let seed = tape.leaf(Array2::ones((4, 3))).named("s");
+    let [dx, dw] = x.matmul(w).vjp(seed, &[x, w])[..] else { panic!("two gradients") };
+    // dx = s Wᵀ (4, 2): ds = g W, dW = gᵀ s; dW = xᵀ s (2, 3): dx = s gᵀ, ds = x g
+    for (product, formula, rules) in [
+        (dx, "s Wᵀ", ["ds = g W : (4, 3)", "dW = gᵀ s : (2, 3)"]),
+        (dw, "xᵀ s", ["dx = s gᵀ : (4, 2)", "ds = x g : (4, 3)"]),
+    ] {
+        let row = columns(&draw::explain(product)).pop().unwrap();
+        assert!(row[1].ends_with(&format!(" = {formula}")), "{row:?}");
+        assert!(rules.iter().all(|rule| row[3].contains(rule)), "{row:?}");
+    }
 }
 
 #[test]

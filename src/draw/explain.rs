@@ -24,7 +24,7 @@ pub(super) fn explain(program: &Program) -> String {
     for (position, line) in program.lines.iter().enumerate() {
         open.retain(|&end| end > position);
         // Outer groups come first.
-        for group in program.groups.iter().filter(|group| group.first == position) {
+        for (_, group) in program.groups_at(position) {
             rows.push(Err((open.len(), group.name.clone())));
             open.push(group.end);
         }

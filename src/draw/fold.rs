@@ -65,9 +65,7 @@ impl Tree {
 fn tree(program: &Program, first: usize, end: usize, taken: &mut Vec<bool>) -> Vec<Tree> {
     let (mut parts, mut line) = (Vec::new(), first);
     while line < end {
-        let within = |range: &super::program::Range| range.first == line && range.end <= end;
-        let group = program.groups.iter().enumerate().find(|(at, range)| !taken[*at] && within(range));
-        let Some((at, range)) = group else {
+        let Some((at, range)) = program.groups_at(line).find(|(at, range)| !taken[*at] && range.end <= end) else {
             parts.push(Tree::Line(line));
             line += 1;
             continue;

@@ -64,7 +64,7 @@ const BELOW: f64 = 15.0;
 const LINE: f64 = 9.0;
 /// Rounds of ordering, and of positioning.
 const ORDER_ROUNDS: usize = 12;
-const PLACE_ROUNDS: usize = 80;
+const PLACE_ROUNDS: usize = 120;
 
 /// A box, a label, or a bend of a line, in its rank.
 struct Cell {
@@ -117,9 +117,16 @@ pub(super) fn layout(sizes: &[Size], links: &[Link]) -> Layout {
         let own: Vec<usize> = path.windows(2).map(|ends| add(&mut pieces, [ends[0], ends[1]])).collect();
         paths.push((path, own));
     }
+    // In the order of the boxes that lines come from: operands from left to right.
+    let mut origins: Vec<usize> = (0..sizes.len()).collect();
+    for (link, (path, _)) in links.iter().zip(&paths) {
+        origins.extend(path[1..path.len() - 1].iter().map(|_| link.from));
+    }
+    rows.iter_mut().for_each(|row| row.sort_by_key(|&cell| origins[cell]));
     order(&mut rows, &cells, &pieces);
     ports(links, &paths, &rows, &cells, &mut pieces);
-    let x = positions(&rows, &cells, &pieces);
+    let mut x = positions(&rows, &cells, &pieces);
+    paths.iter().for_each(|(path, _)| align(&path[1..path.len() - 1], &rows, &cells, &mut x));
     straighten(&cells, &mut pieces, &x);
     draw(sizes, &rows, &cells, &pieces, &paths, &label_cells, &x)
 }
@@ -282,8 +289,8 @@ fn positions(rows: &[Vec<usize>], cells: &[Cell], pieces: &[Piece]) -> Vec<f64> 
         let order: Vec<usize> = if down { (0..rows.len()).collect() } else { (0..rows.len()).rev().collect() };
         for row in order {
             let wanted = |&cell: &usize| {
-                // The last rounds weigh both sides.
-                let both = round + 6 >= PLACE_ROUNDS;
+                // The second half weighs both sides.
+                let both = round >= PLACE_ROUNDS / 2;
                 let sides = [both || down, both || !down];
                 let ends = (0..2).filter(|&side| sides[side]).flat_map(|side| near[side][cell].iter());
                 let weighed: Vec<(f64, f64)> = ends
@@ -329,6 +336,22 @@ fn spread(row: &[usize], cells: &[Cell], wanted: &[(f64, f64)], x: &mut [f64]) {
         for (&cell, offset) in members.by_ref().take(count) {
             x[cell] = sum / total + offset;
         }
+    }
+}
+
+/// Moves the bends of a line below each other, if one of their positions is free in every row.
+fn align(bends: &[usize], rows: &[Vec<usize>], cells: &[Cell], x: &mut [f64]) {
+    let fits = |bend: usize, to: f64, x: &[f64]| {
+        let Some(row) = rows.iter().find(|row| row.contains(&bend)) else { return false };
+        let at = row.iter().position(|&cell| cell == bend).unwrap_or_default();
+        let [left, right] = [to - cells[bend].anchor, to - cells[bend].anchor + cells[bend].width];
+        let after = |&before: &usize| left - (x[before] - cells[before].anchor + cells[before].width) >= BESIDE - 1e-6;
+        let before = |&after: &usize| x[after] - cells[after].anchor - right >= BESIDE - 1e-6;
+        row[..at].last().is_none_or(after) && row.get(at + 1).is_none_or(before)
+    };
+    let free = bends.iter().map(|&bend| x[bend]).find(|&to| bends.iter().all(|&bend| fits(bend, to, x)));
+    if let Some(to) = free {
+        bends.iter().for_each(|&bend| x[bend] = to);
     }
 }
 

@@ -197,6 +197,12 @@ impl Program {
         Self { lines, groups, root: root.and_then(|root| position.get(&root).copied()) }
     }
 
+    /// Returns the groups that begin at a line, outer ones first, with their positions.
+    pub(super) fn groups_at(&self, line: usize) -> impl Iterator<Item = (usize, &Range)> {
+        let start = self.groups.partition_point(|range| range.first < line);
+        self.groups.iter().enumerate().skip(start).take_while(move |(_, range)| range.first == line)
+    }
+
     /// Returns whether a line is the value that the sweep starts from, and a loss: one number that is differentiated.
     pub(super) fn is_loss(&self, line: usize) -> bool {
         self.root == Some(line) && self.lines[line].reached && self.lines[line].shape.elements() == 1
@@ -315,7 +321,9 @@ fn ranges(groups: &[Group], ids: &[u32]) -> Vec<Range> {
         if end == first || end == first + 1 && !chosen {
             continue;
         }
-        match ranges.iter_mut().find(|range| (range.first, range.end) == (first, end)) {
+        // They are in the order of their first lines.
+        let same_first = ranges.iter_mut().rev().take_while(|range| range.first == first);
+        match same_first.into_iter().find(|range| range.end == end) {
             Some(same) if same.name.ends_with(&name) => {}
             Some(same) => same.name = format!("{}: {name}", same.name),
             None => ranges.push(Range { first, end, name }),

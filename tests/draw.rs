@@ -451,6 +451,18 @@ fn nothing_is_recorded_or_computed_by_drawing() {
 }
 
 #[test]
+fn the_picture_in_the_readme_is_the_one_that_is_drawn() {
+    let tape = Tape::<f32>::new();
+    let layer = Linear::new(784, 3, &mut StdRng::seed_from_u64(0));
+    let z = layer.record(&tape, tape.constant(Array2::from_elem((18_858, 784), 0.5)).named("x")).named("z");
+    let y = tape.constant(Array2::from_elem((18_858, 3), 0.5)).named("y");
+    let loss = z.course_cross_entropy(y, Reduction::BatchMean);
+    let drawn = draw::graph(loss).with_backward().with_title("one layer").svg();
+    let committed = include_str!("../examples/one_layer_backward.svg");
+    assert!(drawn == committed, "made by: cargo run --release --example draw_graph -- --backward --out graphs");
+}
+
+#[test]
 fn dot_has_a_node_for_each_line_and_an_edge_for_each_operand() {
     let tape = Tape::new();
     record(&tape, &mlp(3));

@@ -14,8 +14,8 @@ struct Row {
     sweep: String,
 }
 
-/// Columns are no wider than this: a longer text pushes its own line only.
-const WIDEST: usize = 40;
+/// The first two columns are no wider than this: a longer text pushes its own line only.
+const WIDEST: [usize; 2] = [36, 60];
 
 /// Returns the program as text.
 pub(super) fn explain(program: &Program) -> String {
@@ -31,10 +31,12 @@ pub(super) fn explain(program: &Program) -> String {
         rows.push(Ok(row(program, position, line, open.len())));
     }
     let lines = || rows.iter().filter_map(|row| row.as_ref().ok());
-    let widest = |length: &dyn Fn(&Row) -> usize| lines().map(length).filter(|&length| length <= WIDEST).max();
+    let widest = |column: usize, length: &dyn Fn(&Row) -> usize| {
+        lines().map(length).filter(|&length| length <= WIDEST[column]).max().unwrap_or(0)
+    };
     let numbers = lines().map(|row| row.number.to_string().len()).max().unwrap_or(0);
-    let first = widest(&|row| 2 * row.depth + row.assignment.chars().count()).unwrap_or(0);
-    let second = widest(&|row| row.shapes.chars().count()).unwrap_or(0);
+    let first = widest(0, &|row| 2 * row.depth + row.assignment.chars().count());
+    let second = widest(1, &|row| row.shapes.chars().count());
     let mut written = String::new();
     for row in &rows {
         let line = match row {
@@ -44,7 +46,7 @@ pub(super) fn explain(program: &Program) -> String {
                 format!("{number:>numbers$}  {indented:first$}  {shapes:second$}  {sweep}")
             }
         };
-        // A text grows without end of memory or fails nowhere else.
+        // Writing to a string does not fail.
         let _ = writeln!(written, "{}", text::one_line(line.trim_end()));
     }
     written

@@ -154,7 +154,7 @@ impl Drawing {
         Self { most, ..self }
     }
 
-    /// Returns the picture with this title, which readers of the screen say aloud.
+    /// Returns the picture with this title. Screen readers say it aloud.
     #[must_use]
     pub fn with_title(self, title: impl Into<String>) -> Self {
         Self { title: title.into(), ..self }

@@ -148,9 +148,7 @@ impl Program {
                 Step::Custom(_) => (Kind::Custom, call(op)),
                 Step::Checkpoint(_) => (Kind::Checkpoint, call("segment")),
             };
-            let passes = |k: usize| {
-                !node.detached && reached.contains(&id) && reached.contains(&operands[k]) && node.step.passes(k)
-            };
+            let passes = |k: usize| reached.contains(&id) && reached.contains(&operands[k]) && node.step.passes(k);
             let rule = |k: usize| match &node.step {
                 Step::Op(op) => op.rule_in_words(k, at),
                 Step::Custom(_) => Some(format!("the rule of {op} by {}", x[k])),
@@ -249,7 +247,8 @@ fn reached<T: Scalar>(nodes: &Nodes<T>, root: Option<u32>) -> BTreeSet<u32> {
     found.insert(root);
     for id in (0..=root).rev() {
         let node = nodes.node(id);
-        if found.contains(&id) && !node.detached {
+        // A detached node needs no gradient, so it is not found.
+        if found.contains(&id) {
             let operands = nodes.operands(id).iter().enumerate();
             let passed = operands.filter(|&(k, &x)| node.step.passes(k) && nodes.node(x).needs_grad);
             found.extend(passed.map(|(_, &x)| x));

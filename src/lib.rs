@@ -50,6 +50,7 @@
 //! | [`CustomOp`] | custom operations |
 //! | [`transform`] | derivatives of closures over arrays: gradients, Jacobians, Hessians, and products with them |
 //! | [`check`] | gradients compared with finite differences, hand-derived networks with the tape |
+//! | [`draw`] | the recorded computation as a picture and as text |
 //! | [`blame`] | the line that made the first NaN, and the reason why a gradient is missing |
 //! | [`nn`] | the hand-derived path: [`Module`](nn::Module), layers, [`Sequential`](nn::Sequential), losses |
 //! | [`optim`] | optimizers and learning-rate schedules, for both paths |
@@ -151,6 +152,7 @@ pub mod blame;
 pub mod check;
 pub mod chunks;
 pub mod data;
+pub mod draw;
 #[doc = include_str!("edge_cases.md")]
 pub mod edge_cases {}
 mod error;

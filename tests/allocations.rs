@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use tapegrad::KeepDims::No;
 use tapegrad::Reduction::{Mean, Sum};
 use tapegrad::chunks::{Chunks, Rows};
-use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh};
+use tapegrad::nn::{Linear, Loss, Module, Sequential, SoftmaxCrossEntropy, Tanh};
 use tapegrad::optim::{Adagrad, Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd};
 use tapegrad::{Param, Scalar, Tape, Var, threads};
 
@@ -230,6 +230,19 @@ fn memory_stays_constant_over_10_000_steps_of_changing_batches() {
         epoch();
     }
     assert_eq!(LIVE_BYTES.get(), live);
+}
+
+#[test]
+fn names_and_groups_allocate_nothing() {
+    let (layer, loss, mut tape) = (mlp::<f32>(), SoftmaxCrossEntropy::new(), Tape::new());
+    let single = Linear::new(3, 3, &mut StdRng::seed_from_u64(0));
+    let (images, targets) = (batch::<f32>(8).0, Array2::zeros((8, 3)));
+    assert_steady(|| {
+        let x = tape.constant(&images).named("x");
+        let scores = tape.group("network", || single.record(&tape, layer.record(&tape, x))).named("z");
+        loss.record(&targets, scores).backward();
+        tape.reset();
+    });
 }
 
 #[test]

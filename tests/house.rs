@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["param"],
     &["tape", "optim", "data"],
     &["sweep"],
-    &["blame"],
+    &["blame", "draw"],
     &["var"],
     &["transform", "nn", "program", "chunks"],
     &["train", "check"],

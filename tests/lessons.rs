@@ -344,3 +344,38 @@ fn wrong_reference_cases_are_reported_by_their_number() {
         assert!(text.contains(expected), "{text}");
     }
 }
+
+#[test]
+fn every_graph_of_the_course_is_drawn_forward_and_backward() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let pieces = ["one_layer", "two_layers_sample", "two_layers_batch", "fully_connected", "relu", "loss"];
+    let text = succeeds(directory, "draw_graph --out new/graphs --samples 20 --hidden 7");
+    assert!(text.contains("two layers, a batch:"), "{text}");
+    succeeds(directory, "draw_graph --out new/graphs --samples 20 --hidden 7 --backward");
+    for (name, suffix) in pieces.iter().flat_map(|name| [(name, ""), (name, "_backward")]) {
+        let picture =
+            |ending| fs::read_to_string(directory.join(format!("new/graphs/{name}{suffix}.{ending}"))).unwrap();
+        let (svg, dot) = (picture("svg"), picture("dot"));
+        assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{name}");
+        assert!(dot.starts_with("digraph ") && dot.ends_with("}\n"), "{name}");
+        assert_eq!(svg.contains("up-head\" d="), !suffix.is_empty(), "{name}{suffix}");
+        assert_eq!(dot.contains("style=dashed, constraint"), !suffix.is_empty(), "{name}{suffix}");
+    }
+    let batch = fs::read_to_string(directory.join("new/graphs/two_layers_batch_backward.svg")).unwrap();
+    for rule in ["dW1 = xᵀ g : (784, 7)", "dW2 = hᵀ g : (7, 3)", "dz1 = g ⊙ (1 - h²) : (20, 7)"] {
+        assert!(batch.contains(rule), "{rule}");
+    }
+    let sample = fs::read_to_string(directory.join("new/graphs/two_layers_sample.svg")).unwrap();
+    assert!(sample.contains(">(1, 784)<") && !sample.contains("(20, "), "one sample");
+
+    fails(directory, "draw_graph --samples 0", 2, "expected a whole number from 1");
+    fails(
+        directory,
+        "draw_graph --samples 1000000 --inputs 1000000",
+        1,
+        "--samples times --inputs: expected at most 100000000, found 1000000 x 1000000",
+    );
+    fs::write(directory.join("file"), "").unwrap();
+    fails(directory, "draw_graph --out file --samples 2", 1, "file: ");
+}

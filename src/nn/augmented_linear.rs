@@ -10,7 +10,7 @@ use super::module::{Module, expect, fixed_width, recorded_width};
 use crate::kernel::matmul::{Accumulate, MatrixRef, matmul};
 use crate::param::Param;
 use crate::scalar::Scalar;
-use crate::tape::{Tape, Var};
+use crate::tape::{GroupName, Tape, Var};
 
 /// A fully connected layer with weight and bias in one matrix, `y = [x 1] W`: a column of ones is appended to the
 /// input, and the last row of `W` is the bias.
@@ -111,6 +111,11 @@ impl<T: Scalar> AugmentedLinear<T> {
         &self.weight[0]
     }
 
+    /// Returns the name, as that of a group of nodes.
+    fn group(&self) -> GroupName {
+        GroupName::Widths { kind: "AugmentedLinear", inputs: self.inputs, outputs: self.outputs, suffix: "" }
+    }
+
     /// Writes `[x 1]`.
     fn augment(&mut self, input: &ArrayRef2<T>) {
         self.augmented.shaped((input.nrows(), self.inputs + 1)).fill(T::ONE);
@@ -122,7 +127,7 @@ debug_prints_name!(AugmentedLinear);
 
 impl<T: Scalar> Module<T> for AugmentedLinear<T> {
     fn name(&self) -> String {
-        format!("AugmentedLinear {} -> {}", self.inputs, self.outputs)
+        self.group().to_string()
     }
 
     /// `y = [x 1] W`.
@@ -166,6 +171,7 @@ impl<T: Scalar> Module<T> for AugmentedLinear<T> {
 
     fn record<'t>(&self, tape: &'t Tape<T>, x: Var<'t, T>) -> Var<'t, T> {
         expect(self, recorded_width(x).and_then(|width| self.output_width(width)));
+        let _group = tape.open_group(self.group());
         let ones = tape.constant(T::ONE).broadcast_to([x.shape()[0], 1]);
         Var::concat(&[x, ones], 1).matmul(tape.param(self.weight()))
     }

@@ -11,7 +11,7 @@ use crate::kernel::reduce::sum_columns;
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::shape::Shape;
-use crate::tape::{Tape, Var};
+use crate::tape::{GroupName, Tape, Var};
 use crate::threads::{PIECE, in_pieces};
 
 /// A fully connected layer, `y = x W + b`.
@@ -174,6 +174,12 @@ impl<T: Scalar> Linear<T> {
     pub fn bias(&self) -> Option<&Param<T>> {
         self.parameters.get(1)
     }
+
+    /// Returns the name, as that of a group of nodes.
+    fn group(&self) -> GroupName {
+        let suffix = if self.bias().is_some() { "" } else { " without bias" };
+        GroupName::Widths { kind: "Linear", inputs: self.inputs, outputs: self.outputs, suffix }
+    }
 }
 
 /// Returns a generator of numbers, uniform between `-1/√inputs` and `1/√inputs`.
@@ -186,8 +192,7 @@ debug_prints_name!(Linear);
 
 impl<T: Scalar> Module<T> for Linear<T> {
     fn name(&self) -> String {
-        let bias = if self.bias().is_some() { "" } else { " without bias" };
-        format!("Linear {} -> {}{bias}", self.inputs, self.outputs)
+        self.group().to_string()
     }
 
     /// `y = x W + b`: each row of `y` starts as `b`, then the product is added.
@@ -245,6 +250,7 @@ impl<T: Scalar> Module<T> for Linear<T> {
 
     fn record<'t>(&self, tape: &'t Tape<T>, x: Var<'t, T>) -> Var<'t, T> {
         expect(self, recorded_width(x).and_then(|width| self.output_width(width)));
+        let _group = tape.open_group(self.group());
         let product = x.matmul(tape.param(self.weight()));
         match self.bias() {
             Some(bias) => product + tape.param(bias),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 
 use ndarray::{Array2, ArrayRef2};
 use rand::Rng;
@@ -58,6 +59,8 @@ use crate::tape::{Tape, Var};
 /// ```
 pub struct Sequential<T> {
     layers: Vec<Box<dyn Module<T>>>,
+    /// The name of each layer, and of the network, for the groups that it records.
+    names: (Vec<Arc<str>>, Arc<str>),
     /// The parameters of all layers, each once: an update must not count tied parameters twice.
     parameters: Vec<Param<T>>,
     /// The output and the delta of a network without layers.
@@ -68,7 +71,12 @@ impl<T: Scalar> Sequential<T> {
     /// Returns a network without layers, which is the identity.
     #[must_use]
     pub fn new() -> Self {
-        Self { layers: Vec::new(), parameters: Vec::new(), identity: Default::default() }
+        Self {
+            layers: Vec::new(),
+            names: (Vec::new(), name_of(0).into()),
+            parameters: Vec::new(),
+            identity: Default::default(),
+        }
     }
 
     /// Returns the network with this layer at its end.
@@ -76,7 +84,9 @@ impl<T: Scalar> Sequential<T> {
     #[must_use]
     pub fn push(mut self, layer: impl Module<T> + 'static) -> Self {
         extend_distinct(&mut self.parameters, layer.parameters());
+        self.names.0.push(layer.name().into());
         self.layers.push(Box::new(layer));
+        self.names.1 = name_of(self.len()).into();
         self
     }
 
@@ -226,6 +236,14 @@ impl<T: Scalar> Sequential<T> {
 
 default_is_new!(Sequential);
 
+/// Returns the name of a network of this number of layers.
+fn name_of(layers: usize) -> String {
+    match layers {
+        1 => "Sequential of 1 layer".into(),
+        count => format!("Sequential of {count} layers"),
+    }
+}
+
 /// Returns the delta of `input`, the input of the first of these layers, from the `delta` of the last one's output.
 fn propagate<'a, T: Scalar>(
     layers: &'a mut [Box<dyn Module<T>>],
@@ -244,10 +262,7 @@ fn propagate<'a, T: Scalar>(
 
 impl<T: Scalar> Module<T> for Sequential<T> {
     fn name(&self) -> String {
-        match self.len() {
-            1 => "Sequential of 1 layer".into(),
-            count => format!("Sequential of {count} layers"),
-        }
+        name_of(self.len())
     }
 
     fn forward(&mut self, input: &ArrayRef2<T>) -> &Array2<T> {
@@ -313,7 +328,9 @@ impl<T: Scalar> Module<T> for Sequential<T> {
         }
         // `track_caller` does not reach through a trait object.
         let _naming = tape.attribute_to(Location::caller());
-        for layer in &self.layers {
+        let _network = tape.open_group(&self.names.1);
+        for (layer, name) in self.layers.iter().zip(&self.names.0) {
+            let _layer = tape.open_group(name);
             x = layer.record(tape, x);
         }
         x

@@ -11,11 +11,13 @@
 //! | `shape_rule`, `view_rule` | the shape of a result; the operations whose result is a view of the operand |
 //! | `run`, `engine` | the kernel of each operation, behind one door for each number type |
 //! | `rule` | the derivatives of structural operations |
+//! | `formula`, `words` | operations and rules as one writes them on paper: rows by running them on names |
 
 mod axes;
 mod data;
 mod elementwise;
 mod engine;
+mod formula;
 mod operation;
 pub(crate) mod rows;
 mod rule;
@@ -23,6 +25,7 @@ mod run;
 mod shape_rule;
 mod tile;
 mod view_rule;
+mod words;
 
 pub(crate) use axes::{End, Permutation, Transposed};
 pub(crate) use data::{IndexList, OpData};
@@ -34,3 +37,4 @@ pub(crate) use operation::{Linear, Op, ReduceKind};
 pub(crate) use rule::{ConcatOffsets, Factors, RuleContext, matmul_vjp, vjp};
 pub(crate) use shape_rule::matmul_shape;
 pub(crate) use tile::{Gathered, Outside, TileGroup, TilePlace, TileRow, TileStep};
+pub(crate) use words::Place;

@@ -285,6 +285,12 @@ impl<T: Scalar> Tape<T> {
         self.recording.segments.iter().any(|segment| segment.snapshots.iter().any(|(pinned, _)| pinned.is(param)))
     }
 
+    /// Returns name and shape of the parameters that the segment of a node used.
+    pub(crate) fn segment_params(&self, nodes: &Nodes<T>, id: u32) -> Vec<(String, Shape)> {
+        let snapshots = &self.segment(nodes, id).snapshots;
+        snapshots.iter().map(|(param, _)| (param.name().to_string(), param.shape().clone())).collect()
+    }
+
     fn segment(&self, nodes: &Nodes<T>, id: u32) -> &Segment<T> {
         let Step::Checkpoint(segment) = *nodes.step(id) else { unreachable!("the node is not a checkpoint") };
         &self.recording.segments[segment.0 as usize]

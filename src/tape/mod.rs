@@ -8,7 +8,9 @@ mod apply;
 pub(crate) mod checkpoint;
 mod dependence;
 mod event;
+mod group;
 mod memory;
+mod names;
 mod nodes;
 mod observe;
 mod print;
@@ -35,6 +37,7 @@ use nodes::Node;
 pub(crate) use dependence::Dependence;
 pub use event::Checked;
 pub(crate) use event::Event;
+pub(crate) use names::{Group, GroupName};
 pub(crate) use nodes::{CustomId, Nodes, RecordedRule, Step, id_of};
 pub(crate) use workspace::{SweepRun, Target, Workspace};
 

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
 
+use super::names::Names;
 use crate::number::Number;
 use crate::op::{Linear, Op, OpData};
 use crate::param::Param;
@@ -45,6 +46,11 @@ impl<T: Number> Step<T> {
             Self::Custom(_) => "custom",
             Self::Checkpoint(_) => "checkpoint",
         }
+    }
+
+    /// Returns whether it has no operands: a leaf, a constant or a parameter.
+    pub(crate) fn is_source(&self) -> bool {
+        matches!(self, Self::Leaf | Self::Constant | Self::Param)
     }
 
     /// Returns whether a cotangent passes to operand `k`.
@@ -143,12 +149,23 @@ pub(crate) struct Nodes<T> {
     rules: Vec<RecordedRule>,
     /// The index lists of operations.
     pub(crate) data: OpData,
+    /// The names of values and groups.
+    pub(crate) names: Names,
 }
 
 impl<T> Default for Nodes<T> {
     fn default() -> Self {
         let (steps, list, operands, dims) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { steps, list, operands, dims, params: Vec::new(), rules: Vec::new(), data: OpData::default() }
+        Self {
+            steps,
+            list,
+            operands,
+            dims,
+            params: Vec::new(),
+            rules: Vec::new(),
+            data: OpData::default(),
+            names: Names::default(),
+        }
     }
 }
 
@@ -161,6 +178,7 @@ impl<T> Nodes<T> {
         self.dims.clear();
         self.params.clear();
         self.rules.clear();
+        self.names.clear();
     }
 
     #[inline]

@@ -431,7 +431,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     pub fn course_cross_entropy(self, target: Self, reduction: Reduction) -> Self {
         self.check_target("course_cross_entropy", target);
         let (rows, classes) = self.check_classes("course_cross_entropy");
-        self.softmax(-1).course_cross_entropy_term(target).reduce(reduction.divisor(rows, classes))
+        self.softmax(-1).named("ŷ").course_cross_entropy_term(target).reduce(reduction.divisor(rows, classes))
     }
 
     /// Returns the sum of all elements, divided as the reduction says. The first axis counts examples, the others their

@@ -81,7 +81,8 @@ macro_rules! elementwise_loss {
             fn record<'t>(&self, y: &ArrayRef2<T>, $yhat_var: Var<'t, T>) -> Var<'t, T> {
                 check_shapes(stringify!($Loss), y.shape(), &$yhat_var.shape());
                 let m = T::from_f64(self.reduction.divisor(y.nrows(), y.ncols()));
-                let $y_var = $yhat_var.tape().constant(y);
+                let _group = $yhat_var.tape().open_group(stringify!($Loss));
+                let $y_var = $yhat_var.tape().constant(y).named("y");
                 $record.sum() / m
             }
         }

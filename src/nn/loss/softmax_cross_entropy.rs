@@ -175,6 +175,7 @@ impl<T: Scalar> SoftmaxCrossEntropy<T> {
     #[track_caller]
     pub fn record_labels<'t>(&self, labels: &[usize], yhat: Var<'t, T>) -> Var<'t, T> {
         check_labels(labels, &yhat.shape());
+        let _group = yhat.tape().open_group("SoftmaxCrossEntropy");
         -yhat.log_softmax(-1).pick(labels).sum() / T::from_f64(self.divisor(labels.len()))
     }
 
@@ -226,7 +227,8 @@ impl<T: Scalar> Loss<T> for SoftmaxCrossEntropy<T> {
     fn record<'t>(&self, y: &ArrayRef2<T>, yhat: Var<'t, T>) -> Var<'t, T> {
         check_shapes("SoftmaxCrossEntropy", y.shape(), &yhat.shape());
         let n = T::from_f64(self.divisor(y.nrows()));
-        let y = yhat.tape().constant(y);
+        let _group = yhat.tape().open_group("SoftmaxCrossEntropy");
+        let y = yhat.tape().constant(y).named("y");
         // The gate selects the classes with a target other than 0, as in `forward`.
         -(y * yhat.log_softmax(-1).where_positive(y.abs())).sum() / n
     }

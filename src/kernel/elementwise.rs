@@ -1,7 +1,7 @@
 //! Elementwise loops: one for each number of operands, generic over the function, compiled for each instruction set.
 //!
-//! The functions are branch-free and use no fused multiply-add, so that the loops vectorize and give the same
-//! bits on every CPU.
+//! The functions are branch-free, and multiply-adds that are fused are written as such, so that the loops vectorize and
+//! give the same bits on every CPU.
 
 use pulp::{Arch, Simd, WithSimd};
 

@@ -52,9 +52,9 @@ macro_rules! vocabulary {
                 /// `1 / (1 + e^-x)`.
                 fn sigmoid(): math::sigmoid_f32, math::sigmoid_f64;
                 /// The error function.
-                fn erf(): math::erf_f32, libm::erf;
+                fn erf(): math::erf_f32, math::erf_f64;
                 /// The complementary error function.
-                fn erfc(): math::erfc_f32, libm::erfc;
+                fn erfc(): math::erfc_f32, math::erfc_f64;
                 /// `x^exponent`.
                 fn powf(exponent: T): f32::powf, f64::powf;
                 /// `self^exponent`.

@@ -259,29 +259,17 @@ impl<T: Scalar> Param<T> {
     /// A rule that shares its work among threads runs without the lock, like [`accumulate_with`](Self::accumulate_with),
     /// and writes to other memory.
     pub(crate) fn step(&self, rule: impl FnOnce(ParamUpdate<'_, T>, &[T])) {
-        let mut guard = self.state();
-        let state = &mut *guard;
+        let mut state = self.state();
+        let large = state.grad.as_ref().is_some_and(|grad| grad.len() >= 2 * threads::PIECE);
+        if !large || threads::count() == 1 {
+            return state.step(&self.shared.shape, rule);
+        }
         let Some(grad) = state.grad.clone().filter(|_| state.reached) else { return };
-        let grad = grad.as_slice().expect("gradients are in standard layout");
-        let shared = grad.len() >= 2 * threads::PIECE && threads::count() > 1;
-        // In place if there is no snapshot; else to the spare memory, unless that has a snapshot, too.
-        if !shared && let Some(value) = Arc::get_mut(&mut state.value) {
-            return threads::alone(|| rule(ParamUpdate::InPlace(slice_mut(value)), grad));
-        }
-        let unused = state.spare.take().filter(|spare| Arc::strong_count(spare) == 1);
-        let mut next = unused.unwrap_or_else(|| zeros(&self.shared.shape));
-        let (from, to) = (Arc::clone(&state.value), Arc::get_mut(&mut next));
-        let to = slice_mut(to.expect("the memory is new or has no other owner"));
-        let update = ParamUpdate::Moved { from: from.as_slice().expect("values are in standard layout"), to };
-        if shared {
-            drop(guard);
-            rule(update, grad);
-            guard = self.state();
-        } else {
-            threads::alone(|| rule(update, grad));
-        }
-        let state = &mut *guard;
-        state.spare = Some(mem::replace(&mut state.value, next));
+        let (mut next, value) = (unused(&mut state.spare, &self.shared.shape), Arc::clone(&state.value));
+        drop(state);
+        rule(moved(&value, &mut next), grad.as_slice().expect("gradients are in standard layout"));
+        drop(value);
+        self.state().replace(next);
     }
 
     #[inline]
@@ -289,6 +277,35 @@ impl<T: Scalar> Param<T> {
         // A panic under the lock may leave a mixture of old and new numbers. The state is still consistent.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl<T: Scalar> State<T> {
+    /// Runs an optimizer's rule: in place if there is no snapshot; else the new value goes to other memory.
+    fn step(&mut self, shape: &Shape, rule: impl FnOnce(ParamUpdate<'_, T>, &[T])) {
+        let Some(grad) = self.grad.as_ref().filter(|_| self.reached).and_then(|grad| grad.as_slice()) else { return };
+        if let Some(value) = Arc::get_mut(&mut self.value) {
+            return rule(ParamUpdate::InPlace(slice_mut(value)), grad);
+        }
+        let mut next = unused(&mut self.spare, shape);
+        rule(moved(&self.value, &mut next), grad);
+        self.replace(next);
+    }
+
+    /// Replaces the value and keeps its memory.
+    fn replace(&mut self, next: Arc<ArrayD<T>>) {
+        self.spare = Some(mem::replace(&mut self.value, next));
+    }
+}
+
+/// Returns the spare memory, unless that has a snapshot, too.
+fn unused<T: Scalar>(spare: &mut Option<Arc<ArrayD<T>>>, shape: &Shape) -> Arc<ArrayD<T>> {
+    spare.take().filter(|spare| Arc::strong_count(spare) == 1).unwrap_or_else(|| zeros(shape))
+}
+
+/// Returns the update that reads a value and writes to memory without another owner.
+fn moved<'a, T: Scalar>(value: &'a ArrayD<T>, next: &'a mut Arc<ArrayD<T>>) -> ParamUpdate<'a, T> {
+    let to = slice_mut(Arc::get_mut(next).expect("the memory is new or has no other owner"));
+    ParamUpdate::Moved { from: value.as_slice().expect("values are in standard layout"), to }
 }
 
 fn slice_mut<T>(array: &mut ArrayD<T>) -> &mut [T] {

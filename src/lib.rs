@@ -14,6 +14,7 @@
 //! | [`Var::backward`] | the sweep on arrays; nothing is recorded | `.grad()` of every leaf and [`Param`], accumulated |
 //! | [`Var::grads`], [`Var::vjp`] | the same sweep on `Var`s | gradients as `Var`s, of any order |
 //! | [`Var::jvp`], [`Var::hvp`] | the same rules forward, on `Var`s | derivatives along a direction, as `Var`s |
+//! | [`Program::compile`] | what was recorded, planned once, backward included | the same results for other inputs, again and again |
 //! | [`nn::Module`] | formulas derived by hand, independent of the rules | the second witness |
 //!
 //! # One worked gradient
@@ -48,6 +49,7 @@
 //! | [`Param`] | a trainable array and its gradient, shared by layer, tape and optimizer |
 //! | [`op`] | the operations, and the table of derivatives as data |
 //! | [`CustomOp`] | custom operations |
+//! | [`Program`] | a recorded computation, planned once and run on new inputs |
 //! | [`transform`] | derivatives of closures over arrays: gradients, Jacobians, Hessians, and products with them |
 //! | [`check`] | gradients compared with finite differences, hand-derived networks with the tape |
 //! | [`draw`] | the recorded computation as a picture and as text |
@@ -195,7 +197,7 @@ pub mod prelude {
         Tanh,
     };
     pub use crate::optim::{Adam, AdamW, Optimizer, Sgd};
-    pub use crate::{KeepDims, Number, Param, Reduction, Scalar, Tape, Var};
+    pub use crate::{KeepDims, Number, Param, Program, Reduction, Scalar, Tape, Var};
 }
 
 /// The README's code, compiled and run.

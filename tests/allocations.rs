@@ -12,7 +12,7 @@ use tapegrad::Reduction::{Mean, Sum};
 use tapegrad::chunks::{Chunks, Rows};
 use tapegrad::nn::{Linear, Loss, Module, Sequential, SoftmaxCrossEntropy, Tanh};
 use tapegrad::optim::{Adagrad, Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd};
-use tapegrad::{Param, Scalar, Tape, Var, threads};
+use tapegrad::{Param, Program, Scalar, Tape, Var, threads};
 
 /// Counts the allocations of this thread. Other tests run on other threads.
 struct Counting;
@@ -351,4 +351,20 @@ fn one_thread_holds_a_gradient_for_each_level_of_the_tree_and_one_chunk() {
     // twice the size.
     assert!((8..=12).contains(&held), "{held} times the parameter, with {count} chunks");
     assert_eq!(w.grad().expect("reached")[[0]], 2016.0); // 0 + 1 + … + 63
+}
+
+#[test]
+fn a_run_of_a_program_allocates_nothing() {
+    let (network, loss, tape) = (mlp::<f32>(), SoftmaxCrossEntropy::new(), Tape::new());
+    let mut sgd = Sgd::new(network.parameters(), 0.01).with_momentum(0.9);
+    let (images, labels) = batch(32);
+    let x = tape.constant(&images);
+    let mut program = Program::compile_step(&[x], loss.record_labels(&labels, network.record(&tape, x))).unwrap();
+    drop(tape);
+    let input = images.view().into_dyn();
+    assert_steady(|| {
+        program.run(std::slice::from_ref(&input)).unwrap();
+        sgd.step();
+        sgd.zero_grad();
+    });
 }

@@ -5,6 +5,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::kernel::loops;
 use crate::kernel::view::{CHUNK, Reader, View};
 use crate::number::{Number, inlined};
 use crate::threads::{PIECE, in_pieces};
@@ -34,10 +35,7 @@ macro_rules! slice_loop {
                 #[inline(always)]
                 fn with_simd<S: Simd>(self, _: S) {
                     let Self { $out, $($in,)* f } = self;
-                    $( let $in = &$in[..$out.len()]; )*
-                    for index in 0..$out.len() {
-                        $out[index] = f($($arg[index]),+);
-                    }
+                    loops::$name($out, $($in,)* f);
                 }
             }
 
@@ -71,14 +69,6 @@ slice_loop! {
     /// `y = f(m, a, b)`.
     zip_three(y, m, a, b) = f(m, a, b)
 }
-slice_loop! {
-    /// The pullback of a function of one operand, in place: `g = f(g, x, y)`.
-    pull(g, x, y) = f(g, x, y)
-}
-slice_loop! {
-    /// The pullback of a function of two operands, in place: `g = f(g, a, b, y)`.
-    pull_slices(g, a, b, y) = f(g, a, b, y)
-}
 
 /// `a += b`: adds a later cotangent to an earlier one.
 #[inline]
@@ -108,37 +98,51 @@ pub(crate) fn zip<T: Number>(
     y: &mut [T],
     f: impl Fn(T, T) -> T + Copy + Sync,
 ) {
+    zip_with(a, b, shape, y, |y, a, b| zip_slices(y, a, b, f));
+}
+
+/// Calls `f(y, a, b)` on pieces of `y` and of both operands, broadcast to `shape`.
+pub(crate) fn zip_with<T: Number>(
+    a: View<'_, T>,
+    b: View<'_, T>,
+    shape: &[usize],
+    y: &mut [T],
+    f: impl Fn(&mut [T], &[T], &[T]) + Sync,
+) {
     if let (Some(a), Some(b)) = (a.row_major_as(shape), b.row_major_as(shape)) {
-        return zip_slices(y, a, b, f);
+        return in_pieces(y, 1, PIECE, |start, y| f(y, &a[start..][..y.len()], &b[start..][..y.len()]));
     }
     in_pieces(y, CHUNK, PIECE, |start, y| {
         let (mut a, mut a_buffer) = (Reader::new(a, shape).at(start), [T::ZERO; CHUNK]);
         let (mut b, mut b_buffer) = (Reader::new(b, shape).at(start), [T::ZERO; CHUNK]);
         for y in y.chunks_mut(CHUNK) {
             let length = y.len();
-            zip_slices(y, a.next(length, &mut a_buffer), b.next(length, &mut b_buffer), f);
+            f(y, a.next(length, &mut a_buffer), b.next(length, &mut b_buffer));
         }
     });
 }
 
-/// The pullback of a function of two operands, in place: `g = f(g, a, b, y)` with `a` and `b` broadcast to `shape`.
-pub(crate) fn pull_zip<T: Number>(
+/// Calls `f(g, a, b, y)` on pieces of `g`, of both operands, broadcast to `shape`, and of `y`.
+pub(crate) fn pull_with<T: Number>(
     g: &mut [T],
     a: View<'_, T>,
     b: View<'_, T>,
     y: &[T],
     shape: &[usize],
-    f: impl Fn(T, T, T, T) -> T + Copy + Sync,
+    f: impl Fn(&mut [T], &[T], &[T], &[T]) + Sync,
 ) {
     if let (Some(a), Some(b)) = (a.row_major_as(shape), b.row_major_as(shape)) {
-        return pull_slices(g, a, b, y, f);
+        return in_pieces(g, 1, PIECE, |start, g| {
+            let range = start..start + g.len();
+            f(g, &a[range.clone()], &b[range.clone()], &y[range]);
+        });
     }
     in_pieces(g, CHUNK, PIECE, |start, g| {
         let (mut a, mut a_buffer) = (Reader::new(a, shape).at(start), [T::ZERO; CHUNK]);
         let (mut b, mut b_buffer) = (Reader::new(b, shape).at(start), [T::ZERO; CHUNK]);
         for (g, y) in g.chunks_mut(CHUNK).zip(y[start..].chunks(CHUNK)) {
             let length = g.len();
-            pull_slices(g, a.next(length, &mut a_buffer), b.next(length, &mut b_buffer), y, f);
+            f(g, a.next(length, &mut a_buffer), b.next(length, &mut b_buffer), &y[..length]);
         }
     });
 }

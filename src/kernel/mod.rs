@@ -7,6 +7,7 @@ pub(crate) mod conv;
 pub(crate) mod elementwise;
 pub(crate) mod index;
 pub(crate) mod linalg;
+pub(crate) mod loops;
 pub mod matmul;
 pub(crate) mod matrix;
 pub(crate) mod norm;

@@ -4,10 +4,13 @@ use std::ops::Range;
 
 use smallvec::{SmallVec, smallvec};
 
-use crate::kernel::elementwise;
+use pulp::{Arch, Simd, WithSimd};
+
 use crate::kernel::view::View;
+use crate::kernel::{elementwise, loops};
 use crate::number::{Algebra, Functions, Number, inlined};
 use crate::op::rows::{GELU_CUBE, GELU_SLOPE, NORMAL_DENSITY, binary_rows, unary_rows};
+use crate::threads::{PIECE, in_pieces};
 
 /// The values that the derivative of a row reads besides the cotangent. They have to be kept, and the sweep gathers
 /// them into row-major order.
@@ -51,15 +54,13 @@ macro_rules! derivative {
     (@pull [same], $($array:ident),+) => { {} };
     (@pull [none], $cotangent:ident $(, $array:ident)+) => { $cotangent.fill(T::ZERO) };
     (@pull [|$g:tt, $x:tt, $y:tt| $dx:expr], $cotangent:ident, $operand:ident, $result:ident) => {
-        elementwise::pull($cotangent, $operand, $result, inlined!(|$g: T, $x: T, $y: T| -> T { $dx }))
+        loops::pull($cotangent, $operand, $result, inlined!(|$g: T, $x: T, $y: T| -> T { $dx }))
     };
     (
         @pull [|$g:tt, $a:tt, $b:tt, $y:tt| $dx:expr],
-        $cotangent:ident, $left:ident, $right:ident, $result:ident, $shape:ident
+        $cotangent:ident, $left:ident, $right:ident, $result:ident
     ) => {
-        elementwise::pull_zip(
-            $cotangent, $left, $right, $result, $shape, inlined!(|$g: T, $a: T, $b: T, $y: T| -> T { $dx }),
-        )
+        loops::pull_slices($cotangent, $left, $right, $result, inlined!(|$g: T, $a: T, $b: T, $y: T| -> T { $dx }))
     };
 
     (@vjp [same], $cotangent:ident $(, $value:ident)+) => { $cotangent };
@@ -71,6 +72,7 @@ macro_rules! derivative {
 }
 
 /// Returns whether the branch-free form of a row is valid for all of these arguments.
+#[inline(always)]
 fn all_in_fast_range<T: Number>(x: &[T]) -> bool {
     // No early exit: a plain fold vectorizes.
     x.iter().fold(true, |all, &x| all & T::Functions::in_fast_range(x))
@@ -133,22 +135,22 @@ macro_rules! unary {
                 match *self { $( Self::$Variant $({ $($p),+ })? => { $( assert!($check, $message); )? } )* }
             }
 
-            /// `y = f(x)`.
             #[allow(unused_variables)]
-            pub(crate) fn forward(self, x: &[T], y: &mut [T]) {
+            #[inline(always)]
+            fn forward_loop(self, x: &[T], y: &mut [T]) {
                 match self {
                     $(
                         $( Self::$Variant if all_in_fast_range(x) => {
-                            elementwise::map(y, x, inlined!(|$fast_x: T| -> T { $fast_f }))
+                            loops::map(y, x, inlined!(|$fast_x: T| -> T { $fast_f }))
                         } )?
-                        Self::$Variant $({ $($p),+ })? => elementwise::map(y, x, inlined!(|$x: T| -> T { $f })),
+                        Self::$Variant $({ $($p),+ })? => loops::map(y, x, inlined!(|$x: T| -> T { $f })),
                     )*
                 }
             }
 
-            /// `g = dx(g, x, y)`, in place.
             #[allow(unused_variables)]
-            pub(crate) fn pull(self, g: &mut [T], x: &[T], y: &[T]) {
+            #[inline(always)]
+            fn pull_loop(self, g: &mut [T], x: &[T], y: &[T]) {
                 match self {
                     $(
                         $( Self::$Variant if all_in_fast_range(x) => derivative!(@pull $fast_dx, g, x, y), )?
@@ -166,6 +168,24 @@ macro_rules! unary {
     };
 }
 unary_rows!(unary);
+
+impl<T: Number> Unary<T> {
+    /// `y = f(x)`.
+    pub(crate) fn forward(self, x: &[T], y: &mut [T]) {
+        in_pieces(y, 1, PIECE, |start, y| {
+            let x = &x[start..][..y.len()];
+            Arch::new().dispatch(RowLoop::Unary(self, x, y));
+        });
+    }
+
+    /// `g = dx(g, x, y)`, in place.
+    pub(crate) fn pull(self, g: &mut [T], x: &[T], y: &[T]) {
+        in_pieces(g, 1, PIECE, |start, g| {
+            let (x, y) = (&x[start..][..g.len()], &y[start..][..g.len()]);
+            Arch::new().dispatch(RowLoop::PullUnary(self, g, x, y));
+        });
+    }
+}
 
 macro_rules! binary {
     ($(
@@ -211,38 +231,20 @@ macro_rules! binary {
                 }
             }
 
-            /// `y = f(a, b)`, broadcast to `shape`.
-            pub(crate) fn forward<T: Number>(self, a: View<'_, T>, b: View<'_, T>, shape: &[usize], y: &mut [T]) {
+            #[inline(always)]
+            fn forward_loop<T: Number>(self, a: &[T], b: &[T], y: &mut [T]) {
                 match self {
-                    $( Self::$Variant => elementwise::zip(a, b, shape, y, inlined!(|$a: T, $b: T| -> T { $f })), )*
+                    $( Self::$Variant => loops::zip_slices(y, a, b, inlined!(|$a: T, $b: T| -> T { $f })), )*
                 }
             }
 
-            /// `y = f(a, b)` on slices of equal length.
-            pub(crate) fn forward_slices<T: Number>(self, a: &[T], b: &[T], y: &mut [T]) {
-                match self {
-                    $( Self::$Variant => elementwise::zip_slices(y, a, b, inlined!(|$a: T, $b: T| -> T { $f })), )*
-                }
-            }
-
-            /// [`pull`](Self::pull) on slices of equal length.
-            pub(crate) fn pull_slices<T: Number>(self, k: usize, g: &mut [T], a: &[T], b: &[T], y: &[T]) {
-                let shape = [g.len()];
-                self.pull(k, g, View::contiguous(a, &shape), View::contiguous(b, &shape), y, &shape);
-            }
-
-            /// `g = da(g, a, b, y)` for the first operand, `k = 0`, and `g = db(g, a, b, y)` for the second, in place.
-            /// `g` and `y` have the shape `shape`, to which the operands broadcast.
-            pub(crate) fn pull<T: Number>(
-                self, k: usize, g: &mut [T], a: View<'_, T>, b: View<'_, T>, y: &[T], shape: &[usize],
-            ) {
-                // A strided operand that the rule does not read is not gathered.
-                let y_view = View::contiguous(y, shape);
-                let (a, b) = if self.saves(k).operands() { (a, b) } else { (y_view, y_view) };
+            #[allow(unused_variables)]
+            #[inline(always)]
+            fn pull_loop<T: Number>(self, k: usize, g: &mut [T], a: &[T], b: &[T], y: &[T]) {
                 match (self, k) {
                     $(
-                        (Self::$Variant, 0) => derivative!(@pull $da, g, a, b, y, shape),
-                        (Self::$Variant, _) => derivative!(@pull $db, g, a, b, y, shape),
+                        (Self::$Variant, 0) => derivative!(@pull $da, g, a, b, y),
+                        (Self::$Variant, _) => derivative!(@pull $db, g, a, b, y),
                     )*
                 }
             }
@@ -261,3 +263,59 @@ macro_rules! binary {
     };
 }
 binary_rows!(binary);
+
+impl Binary {
+    /// `y = f(a, b)`, broadcast to `shape`.
+    pub(crate) fn forward<T: Number>(self, a: View<'_, T>, b: View<'_, T>, shape: &[usize], y: &mut [T]) {
+        elementwise::zip_with(a, b, shape, y, |y, a, b| {
+            Arch::new().dispatch(RowLoop::Binary(self, a, b, y));
+        });
+    }
+
+    /// `g = da(g, a, b, y)` for the first operand, `k = 0`, and `g = db(g, a, b, y)` for the second, in place. `g` and `y`
+    /// have the shape `shape`, to which the operands broadcast.
+    pub(crate) fn pull<T: Number>(
+        self,
+        k: usize,
+        g: &mut [T],
+        a: View<'_, T>,
+        b: View<'_, T>,
+        y: &[T],
+        shape: &[usize],
+    ) {
+        // A strided operand that the rule does not read is not gathered.
+        let y_view = View::contiguous(y, shape);
+        let (a, b) = if self.saves(k).operands() { (a, b) } else { (y_view, y_view) };
+        elementwise::pull_with(g, a, b, y, shape, |g, a, b, y| {
+            Arch::new().dispatch(RowLoop::PullBinary(self, k, g, a, b, y));
+        });
+    }
+}
+
+/// The loop of a row, or of its pullback, over slices of equal length. All rows are one function for each instruction set:
+/// a tile calls it without asking again which instructions the CPU has.
+pub(super) enum RowLoop<'a, T> {
+    Unary(Unary<T>, &'a [T], &'a mut [T]),
+    Binary(Binary, &'a [T], &'a [T], &'a mut [T]),
+    /// `a` where the first is not 0, else `b`.
+    Select(&'a [T], &'a [T], &'a [T], &'a mut [T]),
+    PullUnary(Unary<T>, &'a mut [T], &'a [T], &'a [T]),
+    PullBinary(Binary, usize, &'a mut [T], &'a [T], &'a [T], &'a [T]),
+}
+
+impl<T: Number> WithSimd for RowLoop<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        match self {
+            Self::Unary(row, x, y) => row.forward_loop(x, y),
+            Self::Binary(row, a, b, y) => row.forward_loop(a, b, y),
+            Self::Select(mask, a, b, y) => {
+                loops::zip_three(y, mask, a, b, inlined!(|mask, a, b| if mask == T::ZERO { b } else { a }));
+            }
+            Self::PullUnary(row, g, x, y) => row.pull_loop(g, x, y),
+            Self::PullBinary(row, k, g, a, b, y) => row.pull_loop(k, g, a, b, y),
+        }
+    }
+}

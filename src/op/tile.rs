@@ -5,12 +5,12 @@
 
 use std::mem;
 
+use pulp::{Arch, Simd, WithSimd};
 use smallvec::SmallVec;
 
-use crate::kernel::elementwise;
 use crate::kernel::view::{Reader, View};
-use crate::number::{Number, inlined};
-use crate::op::elementwise::{Binary, Unary};
+use crate::number::Number;
+use crate::op::elementwise::{Binary, RowLoop, Unary};
 use crate::shape::Shape;
 
 /// What a step computes.
@@ -77,27 +77,45 @@ pub trait Outside<T> {
 impl<T: Number> TileGroup<T> {
     /// Runs all steps on all tiles. `made` are the arrays that the group makes, `registers` its registers.
     pub(super) fn run_on(&self, outside: &dyn Outside<T>, made: &mut [Vec<T>], registers: &mut [Vec<T>]) {
+        Arch::new().dispatch(Run { group: self, outside, made, registers });
+    }
+}
+
+/// A run of a group, for one instruction set.
+struct Run<'a, T> {
+    group: &'a TileGroup<T>,
+    outside: &'a dyn Outside<T>,
+    made: &'a mut [Vec<T>],
+    registers: &'a mut [Vec<T>],
+}
+
+impl<T: Number> WithSimd for Run<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { group, outside, made, registers } = self;
         let mut readers: SmallVec<[(Reader<'_, T>, usize); 4]> = SmallVec::new();
-        for Gathered { array, shape, register } in &self.gathered {
+        for Gathered { array, shape, register } in &group.gathered {
             let view = outside.view(*array);
             match shape {
                 Some(shape) => readers.push((Reader::new(view, shape), *register)),
-                None => registers[*register][..self.tile.min(self.elements)].fill(view.data[0]),
+                None => registers[*register][..group.tile.min(group.elements)].fill(view.data[0]),
             }
         }
-        for start in (0..self.elements).step_by(self.tile) {
-            let length = self.tile.min(self.elements - start);
+        for start in (0..group.elements).step_by(group.tile) {
+            let length = group.tile.min(group.elements - start);
             for (reader, register) in &mut readers {
                 reader.fill(start, &mut registers[*register][..length]);
             }
-            for step in &self.steps {
+            for step in &group.steps {
                 // Taken out, so that a step can read the others.
                 let (mut out, first) = match step.target {
                     TilePlace::Register(register) => (mem::take(&mut registers[register]), 0),
                     TilePlace::Made(array) => (mem::take(&mut made[array]), start),
                     TilePlace::Outside(_) => continue,
                 };
-                step.run(&mut out[first..first + length], start, outside, made, registers);
+                step.run(simd, &mut out[first..first + length], start, outside, made, registers);
                 match step.target {
                     TilePlace::Register(register) => registers[register] = out,
                     TilePlace::Made(array) => made[array] = out,
@@ -109,8 +127,16 @@ impl<T: Number> TileGroup<T> {
 }
 
 impl<T: Number> TileStep<T> {
-    #[inline]
-    fn run(&self, out: &mut [T], start: usize, outside: &dyn Outside<T>, made: &[Vec<T>], registers: &[Vec<T>]) {
+    #[inline(always)]
+    fn run<S: Simd>(
+        &self,
+        simd: S,
+        out: &mut [T],
+        start: usize,
+        outside: &dyn Outside<T>,
+        made: &[Vec<T>],
+        registers: &[Vec<T>],
+    ) {
         let length = out.len();
         let operand = |k: usize| match self.operands[k] {
             TilePlace::Register(register) => &registers[register][..length],
@@ -123,21 +149,18 @@ impl<T: Number> TileStep<T> {
                 out.copy_from_slice(operand(0));
             }
         };
-        match self.row {
-            TileRow::Unary(row) => row.forward(operand(0), out),
-            TileRow::Binary(row) => row.forward_slices(operand(0), operand(1), out),
-            TileRow::Select => {
-                let (mask, a, b) = (operand(0), operand(1), operand(2));
-                elementwise::zip_three(out, mask, a, b, inlined!(|mask, a, b| if mask == T::ZERO { b } else { a }));
-            }
+        simd.vectorize(match self.row {
+            TileRow::Unary(row) => RowLoop::Unary(row, operand(0), out),
+            TileRow::Binary(row) => RowLoop::Binary(row, operand(0), operand(1), out),
+            TileRow::Select => RowLoop::Select(operand(0), operand(1), operand(2), out),
             TileRow::PullUnary(row) => {
                 cotangent(out);
-                row.pull(out, operand(1), operand(2));
+                RowLoop::PullUnary(row, out, operand(1), operand(2))
             }
             TileRow::PullBinary(row, k) => {
                 cotangent(out);
-                row.pull_slices(k, out, operand(1), operand(2), operand(3));
+                RowLoop::PullBinary(row, k, out, operand(1), operand(2), operand(3))
             }
-        }
+        });
     }
 }

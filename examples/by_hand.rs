@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lesson::{Outcome, exit, positive, positive_number};
+use lesson::{Outcome, Pixels, exit, positive, positive_number};
 use ndarray::Array2;
 use tapegrad::Param;
 use tapegrad::data::accuracy;
@@ -42,8 +42,9 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Outcome {
-    let data = lesson::load_digits(options.data.as_ref(), true)?;
-    let (x, y) = (data.train().images(), data.train().one_hot());
+    let data = lesson::load_digits(options.data.as_ref())?;
+    let [train, test] = lesson::examples(&data, Pixels::Scaled)?;
+    let (x, y) = (train.inputs(), train.targets());
     let widths = [x.ncols(), options.hidden, data.train().classes()];
 
     // Module by module.
@@ -58,10 +59,10 @@ fn run(options: &Options) -> Outcome {
         let z1 = linear1.forward(x);
         let a1 = tanh.forward(z1);
         let z2 = linear2.forward(a1);
-        by_module.push(loss.forward(&y, z2));
+        by_module.push(loss.forward(y, z2));
 
         // Backward: each module turns the delta of its output into the delta of its input, and adds to its gradient.
-        let delta2 = loss.backward(&y, z2);
+        let delta2 = loss.backward(y, z2);
         linear2.backward_update_gradient(a1, delta2);
         let delta1 = linear2.backward_delta(a1, delta2);
         let delta0 = tanh.backward_delta(z1, delta1);
@@ -79,8 +80,8 @@ fn run(options: &Options) -> Outcome {
     let mut by_sequential = Vec::new();
     for _ in 0..options.passes {
         let yhat = net.forward(x);
-        by_sequential.push(loss.forward(&y, yhat));
-        let delta = loss.backward(&y, yhat);
+        by_sequential.push(loss.forward(y, yhat));
+        let delta = loss.backward(y, yhat);
         net.backward_update_gradient(x, delta);
         net.update_parameters(options.epsilon);
         net.zero_grad();
@@ -91,9 +92,9 @@ fn run(options: &Options) -> Outcome {
         (0..options.passes).filter(|pass| pass % (options.passes / 10).max(1) == 0 || pass + 1 == options.passes);
     shown.for_each(|pass| println!("{pass:4}   {:<21.15}   {:<21.15}", by_module[pass], by_sequential[pass]));
 
-    let hidden = tanh.forward(linear1.forward(data.test().images())).clone();
+    let hidden = tanh.forward(linear1.forward(test.inputs())).clone();
     let scores: Array2<f64> = linear2.forward(&hidden).clone();
-    let same = by_module == by_sequential && scores == net.forward(data.test().images());
+    let same = by_module == by_sequential && scores == net.forward(test.inputs());
     println!(
         "\ntest accuracy {:.2} %; {}",
         100.0 * accuracy(&scores, data.test().labels()),

@@ -114,7 +114,7 @@ fn run(options: &Options) -> Outcome {
         let losses = history.passes().iter().map(|pass| pass.train_loss());
         let curves = vec![
             Curve::by_index("descent", losses, 0),
-            Curve::by_index("closed form", vec![least; options.passes], 1).thin(),
+            Curve::by_index("closed form", vec![least; options.passes], 1).dashed(),
         ];
         let title = learner.network().name();
         let y = Axis::logarithmic("mean squared error");

@@ -9,11 +9,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lesson::plot::{Axis, Curve, Panel};
-use lesson::{Half, Outcome, exit, positive, positive_number};
+use lesson::{Half, Outcome, Pixels, exit, positive, positive_number};
 use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh};
 use tapegrad::optim::Sgd;
 use tapegrad::train::{
-    ByHand, ByTape, Descent, Examples, Learner, Progress, batch_descent, mini_batch_descent, stochastic_descent,
+    ByHand, ByTape, Descent, Learner, Progress, batch_descent, mini_batch_descent, stochastic_descent,
 };
 
 /// Train a network of one hidden layer on digits by the three descents, from the same parameters.
@@ -46,7 +46,7 @@ struct Options {
     /// Seed of initial parameters, draws and batches
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where to draw the training losses
+    /// Where to draw the losses
     #[arg(long, value_name = "FILE.svg", default_value = "three_descents.svg")]
     plot: PathBuf,
 }
@@ -57,8 +57,8 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Outcome {
     lesson::check_output(Some(&options.plot))?;
-    let data = lesson::load_digits(options.data.as_ref(), true)?;
-    let (train, test) = (Examples::from(data.train()), Examples::from(data.test()));
+    let data = lesson::load_digits(options.data.as_ref())?;
+    let [train, test] = lesson::examples(&data, Pixels::Scaled)?;
     let widths = [data.train().images().ncols(), options.hidden, data.train().classes()];
 
     let (mut by_pass, mut by_time) = (Vec::new(), Vec::new());
@@ -94,11 +94,15 @@ fn run(options: &Options) -> Outcome {
             1e3 * last.time().as_secs_f64(),
         );
         let seen = || history.passes().iter().chain([last]);
-        by_pass.push(Curve::by_index(name, seen().map(|pass| pass.train_loss()), color));
-        let points = seen().map(|pass| (1e3 * pass.time().as_secs_f64(), pass.train_loss()));
-        by_time.push(Curve::new(name, points, color));
+        let milliseconds = |pass: &tapegrad::train::Pass| 1e3 * pass.time().as_secs_f64();
+        let test_loss = |pass: &tapegrad::train::Pass| pass.test_loss().unwrap_or(f64::NAN);
+        let (train, test) = (format!("{name}, train"), format!("{name}, test"));
+        by_pass.push(Curve::by_index(train.clone(), seen().map(|pass| pass.train_loss()), color));
+        by_pass.push(Curve::by_index(test.clone(), seen().map(test_loss), color).dashed());
+        by_time.push(Curve::new(train, seen().map(|pass| (milliseconds(pass), pass.train_loss())), color));
+        by_time.push(Curve::new(test, seen().map(|pass| (milliseconds(pass), test_loss(pass))), color).dashed());
     }
-    let y = Axis::logarithmic("mean cross-entropy, train");
+    let y = Axis::logarithmic("mean cross-entropy");
     let panels = [
         Panel::new("loss against passes", Axis::whole("pass"), y, by_pass),
         Panel::new("loss against time", Axis::linear("ms of updates"), y, by_time),

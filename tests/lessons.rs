@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{env, fs};
 
-use ndarray::{Array2, Ix2};
+use ndarray::{Array1, Array2, Ix2, s};
+use ndarray_npy::write_npy;
 use tapegrad::data::{Npz, save_npz};
 
 /// Runs a lesson. `cargo test` builds them before it runs any test.
@@ -108,8 +109,9 @@ fn wrong_files_are_refused_and_others_left_alone() {
     fails(directory, "digits one-layer --init short.npz --save kept.npz", 1, expected);
     save_npz(directory.join("part.npz"), &[("W", zeros(784, 3).view())]).unwrap();
     fails(directory, "digits one-layer --init part.npz", 1, "part.npz: expected an array b, found the arrays W");
-    fails(directory, "digits one-layer --epsilon 1e300 --history kept.npz", 1, "at pass 1: stopped");
-    fails(directory, "digits tape --activation relu --epsilon 1e300 --history kept.npz", 1, "at pass 1: stopped");
+    fails(directory, "digits one-layer --epsilon 1e308 --history kept.npz", 1, "at pass 1: stopped");
+    let infinite = "digits tape --hidden 4 --epsilon 1e308 --loss softmax --history kept.npz";
+    fails(directory, infinite, 1, "stopped (a smaller --epsilon may help)");
     assert_eq!(fs::read_to_string(directory.join("kept.npz")).unwrap(), "precious");
 }
 
@@ -119,69 +121,130 @@ fn history(directory: &Path, command: &str) -> Array2<f64> {
     history.into_dimensionality::<Ix2>().unwrap()
 }
 
-#[test]
-fn lessons_on_one_network_give_one_history() {
+/// Writes every thirtieth digit of this repository, and returns the directory's name.
+fn few_digits(directory: &Path) -> &'static str {
+    let data = tapegrad::data::load_data::<f64>(concat!(env!("CARGO_MANIFEST_DIR"), "/data/digits178")).unwrap();
+    fs::create_dir(directory.join("few")).unwrap();
+    for (samples, images, labels) in [(data.train(), "x.npy", "y.npy"), (data.test(), "xt.npy", "yt.npy")] {
+        let every = |array: &Array2<f64>| array.slice(s![..;30, ..]).to_owned();
+        write_npy(directory.join("few").join(images), &every(samples.images())).unwrap();
+        write_npy(directory.join("few").join(labels), &every(&samples.one_hot())).unwrap();
+    }
+    "few"
+}
+
+/// Writes the parameters of `course_reference.py`: 1e-3 (((7 i + 5 j + 3 i j) mod 23) - 11), a vector with i = 0.
+fn write_start(path: &Path, widths: &[usize]) {
+    let value = |i: usize, j: usize| 1e-3 * ((7 * i + 5 * j + 3 * i * j) % 23) as f64 - 11e-3;
+    let mut arrays = Vec::new();
+    for (k, pair) in widths.windows(2).enumerate() {
+        let number = if widths.len() == 2 { String::new() } else { (k + 1).to_string() };
+        arrays.push((format!("W{number}"), Array2::from_shape_fn((pair[0], pair[1]), |(i, j)| value(i, j)).into_dyn()));
+        arrays.push((format!("b{number}"), Array1::from_shape_fn(pair[1], |j| value(0, j)).into_dyn()));
+    }
+    let arrays: Vec<_> = arrays.iter().map(|(name, array)| (name.as_str(), array.view())).collect();
+    save_npz(path, &arrays).unwrap();
+}
+
+/// Compares histories of 200 passes with a table of another program's, by command. A row has the number of the pass, the
+/// training loss and the test loss.
+fn assert_histories(table: &str, also: impl Fn(&str) -> Vec<String>) {
+    let table: serde_json::Value = serde_json::from_str(table).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
-    for (reduction, activation, epsilon) in [("sum", "tanh", 1e-4), ("mean", "relu", 0.1), ("mean", "sigmoid", 0.3)] {
-        let common = format!("--hidden 5 --passes 8 --scale-pixels --reduction {reduction} --epsilon {epsilon}");
-        let common = format!("{common} --activation {activation} --seed 3");
-        let first = history(directory, &format!("digits two-layers {common} --path manual --save saved.npz"));
-        assert_eq!(first.dim(), (8, 2));
-        assert!(first[[7, 0]] < first[[0, 0]]);
-        for lesson in ["two-layers --path tape", "tape", "module", "optimizer --momentum 0"] {
-            let other = history(directory, &format!("digits {lesson} {common}"));
-            let worst = (&other / &first - 1.0).iter().fold(0.0, |worst: f64, x| worst.max(x.abs()));
-            assert!(worst < 1e-12, "{lesson}: {worst:e}");
+    let few = few_digits(directory);
+    write_start(&directory.join("one.npz"), &[784, 3]);
+    write_start(&directory.join("two.npz"), &[784, 4, 3]);
+    for (command, rows) in table.as_object().unwrap() {
+        let init = if command.starts_with("one") { "one.npz" } else { "two.npz" };
+        for options in also(command) {
+            let command = format!("digits {command} {options} --init {init} --data {few} --passes 200");
+            let found = history(directory, &command);
+            assert_eq!(found.dim(), (200, 2));
+            let rows = rows.as_array().unwrap();
+            assert_eq!(rows.len(), 10);
+            for row in rows {
+                let pass = row[0].as_u64().unwrap() as usize;
+                for set in [0, 1] {
+                    let (found, expected) = (found[[pass, set]], row[set + 1].as_f64().unwrap());
+                    let error = (found / expected - 1.0).abs();
+                    assert!(error < 1e-9, "{command}, pass {pass}, {set}: {found} for {expected}, {error:e}");
+                }
+            }
         }
-        // Training goes on where it was left.
-        let longer = history(directory, &format!("digits two-layers {common}").replace("--passes 8", "--passes 9"));
-        let rest =
-            history(directory, &format!("digits tape {common} --init saved.npz").replace("--passes 8", "--passes 1"));
-        assert!((rest[[0, 0]] / longer[[8, 0]] - 1.0).abs() < 1e-12, "{rest} {longer}");
     }
 }
 
 #[test]
-fn the_one_layer_lesson_is_gradient_descent_on_the_softmax() {
-    // Against a loop over samples, in no particular shape: p = softmax(x W + b), W -= ε Σ xᵀ (p - y).
+fn histories_by_formulas_and_by_tape_are_those_of_numpy() {
+    assert_histories(include_str!("files/course_numpy.json"), |_| vec!["--path manual".into(), "--path tape".into()]);
+}
+
+#[test]
+fn histories_of_leaves_optimizer_and_module_are_those_of_pytorch() {
+    assert_histories(include_str!("files/course_torch.json"), |_| vec![String::new()]);
+}
+
+#[test]
+fn lessons_on_one_network_give_one_history() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
-    let w = Array2::from_shape_fn((784, 3), |(i, j)| 1e-3 * (((i * 7 + j * 5) % 11) as f64 - 5.0));
-    let b = Array2::from_shape_fn((1, 3), |(_, j)| 1e-3 * j as f64);
-    save_npz(directory.join("init.npz"), &[("W", w.view().into_dyn()), ("b", b.view().into_dyn())]).unwrap();
-    let options = "--init init.npz --passes 3 --epsilon 1e-4 --scale-pixels";
-    let found = history(directory, &format!("digits one-layer {options}"));
-
-    let data = tapegrad::data::load_data::<f64>(concat!(env!("CARGO_MANIFEST_DIR"), "/data/digits178")).unwrap();
-    let (mut w, mut b) = (w, b);
-    for pass in 0..3 {
-        let (mut dw, mut db) = (Array2::<f64>::zeros((784, 3)), [0.0; 3]);
-        for (set, samples) in [data.train(), data.test()].into_iter().enumerate() {
-            let mut loss = 0.0;
-            for (image, &label) in samples.images().rows().into_iter().zip(samples.labels()) {
-                let scores = [0, 1, 2]
-                    .map(|k| b[[0, k]] + image.iter().zip(w.column(k)).map(|(x, w)| x / 255.0 * w).sum::<f64>());
-                let total: f64 = scores.iter().map(|s| s.exp()).sum();
-                loss += total.ln() - scores[label];
-                for k in 0..3 {
-                    let d = scores[k].exp() / total - f64::from(u8::from(k == label));
-                    if set == 0 {
-                        db[k] += d;
-                        dw.column_mut(k).iter_mut().zip(image).for_each(|(dw, x)| *dw += x / 255.0 * d);
-                    }
-                }
-            }
-            let expected = loss / samples.len() as f64;
-            assert!(
-                (found[[pass, set]] / expected - 1.0).abs() < 1e-12,
-                "{pass} {set}: {} {expected}",
-                found[[pass, set]]
-            );
+    let few = few_digits(directory);
+    for (activation, epsilon) in [("tanh", 0.2), ("relu", 0.1), ("sigmoid", 0.3)] {
+        let common = format!("--data {few} --hidden 5 --passes 8 --epsilon {epsilon}");
+        let common = format!("{common} --activation {activation} --seed 3");
+        // Along ŷ - y, averaged: the gradient of the softmax cross-entropy, which all of them report.
+        let softmax = format!("{common} --loss softmax");
+        let by_delta = format!("{softmax} --reduction mean");
+        let first = history(directory, &format!("digits two-layers {by_delta} --path manual --save saved.npz"));
+        assert_eq!(first.dim(), (8, 2));
+        assert!(first[[7, 0]] < first[[0, 0]]);
+        let agrees = |first: &Array2<f64>, command: &str| {
+            let other = history(directory, command);
+            let worst = (&other / first - 1.0).iter().fold(0.0, |worst: f64, x| worst.max(x.abs()));
+            assert!(worst < 1e-12, "{command}: {worst:e}");
+        };
+        agrees(&first, &format!("digits two-layers {by_delta} --path tape"));
+        for lesson in ["tape", "module", "optimizer --momentum 0"] {
+            agrees(&first, &format!("digits {lesson} {softmax}"));
         }
-        w = w - 1e-4 * dw;
-        (0..3).for_each(|k| b[[0, k]] -= 1e-4 * db[k]);
+        // Training goes on where it was left.
+        let longer = history(directory, &format!("digits two-layers {by_delta}").replace("--passes 8", "--passes 9"));
+        let rest =
+            history(directory, &format!("digits tape {softmax} --init saved.npz").replace("--passes 8", "--passes 1"));
+        assert!((rest[[0, 0]] / longer[[8, 0]] - 1.0).abs() < 1e-12, "{rest} {longer}");
+
+        // The course's loss has another gradient.
+        let course = history(directory, &format!("digits tape {common}"));
+        for lesson in ["module", "optimizer --momentum 0"] {
+            agrees(&course, &format!("digits {lesson} {common}"));
+        }
+        let delta = history(directory, &format!("digits two-layers {common} --reduction mean"));
+        assert!((delta[[0, 0]] / course[[0, 0]] - 1.0).abs() < 1e-15);
+        let [fall, other] = [&delta, &course].map(|history| history[[0, 0]] - history[[7, 0]]);
+        assert!((fall / other - 1.0).abs() > 0.1, "{fall} {other}");
     }
+}
+
+#[test]
+fn an_option_that_a_lesson_does_not_use_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    for (command, option) in [
+        ("digits one-layer --hidden 5", "--hidden"),
+        ("digits one-layer --activation relu", "--activation"),
+        ("digits one-layer --momentum 0.5", "--momentum"),
+        ("digits two-layers --momentum 0.5", "--momentum"),
+        ("digits tape --path manual", "--path"),
+        ("digits tape --reduction sum", "--reduction"),
+        ("digits optimizer --path tape", "--path"),
+        ("digits module --momentum 0.9", "--momentum"),
+        ("digits module --reduction mean", "--reduction"),
+    ] {
+        fails(directory.path(), command, 2, &format!("unexpected argument '{option}' found"));
+    }
+    let expected = "'--raw-pixels' cannot be used with '--scale-pixels'";
+    fails(directory.path(), "digits tape --raw-pixels --scale-pixels", 2, expected);
+    fails(directory.path(), "digits one-layer --loss square", 2, "'square' for '--loss <LOSS>'");
 }
 
 #[test]
@@ -189,14 +252,25 @@ fn lessons_print_and_draw_what_they_promise() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     let text = succeeds(directory, "digits tape --passes 2 --hidden 4 --json");
-    assert!(text.contains("before the first backward:\n  W1.grad = None"), "{text}");
-    assert!(text.contains("after it:\n  W1.grad = array of shape (784, 4)"), "{text}");
+    for expected in [
+        "its 2514 rows sum to 1, within",
+        "before loss.backward():\n    W1.grad = None",
+        "after it:\n    W1.grad = array of shape (784, 4)",
+        "after zero_grad():\n    W1.grad = None",
+        "do 2 passes suffice? no: the loss fell by 0.000 %",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
     let json: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!(json["passes"], 2);
+    let text = succeeds(directory, "digits module --passes 1 --hidden 4");
+    for expected in ["model(x) == x: true", "c1: Linear 784 -> 4, Relu, c2: Linear 4 -> 3", "its 627 rows sum to 1"] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
 
     succeeds(directory, "digits two-layers --passes 3 --hidden 4 --plot curves.svg --log");
     let svg = fs::read_to_string(directory.join("curves.svg")).unwrap();
-    for word in ["train", "test", "pass", "mean cross-entropy"] {
+    for word in ["train", "test", "pass", "loss L", "accuracy %"] {
         assert!(svg.contains(word), "{word}");
     }
     succeeds(directory, "compare_activations --passes 3 --hidden 4");

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use lesson::plot::{Axis, Curve, Panel};
 use lesson::{Outcome, Pixels, exit, positive, positive_number};
 use ndarray::Array2;
 use tapegrad::Param;
@@ -35,6 +36,9 @@ struct Options {
     /// Seed of the initial parameters
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Where to draw losses and accuracies
+    #[arg(long, value_name = "FILE.svg", default_value = "by_hand.svg")]
+    plot: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Outcome {
+    lesson::check_output(Some(&options.plot))?;
     let data = lesson::load_digits(options.data.as_ref())?;
     let [train, test] = lesson::examples(&data, Pixels::Scaled)?;
     let (x, y) = (train.inputs(), train.targets());
@@ -53,13 +58,14 @@ fn run(options: &Options) -> Outcome {
     let mut tanh = Tanh::new();
     let mut linear2 = linear(&parameters[2..]);
     let mut loss = SoftmaxCrossEntropy::new();
-    let mut by_module = Vec::new();
+    let (mut by_module, mut percent) = (Vec::new(), Vec::new());
     for _ in 0..options.passes {
         // Forward: each module takes what the one before gave.
         let z1 = linear1.forward(x);
         let a1 = tanh.forward(z1);
         let z2 = linear2.forward(a1);
         by_module.push(loss.forward(y, z2));
+        percent.push(100.0 * accuracy(z2, data.train().labels()));
 
         // Backward: each module turns the delta of its output into the delta of its input, and adds to its gradient.
         let delta2 = loss.backward(y, z2);
@@ -77,10 +83,11 @@ fn run(options: &Options) -> Outcome {
     // The same by Sequential.
     let parameters = lesson::normal_parameters(&widths, options.seed);
     let mut net = Sequential::new().push(linear(&parameters[..2])).push(Tanh::new()).push(linear(&parameters[2..]));
-    let mut by_sequential = Vec::new();
+    let (mut by_sequential, mut percent_by_sequential) = (Vec::new(), Vec::new());
     for _ in 0..options.passes {
         let yhat = net.forward(x);
         by_sequential.push(loss.forward(y, yhat));
+        percent_by_sequential.push(100.0 * accuracy(yhat, data.train().labels()));
         let delta = loss.backward(y, yhat);
         net.backward_update_gradient(x, delta);
         net.update_parameters(options.epsilon);
@@ -103,6 +110,16 @@ fn run(options: &Options) -> Outcome {
             false => "THE TWO DIFFER",
         }
     );
+    let pair = |modules, sequential| {
+        [Curve::by_index("module by module", modules, 0), Curve::by_index("Sequential", sequential, 1).dashed()]
+    };
+    let title = format!("{} hidden units, epsilon {}", options.hidden, options.epsilon);
+    let (losses, accuracies) = (pair(by_module, by_sequential), pair(percent, percent_by_sequential));
+    let panels = [
+        Panel::new(title, Axis::whole("pass"), Axis::readable("mean cross-entropy, train"), losses),
+        Panel::new("digits told apart", Axis::whole("pass"), Axis::percent("accuracy %, train"), accuracies),
+    ];
+    lesson::plot::write(&options.plot, &panels)?;
     if same { Ok(()) } else { Err("module by module and by Sequential, the numbers differ".into()) }
 }
 

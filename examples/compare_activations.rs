@@ -98,7 +98,7 @@ fn run(options: &Options) -> Outcome {
     let y = if options.log { Axis::logarithmic } else { Axis::readable };
     let panels = [
         Panel::new(title, Axis::whole("pass"), y("loss L"), losses),
-        Panel::new("digits told apart", Axis::whole("pass"), Axis::linear("accuracy %"), accuracies),
+        Panel::new("digits told apart", Axis::whole("pass"), Axis::percent("accuracy %"), accuracies),
     ];
     lesson::plot::write(&options.plot, &panels)
 }

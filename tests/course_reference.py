@@ -1,8 +1,8 @@
 """The course's networks of one and of two layers in NumPy, from their formulas alone, in float64.
 
-Without arguments it writes files/course_numpy.json: losses of `digits one-layer` and `digits two-layers` on every thirtieth
-digit of data/digits178, for tests/lessons.rs. With --compare it prints the largest relative difference between its losses
-and those of a file that `digits … --history FILE` has written:
+Without arguments it writes files/course_numpy.json: losses of `digits one-layer` and `digits two-layers` on every
+thirtieth digit of data/digits178, for tests/lessons.rs. With --compare it prints the largest relative difference between
+its losses and those of a file that `digits … --history FILE` has written:
 
     python3 tests/course_reference.py --compare history.npz --init init.npz [--data DIR] [--epsilon 1e-5]
 """
@@ -24,7 +24,7 @@ def load(directory, step=1):
 
 
 def start(*shape):
-    """Parameters that tell each index from its neighbours: 1e-3 (((7 i + 5 j + 3 i j) mod 23) - 11), a vector with i = 0."""
+    """Parameters that tell each index from its neighbours: 1e-3 (((7 i + 5 j + 3 i j) mod 23) - 11), in a vector i = 0."""
     i, j = np.indices((1, *shape)[-2:])
     return (1e-3 * ((7 * i + 5 * j + 3 * i * j) % 23 - 11)).reshape(shape)
 
@@ -76,7 +76,8 @@ def table():
     for epsilon in ["1e-5", "1e-3"]:
         runs[f"two-layers --hidden 4 --epsilon {epsilon}"] = two_layers(train, test, *two, 200, float(epsilon))
     rows = {name: [[k, *map(float, history[k])] for k in SHOWN] for name, history in runs.items()}
-    text = json.dumps(rows).replace("]], ", "]],\n").replace("[[", "[\n[").replace("], [", "],\n[").replace("]]", "]\n]")
+    text = json.dumps(rows).replace("]], ", "]],\n").replace("[[", "[\n[").replace("], [", "],\n[")
+    text = text.replace("]]", "]\n]")
     (HERE / "files" / "course_numpy.json").write_text(text + "\n")
 
 

@@ -1,8 +1,8 @@
 """The course's PyTorch section in PyTorch itself, in float64.
 
-Without arguments it writes files/course_torch.json: losses of `digits tape`, `optimizer` and `module` on every thirtieth
-digit of data/digits178, for tests/lessons.rs. With --compare it prints the largest relative difference between its losses
-and those of a file that `digits LESSON … --history FILE` has written:
+Without arguments it writes files/course_torch.json: losses of `digits tape`, `optimizer` and `module` on every
+thirtieth digit of data/digits178, for tests/lessons.rs. With --compare it prints the largest relative difference between
+its losses and those of a file that `digits LESSON … --history FILE` has written:
 
     python3 tests/course_torch.py --compare history.npz --init init.npz --lesson module [--data DIR] [--epsilon 1e-4]
 """
@@ -79,7 +79,8 @@ def table():
         relu = run("tape", sets, parameters, 200, float(epsilon), activation=torch.relu)
         runs[f"tape --activation relu --hidden 4 --epsilon {epsilon}"] = relu
     rows = {name: [[k, *map(float, history[k])] for k in SHOWN] for name, history in runs.items()}
-    text = json.dumps(rows).replace("]], ", "]],\n").replace("[[", "[\n[").replace("], [", "],\n[").replace("]]", "]\n]")
+    text = json.dumps(rows).replace("]], ", "]],\n").replace("[[", "[\n[").replace("], [", "],\n[")
+    text = text.replace("]]", "]\n]")
     (HERE / "files" / "course_torch.json").write_text(text + "\n")
 
 

@@ -19,7 +19,7 @@ use super::{Gradient, Reduce};
 pub fn train(task: &Task, gradient: Gradient) -> Outcome<Trained> {
     let over = if gradient.reduction == Reduce::Sum { "summed over" } else { "averaged over" };
     println!("the step follows the delta ŷ - y of the scores, {over} the digits; it is the gradient of the softmax");
-    println!("cross-entropy, and not of the loss L reported here: `two_losses` shows why");
+    println!("cross-entropy, and not of the loss L: the example two_losses shows why");
     let empty = || Array2::default((0, 0));
     match gradient.path {
         Half::Manual => descend(task, &mut Formulas { task, reduction: gradient.reduction, h: empty(), yhat: empty() }),

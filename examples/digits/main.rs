@@ -125,7 +125,7 @@ struct Options {
     /// each pass's update
     #[arg(long, value_name = "FILE.npz")]
     history: Option<PathBuf>,
-    /// Draw losses and accuracies
+    /// Where to draw losses and accuracies [default: digits_LESSON.svg]
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
     /// Draw the losses on a logarithmic scale, even if a linear one is readable
@@ -165,17 +165,19 @@ enum Reduce {
 fn main() -> ExitCode {
     exit(match lesson::parse::<Arguments>().lesson {
         Lesson::OneLayer { options, gradient } => {
-            run(&options, None, 1e-5, |task: &Task| layers::train(task, gradient))
+            run("one-layer", &options, None, 1e-5, |task: &Task| layers::train(task, gradient))
         }
         Lesson::TwoLayers { options, gradient, hidden, activation } => {
-            run(&options, Some((hidden, activation)), 1e-5, |task: &Task| layers::train(task, gradient))
+            run("two-layers", &options, Some((hidden, activation)), 1e-5, |task: &Task| layers::train(task, gradient))
         }
-        Lesson::Tape { options, hidden, activation } => run(&options, Some((hidden, activation)), 1e-4, torch::tape),
+        Lesson::Tape { options, hidden, activation } => {
+            run("tape", &options, Some((hidden, activation)), 1e-4, torch::tape)
+        }
         Lesson::Optimizer { options, hidden, activation, momentum } => {
-            run(&options, Some((hidden, activation)), 1e-4, |task: &Task| torch::optimizer(task, momentum))
+            run("optimizer", &options, Some((hidden, activation)), 1e-4, |task: &Task| torch::optimizer(task, momentum))
         }
         Lesson::Module { options, hidden, activation } => {
-            run(&options, Some((hidden, activation)), 1e-4, torch::module)
+            run("module", &options, Some((hidden, activation)), 1e-4, torch::module)
         }
     })
 }

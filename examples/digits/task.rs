@@ -1,5 +1,7 @@
 //! What all lessons on digits have in common: data, parameters, the reported loss, and what they leave behind.
 
+use std::path::PathBuf;
+
 use ndarray::{Array2, ArrayRef2};
 use tapegrad::Param;
 use tapegrad::data::{ConfusionMatrix, accuracy, save_npz};
@@ -33,12 +35,14 @@ pub struct Trained {
 
 /// Runs a lesson on one layer, or on two with a hidden layer of this width.
 pub fn run(
+    name: &str,
     options: &Options,
     hidden: Option<(usize, Activation)>,
     epsilon: f64,
     lesson: impl FnOnce(&Task) -> Outcome<Trained>,
 ) -> Outcome {
-    for output in [&options.save, &options.history, &options.plot] {
+    let plot = options.plot.clone().unwrap_or_else(|| PathBuf::from(format!("digits_{}.svg", name.replace('-', "_"))));
+    for output in [&options.save, &options.history, &Some(plot.clone())] {
         lesson::check_output(output.as_ref())?;
     }
     let task = Task::new(options, hidden, epsilon)?;
@@ -63,9 +67,7 @@ pub fn run(
     if let Some(path) = &options.save {
         lesson::save_parameters(&task.parameters, path)?;
     }
-    if let Some(path) = &options.plot {
-        lesson::plot::write(path, &task.panels(&curves, options.log))?;
-    }
+    lesson::plot::write(&plot, &task.panels(&curves, options.log))?;
     if options.json {
         let result = serde_json::json!({
             "passes": task.passes,
@@ -154,7 +156,7 @@ impl Task {
         ];
         [
             Panel::new(title, Axis::whole("pass"), y(name), losses),
-            Panel::new("digits told apart", Axis::whole("pass"), Axis::linear("accuracy %"), accuracies),
+            Panel::new("digits told apart", Axis::whole("pass"), Axis::percent("accuracy %"), accuracies),
         ]
     }
 }

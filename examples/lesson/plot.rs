@@ -38,6 +38,8 @@ enum Scale {
     /// Linear, with marks at whole numbers only.
     Whole,
     Logarithmic,
+    /// Linear, and at least ten points of a hundred high.
+    Percent,
     /// Logarithmic if a linear axis would press most of the values against its lower end.
     Readable,
 }
@@ -54,6 +56,11 @@ impl Axis {
 
     pub fn logarithmic(name: &'static str) -> Self {
         Self { name, scale: Scale::Logarithmic }
+    }
+
+    /// Returns the axis of a share in per cent: what differs by a thousandth looks the same.
+    pub fn percent(name: &'static str) -> Self {
+        Self { name, scale: Scale::Percent }
     }
 
     /// Returns a linear axis, or a logarithmic one if the range of the values asks for it.
@@ -80,25 +87,32 @@ impl Axis {
     /// Returns the place of a number on the axis. A logarithmic axis is a linear one of logarithms.
     fn place(self, number: f64) -> f64 {
         match self.scale {
-            Scale::Linear | Scale::Whole | Scale::Readable => number,
+            Scale::Linear | Scale::Whole | Scale::Percent | Scale::Readable => number,
             Scale::Logarithmic => number.log10(),
         }
     }
 
-    /// Widens the ends of a logarithmic axis to a power of ten that is near, if there are fewer than two within.
+    /// Widens a range where the axis asks for it. The ends of a logarithmic axis move to a power of ten that is near, if
+    /// there are fewer than two within.
     fn widened(self, from: f64, to: f64) -> (f64, f64) {
         const NEAR: f64 = 0.4;
-        if !matches!(self.scale, Scale::Logarithmic) || to.floor() - from.ceil() >= 1.0 {
-            return (from, to);
+        match self.scale {
+            Scale::Logarithmic if to.floor() - from.ceil() < 1.0 => {
+                let (below, above) = (from.floor(), to.ceil());
+                (if from - below < NEAR { below } else { from }, if above - to < NEAR { above } else { to })
+            }
+            Scale::Percent => {
+                let lack = (5.0 - (to - from) / 2.0).max(0.0);
+                (from - lack, to + lack)
+            }
+            _ => (from, to),
         }
-        let (below, above) = (from.floor(), to.ceil());
-        (if from - below < NEAR { below } else { from }, if above - to < NEAR { above } else { to })
     }
 
     /// Returns the places and labels of the marks between two places.
     fn marks(self, from: f64, to: f64) -> Vec<(f64, String)> {
         match self.scale {
-            Scale::Linear | Scale::Readable => linear_marks(from, to, 0.0),
+            Scale::Linear | Scale::Percent | Scale::Readable => linear_marks(from, to, 0.0),
             Scale::Whole => linear_marks(from, to, 1.0),
             Scale::Logarithmic => logarithmic_marks(from, to),
         }
@@ -146,8 +160,23 @@ impl Curve {
         let color = COLORS[self.color % COLORS.len()];
         match self.look {
             Look::Points => color.mix(0.5).filled(),
-            Look::Line | Look::Dashed => color.stroke_width(2),
+            Look::Line => color.stroke_width(2),
+            // Darker, to be seen on a line of the same colour.
+            Look::Dashed => {
+                let darker = |part: u8| u8::try_from(u16::from(part) * 7 / 10).unwrap_or(part);
+                RGBColor(darker(color.0), darker(color.1), darker(color.2)).stroke_width(2)
+            }
         }
+    }
+
+    /// Returns whether most of the curve is below one of these, within a part of the height.
+    fn is_covered(&self, above: &[Self], height: f64) -> bool {
+        let covers = |other: &Self| {
+            let pairs = self.points.iter().zip(&other.points);
+            let near = pairs.filter(|((x, y), (u, v))| x == u && (y - v).abs() < 0.005 * height).count();
+            (other.look == Look::Line || other.look == self.look) && 2 * near > self.points.len()
+        };
+        above.iter().any(covers)
     }
 }
 
@@ -163,14 +192,16 @@ const LEFT: u32 = 88;
 /// Room around a panel.
 const MARGIN: u32 = 12;
 
-/// Writes the panels to an SVG file, from left to right.
+/// Writes the panels to an SVG file, from left to right: up to three in a row, four in two rows.
 pub fn write(path: &Path, panels: &[Panel]) -> Outcome {
     let mut svg = String::new();
     {
-        let width = if panels.len() == 1 { 800 } else { 600 * panels.len() as u32 };
-        let area = SVGBackend::with_string(&mut svg, (width, 480)).into_drawing_area();
+        let columns = if panels.len() == 4 { 2 } else { panels.len() };
+        let rows = panels.len().div_ceil(columns.max(1));
+        let width = if columns == 1 { 800 } else { 600 * columns as u32 };
+        let area = SVGBackend::with_string(&mut svg, (width, 480 * rows as u32)).into_drawing_area();
         area.fill(&WHITE)?;
-        for (panel, area) in panels.iter().zip(area.split_evenly((1, panels.len()))) {
+        for (panel, area) in panels.iter().zip(area.split_evenly((rows, columns))) {
             draw(panel, &area)?;
         }
         area.present()?;
@@ -205,8 +236,11 @@ fn draw(panel: &Panel, area: &Area<'_>) -> Outcome {
         .x_desc(panel.x.name)
         .y_desc(panel_y.name)
         .draw()?;
-    for curve in &panel.curves {
+    for (k, curve) in panel.curves.iter().enumerate() {
         let points: Vec<(f64, f64)> = curve.points.iter().filter_map(shown).collect();
+        // A line below another one is wider, and shows at both sides.
+        let covered = curve.is_covered(&panel.curves[k + 1..], y1 - y0);
+        let style = curve.style().stroke_width(if covered { 6 } else { 2 });
         match (points.as_slice(), curve.look) {
             (_, Look::Points) => {
                 chart.draw_series(points.iter().map(|&point| Circle::new(point, 2, curve.style())))?;
@@ -214,11 +248,11 @@ fn draw(panel: &Panel, area: &Area<'_>) -> Outcome {
             // A line of one point would be invisible.
             (&[point], _) => chart.plotting_area().draw(&Circle::new(point, 3, curve.style().filled()))?,
             (_, Look::Line) => {
-                chart.draw_series(LineSeries::new(points, curve.style()))?;
+                chart.draw_series(LineSeries::new(points, style))?;
             }
             (_, Look::Dashed) => {
                 let (dash, gap) = DASH;
-                chart.draw_series(DashedLineSeries::new(points, dash, gap, curve.style()))?;
+                chart.draw_series(DashedLineSeries::new(points, dash, gap, style))?;
             }
         }
     }
@@ -280,7 +314,8 @@ struct Marked {
 impl Marked {
     fn new(axis: Axis, from: f64, to: f64) -> Self {
         let between = match axis.scale {
-            Scale::Logarithmic => multiples(from, to, &[2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]),
+            // Over many powers they would be a gray area.
+            Scale::Logarithmic if to - from < 5.0 => multiples(from, to, &[2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]),
             _ => Vec::new(),
         };
         let between = between.into_iter().map(|(place, _)| place).collect();

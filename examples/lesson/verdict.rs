@@ -56,17 +56,15 @@ impl Curves {
         }
         if last < first {
             let tenth = (passes / 10).max(1);
-            let share = (train[passes - tenth] - last) / (first - last);
-            said.push(match share {
-                share if share.abs() < 0.01 => format!(
-                    "it has converged: the last tenth of the passes brought {:.1} % of the whole fall",
-                    100.0 * share
-                ),
-                share => format!(
-                    "it has not converged: the last tenth of the passes brought {:.1} % of the whole fall",
-                    100.0 * share
-                ),
-            });
+            let lately = train[passes - tenth] - last;
+            let (of_fall, of_rest) = (lately / (first - last), lately / last);
+            let converged = of_fall.abs() < 0.01 && of_rest.abs() < 0.01;
+            said.push(format!(
+                "it has {}converged: the last tenth of the passes brought {:.1} % of the whole fall, and {:.1} % of what is left",
+                if converged { "" } else { "not " },
+                100.0 * of_fall,
+                100.0 * of_rest
+            ));
         }
         let lowest = (0..=passes).fold(0, |best, pass| if test[pass] < test[best] { pass } else { best });
         // A curve that leaps is lowest somewhere by chance.

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lesson::{Outcome, exit, positive, positive_number};
+use lesson::plot::{Axis, Curve, Panel};
+use lesson::{Outcome, Pixels, exit, positive, positive_number};
 use ndarray::Array2;
 use tapegrad::Param;
 use tapegrad::data::accuracy;
@@ -35,6 +36,9 @@ struct Options {
     /// Seed of the initial parameters
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Where to draw losses and accuracies
+    #[arg(long, value_name = "FILE.svg", default_value = "by_hand.svg")]
+    plot: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -42,8 +46,10 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Outcome {
-    let data = lesson::load_digits(options.data.as_ref(), true)?;
-    let (x, y) = (data.train().images(), data.train().one_hot());
+    lesson::check_output(Some(&options.plot))?;
+    let data = lesson::load_digits(options.data.as_ref())?;
+    let [train, test] = lesson::examples(&data, Pixels::Scaled)?;
+    let (x, y) = (train.inputs(), train.targets());
     let widths = [x.ncols(), options.hidden, data.train().classes()];
 
     // Module by module.
@@ -52,16 +58,17 @@ fn run(options: &Options) -> Outcome {
     let mut tanh = Tanh::new();
     let mut linear2 = linear(&parameters[2..]);
     let mut loss = SoftmaxCrossEntropy::new();
-    let mut by_module = Vec::new();
+    let (mut by_module, mut percent) = (Vec::new(), Vec::new());
     for _ in 0..options.passes {
         // Forward: each module takes what the one before gave.
         let z1 = linear1.forward(x);
         let a1 = tanh.forward(z1);
         let z2 = linear2.forward(a1);
-        by_module.push(loss.forward(&y, z2));
+        by_module.push(loss.forward(y, z2));
+        percent.push(100.0 * accuracy(z2, data.train().labels()));
 
         // Backward: each module turns the delta of its output into the delta of its input, and adds to its gradient.
-        let delta2 = loss.backward(&y, z2);
+        let delta2 = loss.backward(y, z2);
         linear2.backward_update_gradient(a1, delta2);
         let delta1 = linear2.backward_delta(a1, delta2);
         let delta0 = tanh.backward_delta(z1, delta1);
@@ -76,11 +83,12 @@ fn run(options: &Options) -> Outcome {
     // The same by Sequential.
     let parameters = lesson::normal_parameters(&widths, options.seed);
     let mut net = Sequential::new().push(linear(&parameters[..2])).push(Tanh::new()).push(linear(&parameters[2..]));
-    let mut by_sequential = Vec::new();
+    let (mut by_sequential, mut percent_by_sequential) = (Vec::new(), Vec::new());
     for _ in 0..options.passes {
         let yhat = net.forward(x);
-        by_sequential.push(loss.forward(&y, yhat));
-        let delta = loss.backward(&y, yhat);
+        by_sequential.push(loss.forward(y, yhat));
+        percent_by_sequential.push(100.0 * accuracy(yhat, data.train().labels()));
+        let delta = loss.backward(y, yhat);
         net.backward_update_gradient(x, delta);
         net.update_parameters(options.epsilon);
         net.zero_grad();
@@ -91,9 +99,9 @@ fn run(options: &Options) -> Outcome {
         (0..options.passes).filter(|pass| pass % (options.passes / 10).max(1) == 0 || pass + 1 == options.passes);
     shown.for_each(|pass| println!("{pass:4}   {:<21.15}   {:<21.15}", by_module[pass], by_sequential[pass]));
 
-    let hidden = tanh.forward(linear1.forward(data.test().images())).clone();
+    let hidden = tanh.forward(linear1.forward(test.inputs())).clone();
     let scores: Array2<f64> = linear2.forward(&hidden).clone();
-    let same = by_module == by_sequential && scores == net.forward(data.test().images());
+    let same = by_module == by_sequential && scores == net.forward(test.inputs());
     println!(
         "\ntest accuracy {:.2} %; {}",
         100.0 * accuracy(&scores, data.test().labels()),
@@ -102,6 +110,16 @@ fn run(options: &Options) -> Outcome {
             false => "THE TWO DIFFER",
         }
     );
+    let pair = |modules, sequential| {
+        [Curve::by_index("module by module", modules, 0), Curve::by_index("Sequential", sequential, 1).dashed()]
+    };
+    let title = format!("{} hidden units, epsilon {}", options.hidden, options.epsilon);
+    let (losses, accuracies) = (pair(by_module, by_sequential), pair(percent, percent_by_sequential));
+    let panels = [
+        Panel::new(title, Axis::whole("pass"), Axis::readable("mean cross-entropy, train"), losses),
+        Panel::new("digits told apart", Axis::whole("pass"), Axis::percent("accuracy %, train"), accuracies),
+    ];
+    lesson::plot::write(&options.plot, &panels)?;
     if same { Ok(()) } else { Err("module by module and by Sequential, the numbers differ".into()) }
 }
 

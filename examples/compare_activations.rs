@@ -1,4 +1,4 @@
-//! tanh against relu, all else equal.
+//! tanh against relu, all else equal: the network and the loss of `digits tape`, by hand-derived modules.
 //!
 //! `cargo run --release --example compare_activations -- --help`
 
@@ -9,13 +9,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lesson::plot::{Axis, Curve, Panel};
-use lesson::{Activation, Outcome, exit, positive, positive_number};
-use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy};
+use lesson::verdict::Curves;
+use lesson::{Activation, Outcome, Pixels, exit, positive, positive_number};
+use tapegrad::nn::{CrossEntropy, Linear, Module, Sequential, Softmax};
 use tapegrad::optim::Sgd;
-use tapegrad::train::{ByHand, Descent, Examples, Progress, batch_descent};
+use tapegrad::train::{ByHand, Descent, Progress, batch_descent};
 
-/// Train two networks of one hidden layer on digits from the same parameters, with tanh and with relu, along the mean
-/// gradient on all training digits; draw the losses of both.
+/// Train two networks of one hidden layer on digits from the same parameters, with tanh and with relu, along the gradient
+/// of L = -1/N Σ_n Σ_k [y ln(ŷ + 1e-16) + (1 - y) ln(1 - ŷ + 1e-16)] on all training digits; draw both.
 #[derive(Parser, Debug)]
 struct Options {
     /// Directory with x.npy, y.npy (training) and xt.npy, yt.npy (test) [default: the digits of this repository]
@@ -30,16 +31,19 @@ struct Options {
     /// Size of a step
     #[arg(long, default_value_t = 1e-4, value_parser = positive_number, allow_negative_numbers = true)]
     epsilon: f64,
-    /// Divide pixels by 255
+    /// Take pixels as they are, 0 to 255
     #[arg(long)]
+    raw_pixels: bool,
+    /// Divide pixels by 255, which is the default
+    #[arg(long, conflicts_with = "raw_pixels")]
     scale_pixels: bool,
     /// Seed of the initial parameters, 1e-3 · N(0, 1)
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where to draw the losses
+    /// Where to draw losses and accuracies
     #[arg(long, value_name = "FILE.svg", default_value = "compare_activations.svg")]
     plot: PathBuf,
-    /// Draw them on a logarithmic scale
+    /// Draw the losses on a logarithmic scale, even if a linear one is readable
     #[arg(long)]
     log: bool,
 }
@@ -50,19 +54,20 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Outcome {
     lesson::check_output(Some(&options.plot))?;
-    let data = lesson::load_digits(options.data.as_ref(), options.scale_pixels)?;
-    let (train, test) = (Examples::from(data.train()), Examples::from(data.test()));
+    let data = lesson::load_digits(options.data.as_ref())?;
+    let pixels = if options.raw_pixels { Pixels::Raw } else { Pixels::Scaled };
+    let [train, test] = lesson::examples(&data, pixels)?;
     let widths = [data.train().images().ncols(), options.hidden, data.train().classes()];
-    let mut curves = Vec::new();
+    let (mut losses, mut accuracies) = (Vec::new(), Vec::new());
     println!("\n        loss before            loss after             accuracy %");
     println!("        train      test        train      test        train   test");
     for (color, (name, activation)) in [("tanh", Activation::Tanh), ("relu", Activation::Relu)].into_iter().enumerate()
     {
         let parameters = lesson::normal_parameters(&widths, options.seed);
         let linear = |k: usize| Linear::from_params(parameters[k].clone(), Some(parameters[k + 1].clone()));
-        let network = activation.push(Sequential::new().push(linear(0))).push(linear(2));
+        let network = activation.push(Sequential::new().push(linear(0))).push(linear(2)).push(Softmax::new());
         let mut sgd = Sgd::new(network.parameters(), options.epsilon);
-        let mut learner = ByHand::new(network, SoftmaxCrossEntropy::new());
+        let mut learner = ByHand::new(network, CrossEntropy::new());
         let descent = Descent::new(options.passes).progress(Progress::Bar);
         let history = batch_descent(&mut learner, &mut sgd, &train, Some(&test), descent)?;
         let (first, last) = (history.passes()[0], history.result());
@@ -77,13 +82,23 @@ fn run(options: &Options) -> Outcome {
             percent(last.train_accuracy()),
             percent(last.test_accuracy()),
         );
-        let losses = history.losses();
-        let (train, test) = (percent(last.train_accuracy()), percent(last.test_accuracy()));
-        curves.push(Curve::by_index(format!("{name}, train ({train:.1} %)"), losses.column(0).to_vec(), color));
-        curves.push(Curve::by_index(format!("{name}, test ({test:.1} %)"), losses.column(1).to_vec(), color).thin());
+        let curves = Curves::new(history.passes());
+        for (set, digits) in ["train", "test"].into_iter().enumerate() {
+            let name = format!("{name}, {digits}");
+            let pair = [
+                Curve::by_index(name.clone(), curves.loss(set), color),
+                Curve::by_index(name, curves.percent(set), color),
+            ];
+            let [loss, accuracy] = if set == 0 { pair } else { pair.map(Curve::dashed) };
+            losses.push(loss);
+            accuracies.push(accuracy);
+        }
     }
-    let title = format!("{} hidden, epsilon {:e}", options.hidden, options.epsilon);
-    let y = if options.log { Axis::logarithmic } else { Axis::linear };
-    let panel = Panel::new(title, Axis::whole("pass"), y("mean cross-entropy"), curves);
-    lesson::plot::write(&options.plot, &[panel])
+    let title = format!("{} hidden units, epsilon {:e}", options.hidden, options.epsilon);
+    let y = if options.log { Axis::logarithmic } else { Axis::readable };
+    let panels = [
+        Panel::new(title, Axis::whole("pass"), y("loss L"), losses),
+        Panel::new("digits told apart", Axis::whole("pass"), Axis::percent("accuracy %"), accuracies),
+    ];
+    lesson::plot::write(&options.plot, &panels)
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
+use lesson::plot::{Axis, Curve, Panel};
 use lesson::{Activation, momentum, positive, positive_number};
 use ndarray::{Array2, ArrayD};
 use rand::SeedableRng;
@@ -60,6 +61,9 @@ struct Options {
     /// Number type
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     dtype: Dtype,
+    /// Where to draw the losses and the test accuracies of both
+    #[arg(long, value_name = "FILE.svg", default_value = "manual_vs_autograd.svg")]
+    plot: PathBuf,
     /// End with one JSON object on the last line of standard output
     #[arg(long)]
     json: bool,
@@ -89,6 +93,7 @@ fn main() -> ExitCode {
 
 /// Returns whether the two paths agree.
 fn run<T: Scalar>(options: &Options) -> Result<bool, Box<dyn Error>> {
+    lesson::check_output(Some(&options.plot))?;
     if !T::from_f64(options.lr).to_f64().is_finite() {
         return Err(format!("--lr: expected a number that {} can hold, found {:e}", T::DTYPE, options.lr).into());
     }
@@ -114,6 +119,7 @@ fn run<T: Scalar>(options: &Options) -> Result<bool, Box<dyn Error>> {
     let mut batches = Batches::new(train.len(), options.batch, options.seed);
     let (mut hand_us, mut tape_us) = (Vec::new(), Vec::new());
     let mut at_start = None;
+    let mut curves = Vec::new();
 
     for epoch in 1..=options.epochs {
         let (mut hand_losses, mut tape_losses) = (Vec::new(), Vec::new());
@@ -151,14 +157,16 @@ fn run<T: Scalar>(options: &Options) -> Result<bool, Box<dyn Error>> {
             let message = format!("the training diverged in epoch {epoch}: loss {hand} by hand, {tape} by tape");
             return Err(format!("{message} (a smaller --lr may help)").into());
         }
+        let percent = [by_hand.accuracy(&test), by_tape.accuracy(&test)].map(|share| 100.0 * share);
+        curves.push([losses, percent]);
         println!(
             "{epoch:5}    {:<12.6}   {:<12.6}   {:5.2}  {:5.2}   {:5.2}  {:5.2}   {:<7.1}  {:<7.1}",
             losses[0],
             losses[1],
             100.0 * by_hand.accuracy(&train),
             100.0 * by_tape.accuracy(&train),
-            100.0 * by_hand.accuracy(&test),
-            100.0 * by_tape.accuracy(&test),
+            percent[0],
+            percent[1],
             median(&hand_us[first_of_epoch..]),
             median(&tape_us[first_of_epoch..]),
         );
@@ -191,6 +199,19 @@ fn run<T: Scalar>(options: &Options) -> Result<bool, Box<dyn Error>> {
         if agreed { "The two paths agree" } else { "THE TWO PATHS DISAGREE" }
     );
     println!("a step takes {hand_us:.1} µs by hand, {tape_us:.1} µs by tape: {:.2} times", tape_us / hand_us);
+
+    let pair = |number: usize| {
+        let curve = |path: usize, name: &str| {
+            let points = curves.iter().enumerate().map(|(k, epoch)| ((k + 1) as f64, epoch[number][path]));
+            Curve::new(name, points, path)
+        };
+        [curve(0, "by hand"), curve(1, "by tape").dashed()]
+    };
+    let panels = [
+        Panel::new("one network, trained twice", Axis::whole("epoch"), Axis::readable("mean loss"), pair(0)),
+        Panel::new("test digits told apart", Axis::whole("epoch"), Axis::percent("accuracy %"), pair(1)),
+    ];
+    lesson::plot::write(&options.plot, &panels)?;
 
     if options.json {
         let result = serde_json::json!({

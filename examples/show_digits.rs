@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Outcome {
     lesson::check_output(Some(&options.plot))?;
-    let data = lesson::load_digits(options.data.as_ref(), true)?;
+    let data = lesson::load_digits(options.data.as_ref())?.scaled(1.0 / 255.0);
     let (train, test) = (data.train(), data.test());
     if let Some(digit) = options.digit.filter(|&digit| digit >= test.len()) {
         return Err(format!("--digit: expected a number below {}, found {digit}", test.len()).into());

@@ -1,4 +1,5 @@
-//! Batch, stochastic and mini-batch descent on the same problem: loss against passes, and against time.
+//! Batch, stochastic and mini-batch descent on the same problem: loss against passes, and against time. The batches of
+//! the last are of shuffled digits, or of digits drawn with replacement.
 //!
 //! `cargo run --release --example three_descents -- --help`
 
@@ -9,14 +10,16 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lesson::plot::{Axis, Curve, Panel};
-use lesson::{Half, Outcome, exit, positive, positive_number};
+use lesson::{Half, Outcome, Pixels, exit, positive, positive_number};
 use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh};
 use tapegrad::optim::Sgd;
 use tapegrad::train::{
-    ByHand, ByTape, Descent, Examples, Learner, Progress, batch_descent, mini_batch_descent, stochastic_descent,
+    ByHand, ByTape, Descent, Learner, Progress, batch_descent, mini_batch_descent, mini_batch_descent_with_replacement,
+    stochastic_descent,
 };
 
-/// Train a network of one hidden layer on digits by the three descents, from the same parameters.
+/// Train a network of one hidden layer on digits by the three descents, from the same parameters. A pass of
+/// mini-batches uses each digit once, in random order, or draws as many digits with replacement.
 #[derive(Parser, Debug)]
 struct Options {
     /// Directory with x.npy, y.npy (training) and xt.npy, yt.npy (test) [default: the digits of this repository]
@@ -46,7 +49,7 @@ struct Options {
     /// Seed of initial parameters, draws and batches
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where to draw the training losses
+    /// Where to draw the losses
     #[arg(long, value_name = "FILE.svg", default_value = "three_descents.svg")]
     plot: PathBuf,
 }
@@ -57,13 +60,13 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Outcome {
     lesson::check_output(Some(&options.plot))?;
-    let data = lesson::load_digits(options.data.as_ref(), true)?;
-    let (train, test) = (Examples::from(data.train()), Examples::from(data.test()));
+    let data = lesson::load_digits(options.data.as_ref())?;
+    let [train, test] = lesson::examples(&data, Pixels::Scaled)?;
     let widths = [data.train().images().ncols(), options.hidden, data.train().classes()];
 
-    let (mut by_pass, mut by_time) = (Vec::new(), Vec::new());
+    let (mut by_pass, mut by_time, mut accuracies) = (Vec::new(), Vec::new(), Vec::new());
     println!("\ndescent       steps a pass   train loss   test loss   test %   ms of updates");
-    for (color, name) in ["batch", "stochastic", "mini-batch"].into_iter().enumerate() {
+    for (color, name) in ["batch", "stochastic", "mini-batch", "drawn batch"].into_iter().enumerate() {
         let parameters = lesson::normal_parameters(&widths, options.seed);
         let linear = |k: usize| Linear::from_params(parameters[k].clone(), Some(parameters[k + 1].clone()));
         let network = Sequential::new().push(linear(0)).push(Tanh::new()).push(linear(2));
@@ -83,7 +86,8 @@ fn run(options: &Options) -> Outcome {
         let history = match name {
             "batch" => batch_descent(learner, &mut sgd, &train, test, descent)?,
             "stochastic" => stochastic_descent(learner, &mut sgd, &train, test, descent)?,
-            _ => mini_batch_descent(learner, &mut sgd, &train, test, options.batch, descent)?,
+            "mini-batch" => mini_batch_descent(learner, &mut sgd, &train, test, options.batch, descent)?,
+            _ => mini_batch_descent_with_replacement(learner, &mut sgd, &train, test, options.batch, descent)?,
         };
         let last = history.result();
         println!(
@@ -94,14 +98,24 @@ fn run(options: &Options) -> Outcome {
             1e3 * last.time().as_secs_f64(),
         );
         let seen = || history.passes().iter().chain([last]);
-        by_pass.push(Curve::by_index(name, seen().map(|pass| pass.train_loss()), color));
-        let points = seen().map(|pass| (1e3 * pass.time().as_secs_f64(), pass.train_loss()));
-        by_time.push(Curve::new(name, points, color));
+        let milliseconds = |pass: &tapegrad::train::Pass| 1e3 * pass.time().as_secs_f64();
+        let test_loss = |pass: &tapegrad::train::Pass| pass.test_loss().unwrap_or(f64::NAN);
+        let (train, test) = (format!("{name}, train"), format!("{name}, test"));
+        by_pass.push(Curve::by_index(train.clone(), seen().map(|pass| pass.train_loss()), color));
+        by_pass.push(Curve::by_index(test.clone(), seen().map(test_loss), color).dashed());
+        let percent = |share: Option<f64>| 100.0 * share.unwrap_or(f64::NAN);
+        let of_train = seen().map(|pass| percent(pass.train_accuracy()));
+        accuracies.push(Curve::by_index(train.clone(), of_train, color));
+        let of_test = seen().map(|pass| percent(pass.test_accuracy()));
+        accuracies.push(Curve::by_index(test.clone(), of_test, color).dashed());
+        by_time.push(Curve::new(train, seen().map(|pass| (milliseconds(pass), pass.train_loss())), color));
+        by_time.push(Curve::new(test, seen().map(|pass| (milliseconds(pass), test_loss(pass))), color).dashed());
     }
-    let y = Axis::logarithmic("mean cross-entropy, train");
+    let y = Axis::logarithmic("mean cross-entropy");
     let panels = [
         Panel::new("loss against passes", Axis::whole("pass"), y, by_pass),
         Panel::new("loss against time", Axis::linear("ms of updates"), y, by_time),
+        Panel::new("digits told apart", Axis::whole("pass"), Axis::percent("accuracy %"), accuracies),
     ];
     lesson::plot::write(&options.plot, &panels)
 }

@@ -10,13 +10,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lesson::plot::{Axis, Curve, Panel};
-use lesson::{Activation, momentum, positive, positive_number};
+use lesson::verdict::Curves;
+use lesson::{Activation, Half, momentum, positive, positive_number};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tapegrad::data::{ConfusionMatrix, load_usps};
 use tapegrad::nn::{Module, Sequential, SoftmaxCrossEntropy};
 use tapegrad::optim::{Optimizer, Sgd};
-use tapegrad::train::{ByHand, Descent, Examples, Pass, Progress, mini_batch_descent};
+use tapegrad::train::{ByHand, ByTape, Descent, Examples, Learner, Pass, Progress, mini_batch_descent};
 
 /// Train a multi-layer perceptron on the USPS digits.
 ///
@@ -51,12 +52,15 @@ struct Options {
     /// Momentum, as PyTorch defines it
     #[arg(long, default_value_t = 0.9, value_parser = momentum)]
     momentum: f64,
+    /// Which half of the library computes the gradients
+    #[arg(long, value_enum, default_value_t = Half::Manual)]
+    path: Half,
     /// Seed of initial parameters and batches
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Draw the losses
-    #[arg(long, value_name = "FILE.svg")]
-    plot: Option<PathBuf>,
+    /// Where to draw losses and accuracies
+    #[arg(long, value_name = "FILE.svg", default_value = "usps.svg")]
+    plot: PathBuf,
     /// End with one JSON object on the last line of standard output
     #[arg(long)]
     json: bool,
@@ -64,7 +68,7 @@ struct Options {
 
 fn main() -> ExitCode {
     let options: Options = lesson::parse();
-    let prepared = lesson::check_output(options.plot.as_ref()).and_then(|()| Ok(load_usps::<f32>(&options.data)?));
+    let prepared = lesson::check_output(Some(&options.plot)).and_then(|()| Ok(load_usps::<f32>(&options.data)?));
     match prepared {
         Ok(data) => lesson::exit(run(&options, &data)),
         Err(error) => {
@@ -83,7 +87,11 @@ fn run(options: &Options, data: &tapegrad::data::Dataset<f32>) -> lesson::Outcom
     println!("{}\n", network.summary(width));
 
     let mut sgd = Sgd::new(network.parameters(), options.epsilon as f32).with_momentum(options.momentum as f32);
-    let mut learner = ByHand::new(network, SoftmaxCrossEntropy::new());
+    let loss = SoftmaxCrossEntropy::new();
+    let mut learner: Box<dyn Learner<f32>> = match options.path {
+        Half::Manual => Box::new(ByHand::new(network, loss)),
+        Half::Tape => Box::new(ByTape::new(move |tape, x| network.record(tape, x), loss)),
+    };
     let mut passes = Vec::new();
     // Two descents, the second with smaller steps.
     let fine = options.passes / 3;
@@ -98,7 +106,7 @@ fn run(options: &Options, data: &tapegrad::data::Dataset<f32>) -> lesson::Outcom
         };
         let descent =
             Descent::new(count).seed(options.seed.wrapping_add(before as u64)).progress(Progress::Bar).on_pass(report);
-        let history = mini_batch_descent(&mut learner, &mut sgd, &train, Some(&test), options.batch, descent)?;
+        let history = mini_batch_descent(learner.as_mut(), &mut sgd, &train, Some(&test), options.batch, descent)?;
         passes.extend_from_slice(history.passes());
         if passes.len() == options.passes {
             passes.push(*history.result());
@@ -108,16 +116,19 @@ fn run(options: &Options, data: &tapegrad::data::Dataset<f32>) -> lesson::Outcom
     let Some(last) = passes.last() else { return Err("no pass was made".into()) };
     println!("pass {:3}: {last}", passes.len() - 1);
 
-    let matrix = ConfusionMatrix::new(learner.network_mut().forward(data.test().images()), data.test().labels());
+    learner.evaluate(&test);
+    let matrix = ConfusionMatrix::new(learner.output(), data.test().labels());
     println!("\ntest digits:\n{matrix}\ntest accuracy {:.2} %", 100.0 * matrix.accuracy());
-    if let Some(path) = &options.plot {
-        let train = passes.iter().map(|pass| pass.train_loss());
-        let test = passes.iter().map(|pass| pass.test_loss().unwrap_or(f64::NAN));
-        let curves = [Curve::by_index("train", train, 0), Curve::by_index("test", test, 1)];
-        let title = format!("USPS, {} layers", options.layers);
-        let y = Axis::logarithmic("mean cross-entropy");
-        lesson::plot::write(path, &[Panel::new(title, Axis::whole("pass"), y, curves)])?;
-    }
+    let curves = Curves::new(&passes);
+    let loss = |set: usize| Curve::by_index(["train", "test"][set], curves.loss(set), set);
+    let percent = |set: usize| Curve::by_index(["train", "test"][set], curves.percent(set), set);
+    let (losses, accuracies) = ([loss(0), loss(1).dashed()], [percent(0), percent(1).dashed()]);
+    let title = format!("USPS, {} layers", options.layers);
+    let panels = [
+        Panel::new(title, Axis::whole("pass"), Axis::logarithmic("mean cross-entropy"), losses),
+        Panel::new("digits told apart", Axis::whole("pass"), Axis::percent("accuracy %"), accuracies),
+    ];
+    lesson::plot::write(&options.plot, &panels)?;
     if options.json {
         let precision: Vec<f64> = (0..classes).map(|class| matrix.precision(class)).collect();
         let result = serde_json::json!({

@@ -83,9 +83,9 @@
 //! | `Module.output`, `gradInput` | [`Module::output`](nn::Module::output), [`Module::grad_input`](nn::Module::grad_input) |
 //! | `backward_update_gradient`, `accGradParameters` | [`Module::backward_update_gradient`](nn::Module::backward_update_gradient), [`Module::acc_grad_parameters`](nn::Module::acc_grad_parameters) with a scale |
 //! | `backward_delta`, `updateGradInput` | [`Module::backward_delta`](nn::Module::backward_delta) |
-//! | `backward` | [`Module::backward`](nn::Module::backward), both in one |
+//! | `backward` | [`Module::backward`](nn::Module::backward), both in one; with a scale [`Module::backward_scaled`](nn::Module::backward_scaled) |
 //! | `update_parameters`, `updateParameters` | [`Module::update_parameters`](nn::Module::update_parameters) |
-//! | `zero_grad`, `zeroGradParameters` | [`Module::zero_grad`](nn::Module::zero_grad) |
+//! | `zero_grad`, `zeroGradParameters` | [`Module::zero_grad`](nn::Module::zero_grad); there the gradient is a matrix of zeros after it, here it is `None` |
 //! | Linear, `x W + b` | [`nn::Linear`]; without a bias [`nn::Linear::without_bias`] |
 //! | Linear with a column of ones (`hstack`) | [`nn::AugmentedLinear`] |
 //! | Tanh, Sigmoid, ReLU, Softmax, LogSoftmax | [`nn::Tanh`], [`nn::Sigmoid`], [`nn::ReLU`], [`nn::Softmax`], [`nn::LogSoftmax`] |
@@ -97,13 +97,18 @@
 //! | perceptron loss, `max(0, -ŷ y)` | [`nn::Perceptron`] |
 //! | cross-entropy `-1/N Σ [y ln(ŷ + 1e-16) + (1 - y) ln(1 - ŷ + 1e-16)]` | [`nn::CrossEntropy`] |
 //! | cross-entropy of labels, `-ln p_y`, gradient `ŷ - y` | [`nn::SoftmaxCrossEntropy`]; summed with [`Reduction::Sum`] |
-//! | Criterion | [`nn::Loss`] |
-//! | n-ary module | [`nn::NaryModule`]: [`nn::Sum`], [`nn::DotProduct`] |
+//! | Criterion: `forward(prediction, target)` | [`nn::Loss`]: `forward(target, prediction)`, the other order |
+//! | n-ary module | [`nn::NaryModule`]: [`nn::Sum`], [`nn::DotProduct`], with [`grad_input`](nn::NaryModule::grad_input), [`acc_grad_parameters`](nn::NaryModule::acc_grad_parameters), [`backward_scaled`](nn::NaryModule::backward_scaled) |
 //! | module z, without input | [`nn::Vector`] |
 //! | graph of modules | [`nn::Graph`] |
 //! | Sequential, `add` | [`nn::Sequential`], [`push`](nn::Sequential::push) |
 //! | MLP(L, H) | [`nn::Sequential::mlp`] |
+//! | `predict_one_layer_nn`, `evaluate_loss` | [`forward`](nn::Module::forward) of [`nn::Linear`] and [`nn::Softmax`]; [`nn::CrossEntropy`] |
+//! | `partial_derivative_one_layer_nn` | [`Module::backward_update_gradient`](nn::Module::backward_update_gradient) with the delta of [`nn::SoftmaxCrossEntropy`], or [`Var::backward`] |
+//! | `gradient_descent_one_layer_nn` | [`train::batch_descent`] |
+//! | these four and `predict_two_layer_nn`, …, on arrays alone | the example `from_scratch` |
 //! | batch, stochastic, mini-batch descent | [`train::batch_descent`], [`train::stochastic_descent`], [`train::mini_batch_descent`] |
+//! | mini-batch of `random(1, N)`, drawn B times | [`train::mini_batch_descent_with_replacement`] |
 //! | `requires_grad`, `.backward()`, `.grad`, `.grad.zero_()` | [`Param`] or [`Tape::leaf`], [`Var::backward`], [`Param::grad`], [`Param::zero_grad`] |
 //! | `torch.optim.SGD`, `step`, `zero_grad` | [`optim::Sgd`], [`step`](optim::Optimizer::step), [`zero_grad`](optim::Optimizer::zero_grad) |
 //! | `torch.optim.Adam`, `AdamW`, `RMSprop`, `Adagrad` | [`optim::Adam`], [`optim::AdamW`], [`optim::RmsProp`], [`optim::Adagrad`] |

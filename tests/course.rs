@@ -5,11 +5,12 @@ use ndarray::{Array2, Axis, array, concatenate};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tapegrad::data::one_hot;
 use tapegrad::nn::{
-    Activation, AugmentedLinear, Hinge, Linear, LogSoftmax, Loss, Module, Mse, Perceptron, Sequential, Softmax,
-    SoftmaxCrossEntropy,
+    Activation, AugmentedLinear, CrossEntropy, Hinge, Linear, LogSoftmax, Loss, Module, Mse, Perceptron, Sequential,
+    Softmax, SoftmaxCrossEntropy,
 };
-use tapegrad::{Param, Reduction};
+use tapegrad::{Param, Reduction, Tape};
 
 fn uniform(rows: usize, columns: usize, rng: &mut StdRng) -> Array2<f64> {
     Array2::from_shape_simple_fn((rows, columns), || rng.random_range(-1.5..1.5))
@@ -109,6 +110,42 @@ proptest! {
         net.acc_grad_parameters(&x, &delta, scale);
         for (grad, once) in net.gradient().into_iter().zip(&once) {
             close("gradient", &matrix(&grad.unwrap()), &((1.0 + scale) * once));
+        }
+        let delta_in = net.backward_delta(&x, &delta).clone();
+        net.zero_grad();
+        close("delta", net.backward_scaled(&x, &delta, scale), &delta_in);
+        for (grad, once) in net.gradient().into_iter().zip(&once) {
+            close("gradient", &matrix(&grad.unwrap()), &(scale * once));
+        }
+    }
+
+    #[test]
+    fn the_binary_cross_entropy_behind_a_softmax_has_the_derivative_of_its_documentation(
+        rows in 1..5usize,
+        classes in 2..6usize,
+        seed in any::<u64>(),
+    ) {
+        let rng = &mut StdRng::seed_from_u64(seed);
+        let z = uniform(rows, classes, rng);
+        let labels: Vec<usize> = (0..rows).map(|_| rng.random_range(0..classes)).collect();
+        let y = one_hot::<f64>(&labels, classes).unwrap();
+        let (mut softmax, mut loss) = (Softmax::new(), CrossEntropy::new().with_reduction(Reduction::Sum));
+        let yhat = softmax.forward(&z).clone();
+        let mut expected = &yhat - &y;
+        for (n, &c) in labels.iter().enumerate() {
+            let others = || (0..classes).filter(move |&k| k != c);
+            let s: f64 = others().map(|k| yhat[[n, k]] / (1.0 - yhat[[n, k]])).sum();
+            expected[[n, c]] -= yhat[[n, c]] * s;
+            others().for_each(|j| expected[[n, j]] += yhat[[n, j]] / (1.0 - yhat[[n, j]]) - yhat[[n, j]] * s);
+        }
+        let delta = loss.backward(&y, &yhat).clone();
+        close("by hand", softmax.backward_delta(&z, &delta), &expected);
+        let tape = Tape::new();
+        let scores = tape.leaf(&z);
+        loss.record(&y, scores.softmax(-1)).backward();
+        close("by tape", &scores.grad().unwrap().to_owned().into_dimensionality().unwrap(), &expected);
+        if classes == 2 {
+            close("two classes", &expected, &(2.0 * (&yhat - &y)));
         }
     }
 }

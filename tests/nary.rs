@@ -64,8 +64,25 @@ proptest! {
         net.zero_grad();
         net.backward_update_gradient(&[&x, &y], &delta);
         prop_assert_eq!(&net.gradient(), &by_hand);
+        prop_assert_eq!(net.grad_input(), &deltas[..]);
+        let other = delta.mapv(|delta| 3.0 * delta);
+        net.backward_delta(&[&x, &y], &other);
+        let kept = net.grad_input().to_vec();
+        net.zero_grad();
+        net.backward_update_gradient(&[&x, &y], &delta);
+        prop_assert_eq!(net.grad_input(), &kept[..]);
         prop_assert_eq!(net.backward_delta(&[&x, &y], &delta), &deltas[..]);
         prop_assert_eq!(&net.gradient(), &by_hand);
+
+        // Scaled: the parameters' gradients, and not those of the inputs.
+        prop_assert_eq!(net.backward_scaled(&[&x, &y], &delta, -1.5), &deltas[..]);
+        for (k, (scaled, once)) in net.gradient().iter().zip(&by_hand).enumerate() {
+            prop_assert_eq!(scaled.is_some(), once.is_some());
+            if let (Some(scaled), Some(once)) = (scaled, once) {
+                let expected: Vec<f64> = once.iter().map(|once| once - 1.5 * once).collect();
+                close(&format!("scaled parameter {k}"), scaled.as_slice().unwrap(), &expected, 1e-12);
+            }
+        }
 
         // The tape.
         net.zero_grad();

@@ -8,7 +8,8 @@ use rand::{RngExt, SeedableRng};
 use tapegrad::nn::{Activation, Linear, Module, Mse, Sequential, SoftmaxCrossEntropy, Tanh};
 use tapegrad::optim::Sgd;
 use tapegrad::train::{
-    ByHand, ByTape, Descent, Examples, InChunks, Learner, batch_descent, mini_batch_descent, stochastic_descent,
+    ByHand, ByTape, Descent, Examples, InChunks, Learner, batch_descent, mini_batch_descent,
+    mini_batch_descent_with_replacement, stochastic_descent,
 };
 use tapegrad::{Param, Reduction, threads};
 
@@ -182,6 +183,21 @@ fn a_stochastic_pass_draws_with_replacement_and_a_mini_batch_pass_sees_each_once
     assert_ne!(batches[..4], batches[4..], "every pass has an order of its own");
     assert_eq!(batches, again(5));
     assert_ne!(batches, again(6));
+
+    let drawn = |seed| {
+        let mut spy = Spy::default();
+        let descent = Descent::new(2).seed(seed);
+        mini_batch_descent_with_replacement(&mut spy, &mut Sgd::new(&none, 0.1), &train, None, 32, descent).unwrap();
+        spy.batches
+    };
+    let batches = drawn(5);
+    assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [32; 8]);
+    let mut seen = batches[..4].concat();
+    seen.sort_by(f64::total_cmp);
+    seen.dedup();
+    assert!((60..90).contains(&seen.len()), "128 draws hit about 72 of 100: {}", seen.len());
+    assert_eq!(batches, drawn(5));
+    assert_ne!(batches, drawn(6));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod plot;
+pub mod verdict;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -15,14 +16,15 @@ use ndarray::{Array1, Array2, ArrayD};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
-use tapegrad::data::{Dataset, Npz, load_data};
+use tapegrad::data::{Dataset, Npz, Samples, load_data};
 use tapegrad::nn::{self, ReLU, Sequential, Sigmoid, Tanh};
+use tapegrad::train::Examples;
 use tapegrad::{Param, Scalar, Var};
 
 pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// The activation of hidden layers.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum Activation {
     Tanh,
     Relu,
@@ -66,11 +68,20 @@ pub enum Half {
     Tape,
 }
 
+/// How the pixels of 0 to 255 enter a network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pixels {
+    /// Divided by 255.
+    Scaled,
+    Raw,
+}
+
 /// Parses the arguments. What is wrong with them is said in one line, and ends the program with exit code 2.
 pub fn parse<P: Parser>() -> P {
     P::try_parse().unwrap_or_else(|error| {
         if !matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::UnknownArgument)
             && !matches!(error.kind(), ErrorKind::InvalidSubcommand | ErrorKind::MissingRequiredArgument)
+            && error.kind() != ErrorKind::ArgumentConflict
         {
             error.exit();
         }
@@ -134,8 +145,8 @@ pub fn check_output(path: Option<&PathBuf>) -> Outcome {
     Ok(())
 }
 
-/// Loads digits, those of this repository unless there is a directory.
-pub fn load_digits(directory: Option<&PathBuf>, scale_pixels: bool) -> Outcome<Dataset<f64>> {
+/// Loads digits as they are, those of this repository unless there is a directory.
+pub fn load_digits(directory: Option<&PathBuf>) -> Outcome<Dataset<f64>> {
     let own = concat!(env!("CARGO_MANIFEST_DIR"), "/data/digits178").into();
     let directory = directory.unwrap_or(&own);
     let data = load_data(directory)?;
@@ -146,7 +157,17 @@ pub fn load_digits(directory: Option<&PathBuf>, scale_pixels: bool) -> Outcome<D
         data.train().classes(),
         directory.display()
     );
-    Ok(if scale_pixels { data.scaled(1.0 / 255.0) } else { data })
+    Ok(data)
+}
+
+/// Returns the training and the test digits, and says how their pixels enter.
+pub fn examples(data: &Dataset<f64>, pixels: Pixels) -> Outcome<[Examples<f64>; 2]> {
+    println!("{}", if pixels == Pixels::Scaled { "pixels are divided by 255" } else { "pixels are as they are" });
+    let of = |samples: &Samples<f64>| {
+        let divisor = if pixels == Pixels::Scaled { 255.0 } else { 1.0 };
+        Examples::new(samples.images() / divisor, samples.one_hot())
+    };
+    Ok([of(data.train())?, of(data.test())?])
 }
 
 /// Returns parameters `W1`, `b1`, … of linear layers of these widths, drawn from 1e-3 · N(0, 1). A single layer's are

@@ -143,6 +143,28 @@ pub trait Module<T: Scalar>: Debug + Send + Sync {
         self.backward_delta(input, delta)
     }
 
+    /// Returns the gradient of the loss by the input, and adds `scale` times the parameters' gradients. The gradient by
+    /// the input is not scaled, as in Lua torch.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::nn::{Linear, Module};
+    ///
+    /// let mut layer = Linear::from_params(Param::new(array![[5.0]]), None);
+    /// let x = array![[2.0]];
+    /// layer.forward(&x);
+    /// assert_eq!(layer.backward_scaled(&x, &array![[3.0]], 0.5), array![[15.0]]); // 3 · 5
+    /// assert_eq!(layer.weight().grad().unwrap()[[0, 0]], 3.0); // 0.5 · 2 · 3
+    /// ```
+    #[track_caller]
+    fn backward_scaled(&mut self, input: &ArrayRef2<T>, delta: &ArrayRef2<T>, scale: T) -> &Array2<T> {
+        self.acc_grad_parameters(input, delta, scale);
+        self.backward_delta(input, delta)
+    }
+
     /// Returns the parameters, each once; none by default.
     fn parameters(&self) -> &[Param<T>] {
         &[]

@@ -235,6 +235,61 @@ pub fn mini_batch_descent<T: Scalar>(
     Ok(run.finish())
 }
 
+/// Trains on `size` examples at a time, drawn at random with replacement, and returns the history. A pass takes as many
+/// steps as [`mini_batch_descent`], all of `size` examples. It may use an example several times, and another one not at
+/// all.
+///
+/// # Errors
+///
+/// [`Diverged`] if a loss is not finite.
+///
+/// # Panics
+///
+/// If `size` is 0, or if the examples do not fit the learner.
+///
+/// # Example
+///
+/// ```
+/// use ndarray::array;
+/// use tapegrad::Param;
+/// use tapegrad::nn::{Linear, Mse};
+/// use tapegrad::optim::Sgd;
+/// use tapegrad::train::{ByHand, Descent, Examples, mini_batch_descent_with_replacement};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let w = Param::new(array![[0.0]]);
+/// let mut learner = ByHand::new(Linear::from_params(w.clone(), None), Mse::new());
+/// let examples = Examples::new(array![[1.0], [-1.0], [1.0]], array![[3.0], [-3.0], [3.0]])?; // y = 3 x
+/// let mut sgd = Sgd::new([&w], 0.25);
+/// mini_batch_descent_with_replacement(&mut learner, &mut sgd, &examples, None, 2, Descent::new(1))?;
+/// assert_eq!(w.value()[[0, 0]], 2.25); // two batches of two: each halves the error of 3
+/// # Ok(())
+/// # }
+/// ```
+#[doc(alias("random(1, N)", "minibatch", "bootstrap"))]
+#[track_caller]
+pub fn mini_batch_descent_with_replacement<T: Scalar>(
+    learner: &mut (impl Learner<T> + ?Sized),
+    optimizer: &mut (impl Optimizer<T> + ?Sized),
+    train: &Examples<T>,
+    test: Option<&Examples<T>>,
+    size: usize,
+    descent: Descent<'_>,
+) -> Result<History, Diverged> {
+    let name = "mini_batch_descent_with_replacement";
+    assert!(size > 0, "{name}: expected batches of at least 1 example, found a size of 0");
+    let mut rng = StdRng::seed_from_u64(descent.seed);
+    let mut run = Run::new(train, test, descent);
+    let (mut rows, mut batch) = (vec![0; size], None);
+    while run.begin_pass(learner, None)?.is_continue() {
+        for _ in 0..train.len().div_ceil(size) {
+            rows.fill_with(|| rng.random_range(0..train.len()));
+            run.step(learner, optimizer, &rows, &mut batch)?;
+        }
+    }
+    Ok(run.finish())
+}
+
 /// A running descent.
 struct Run<'a, T> {
     train: &'a Examples<T>,

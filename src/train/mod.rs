@@ -9,6 +9,7 @@
 //! | [`batch_descent`] | all examples | 1 |
 //! | [`stochastic_descent`] | one example, drawn at random with replacement | the number of examples |
 //! | [`mini_batch_descent`] | `size` examples | enough to use each example once, in random order |
+//! | [`mini_batch_descent_with_replacement`] | `size` examples, drawn at random with replacement | as many |
 //!
 //! Each returns the [`History`] of its passes: losses and accuracies **before** the updates of each pass.
 //!
@@ -44,7 +45,9 @@ mod in_chunks;
 mod learner;
 mod progress;
 
-pub use descent::{Descent, batch_descent, mini_batch_descent, stochastic_descent};
+pub use descent::{
+    Descent, batch_descent, mini_batch_descent, mini_batch_descent_with_replacement, stochastic_descent,
+};
 pub use examples::Examples;
 pub use history::{Diverged, History, Pass};
 pub use in_chunks::InChunks;

@@ -188,17 +188,39 @@ elementwise_loss! {
     /// dl/dŷ = -[y / (ŷ + ε) - (1 - y) / (1 - ŷ + ε)]
     /// ```
     ///
+    /// Behind a [`Softmax`](crate::nn::Softmax) it is another derivative than the well-known `ŷ - y`. Let `g[k] = dl/dŷ[k]`
+    /// and `ŷ = softmax(z)`. For a row whose class is `c`, `g[c] = -1/ŷ[c]`, and `g[k] = 1 / (1 - ŷ[k])` for the others
+    /// (without `ε`). With `dŷ[k]/dz[j] = ŷ[k] ((k = j) - ŷ[j])`:
+    ///
+    /// ```text
+    /// dL/dz[j] = Σ_k g[k] ŷ[k] ((k = j) - ŷ[j]) = ŷ[j] (g[j] - Σ_k g[k] ŷ[k])
+    /// Σ_k g[k] ŷ[k] = -1 + S                        with S = Σ_{k ≠ c} ŷ[k] / (1 - ŷ[k])
+    /// dL/dz[c] = (ŷ[c] - 1) - ŷ[c] S
+    /// dL/dz[j] =  ŷ[j]      + ŷ[j] / (1 - ŷ[j]) - ŷ[j] S    for j ≠ c
+    /// ```
+    ///
+    /// The first terms are `ŷ - y`, the delta of [`SoftmaxCrossEntropy`](super::SoftmaxCrossEntropy). The others come from
+    /// `(1 - y) ln(1 - ŷ)`; they sum to 0. For three equal probabilities `S` is 1 and the delta is 1.5 times `ŷ - y`. For
+    /// two classes it is always 2 times `ŷ - y`. A course that derives `ŷ - y` by hand and differentiates this loss
+    /// automatically compares the gradients of two losses. The example `two_losses` shows both.
+    ///
     /// # Example
     ///
     /// ```
     /// use ndarray::array;
-    /// use tapegrad::nn::{CrossEntropy, Loss};
+    /// use tapegrad::nn::{CrossEntropy, Loss, Module, Softmax};
     ///
     /// let mut loss = CrossEntropy::new();
     /// let (y, yhat) = (array![[1.0, 0.0]], array![[0.5, 0.5]]);
     /// let value: f64 = loss.forward(&y, &yhat);
     /// assert!((value - 2.0 * 2.0_f64.ln()).abs() < 1e-15); // -(ln ½ + ln ½)
     /// assert!((loss.backward(&y, &yhat) - array![[-2.0, 2.0]]).abs().sum() < 1e-14); // -1/½ and 1/½
+    ///
+    /// // Behind a softmax of three equal scores: 1.5 (ŷ - y).
+    /// let (z, y) = (array![[0.0, 0.0, 0.0]], array![[1.0, 0.0, 0.0]]);
+    /// let mut softmax = Softmax::new();
+    /// let delta = loss.backward(&y, softmax.forward(&z)).clone();
+    /// assert!((softmax.backward_delta(&z, &delta) - array![[-1.0, 0.5, 0.5]]).abs().sum() < 1e-14);
     /// ```
     #[doc(alias("BCECriterion", "BCELoss", "binary cross-entropy"))]
     CrossEntropy: l = |yhat, y| {

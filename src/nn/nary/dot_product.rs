@@ -77,6 +77,10 @@ impl<T: Scalar> NaryModule<T> for DotProduct<T> {
         &self.deltas
     }
 
+    fn grad_input(&self) -> &[Array2<T>] {
+        &self.deltas
+    }
+
     fn record<'t>(&self, _: &'t Tape<T>, inputs: &[Var<'t, T>]) -> Var<'t, T> {
         expect("DotProduct", recorded_shapes(inputs).and_then(|shapes| self.output_shape(&shapes)));
         (inputs[0] * inputs[1]).sum_axes([1], KeepDims::Yes)

@@ -188,6 +188,10 @@ impl<T: Scalar> Graph<T> {
                 Pass::Gradient | Pass::Both => module.backward(&operands, &here[0]),
             };
             for (&place, delta) in from.iter().zip(deltas) {
+                // The graph's inputs never learn: a gradient pass leaves `grad_input` as it is.
+                if pass == Pass::Gradient && !self.learns[place] {
+                    continue;
+                }
                 if self.reached[place] {
                     below[place] += delta;
                 } else {
@@ -258,6 +262,10 @@ impl<T: Scalar> NaryModule<T> for Graph<T> {
     fn backward(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) -> &[Array2<T>] {
         self.walk(inputs, delta, Pass::Both);
         self.input_deltas(inputs)
+    }
+
+    fn grad_input(&self) -> &[Array2<T>] {
+        &self.deltas[..self.inputs]
     }
 
     fn parameters(&self) -> &[Param<T>] {
@@ -359,6 +367,10 @@ impl<T: Scalar, M: Module<T>> NaryModule<T> for Unary<M> {
 
     fn backward(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) -> &[Array2<T>] {
         std::slice::from_ref(self.0.backward(inputs[0], delta))
+    }
+
+    fn grad_input(&self) -> &[Array2<T>] {
+        std::slice::from_ref(self.0.grad_input())
     }
 
     fn parameters(&self) -> &[Param<T>] {

@@ -18,6 +18,13 @@ use crate::tape::{Tape, Var};
 ///
 /// An input of **one row** is broadcast to the rows of the others; its delta is the sum over the rows.
 ///
+/// # One output
+///
+/// A module has one output, so a backward pass takes one delta. A function of several outputs is several modules on the
+/// same inputs, in a [`Graph`](crate::nn::Graph): a value of a graph may be the input of several nodes, and the graph adds
+/// their deltas. With a list of outputs, every layer and every caller would have to give a delta for outputs that nobody
+/// used. On the tape a function may return any number of [`Var`]s.
+///
 /// # Panics
 ///
 /// At the caller's line, with the module's name:
@@ -54,21 +61,90 @@ pub trait NaryModule<T: Scalar>: Debug + Send + Sync {
 
     /// Adds the gradient of the loss by each parameter to the parameter's gradient. By default it does nothing, as fits
     /// a module without parameters.
-    #[doc(alias = "accGradParameters")]
     #[track_caller]
     fn backward_update_gradient(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) {
         expect(&self.name(), self.check_backward(inputs, delta));
     }
 
-    /// Returns the gradient of the loss by each input, of the input's shape. The parameters' gradients do not change.
-    #[doc(alias("updateGradInput", "gradInput"))]
+    /// Adds `scale` times the gradient of the loss by each parameter to the parameter's gradient.
+    ///
+    /// Gradients are linear in `delta`, so this is [`backward_update_gradient`](Self::backward_update_gradient) with
+    /// `scale * delta`. The product is allocated, except for a scale of 1.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::nn::{NaryModule, Vector};
+    ///
+    /// let mut z = Vector::new(array![1.0, 2.0]);
+    /// z.forward(&[]);
+    /// z.acc_grad_parameters(&[], &array![[3.0, 4.0]], 0.5);
+    /// z.acc_grad_parameters(&[], &array![[3.0, 4.0]], 1.0);
+    /// assert_eq!(*z.parameters()[0].grad().unwrap(), array![4.5, 6.0].into_dyn()); // (0.5 + 1) delta
+    /// ```
+    #[doc(alias = "accGradParameters")]
+    #[track_caller]
+    fn acc_grad_parameters(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>, scale: T) {
+        if scale == T::ONE {
+            self.backward_update_gradient(inputs, delta);
+        } else {
+            self.backward_update_gradient(inputs, &delta.mapv(|delta| scale * delta));
+        }
+    }
+
+    /// Returns the gradient of the loss by each input, of the input's shape, and keeps it. The parameters' gradients do
+    /// not change.
+    #[doc(alias = "updateGradInput")]
     #[track_caller]
     fn backward_delta(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) -> &[Array2<T>];
+
+    /// Returns the result of the last [`backward_delta`](Self::backward_delta), [`backward`](Self::backward) or
+    /// [`backward_scaled`](Self::backward_scaled): a matrix for each input. Before the first, there is no matrix, or each
+    /// has the shape `(0, 0)`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::nn::{NaryModule, Sum};
+    ///
+    /// let mut sum = Sum::new();
+    /// let x = array![[1.0, 2.0]];
+    /// sum.forward(&[&x, &x]);
+    /// sum.backward_delta(&[&x, &x], &array![[3.0, 4.0]]);
+    /// assert_eq!(sum.grad_input(), [array![[3.0, 4.0]], array![[3.0, 4.0]]]);
+    /// ```
+    #[doc(alias = "gradInput")]
+    fn grad_input(&self) -> &[Array2<T>];
 
     /// Returns the gradient of the loss by each input, and adds the parameters' gradients.
     #[track_caller]
     fn backward(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>) -> &[Array2<T>] {
         self.backward_update_gradient(inputs, delta);
+        self.backward_delta(inputs, delta)
+    }
+
+    /// Returns the gradient of the loss by each input, and adds `scale` times the parameters' gradients. The gradient by
+    /// the inputs is not scaled, as in Lua torch.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::nn::{Graph, Linear, NaryModule};
+    ///
+    /// let mut graph = Graph::new(1);
+    /// graph.layer(Linear::from_params(Param::new(array![[5.0]]), None), graph.input(0));
+    /// let x = array![[2.0]];
+    /// graph.forward(&[&x]);
+    /// assert_eq!(graph.backward_scaled(&[&x], &array![[3.0]], 0.5), [array![[15.0]]]); // 3 · 5
+    /// assert_eq!(graph.parameters()[0].grad().unwrap()[[0, 0]], 3.0); // 0.5 · 2 · 3
+    /// ```
+    #[track_caller]
+    fn backward_scaled(&mut self, inputs: &[&ArrayRef2<T>], delta: &ArrayRef2<T>, scale: T) -> &[Array2<T>] {
+        self.acc_grad_parameters(inputs, delta, scale);
         self.backward_delta(inputs, delta)
     }
 

@@ -72,6 +72,10 @@ impl<T: Scalar> NaryModule<T> for Sum<T> {
         &self.deltas
     }
 
+    fn grad_input(&self) -> &[Array2<T>] {
+        &self.deltas
+    }
+
     fn record<'t>(&self, _: &'t Tape<T>, inputs: &[Var<'t, T>]) -> Var<'t, T> {
         expect("Sum", recorded_shapes(inputs).and_then(|shapes| self.output_shape(&shapes)));
         // Not a fold: the nodes' source lines would be those of its closure.

@@ -90,6 +90,10 @@ impl<T: Scalar> NaryModule<T> for Vector<T> {
         &[]
     }
 
+    fn grad_input(&self) -> &[Array2<T>] {
+        &[]
+    }
+
     fn parameters(&self) -> &[Param<T>] {
         &self.parameter
     }

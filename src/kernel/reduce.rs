@@ -198,6 +198,56 @@ fn shared_tile<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, co
     combine_lanes::<T, C>(first, &second)
 }
 
+/// The sum of an array that is there one tile after the other. It is the same as [`sum_slice`] of the whole array.
+///
+/// Each tile is a subtree of the pairwise tree: all tiles except the last have [`TILE_UNIT`] elements times the same power
+/// of two.
+pub(crate) struct TileSum<T> {
+    /// Results of `2^i` tiles each, the largest first.
+    results: SmallVec<[Lanes<T>; 16]>,
+    tiles: usize,
+    /// The elements after the last whole row.
+    rest: Lanes<T>,
+    rest_length: usize,
+}
+
+/// The number of elements of a block of a long vector.
+pub(crate) const TILE_UNIT: usize = BLOCK * LANES;
+
+impl<T: Number> TileSum<T> {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self { results: SmallVec::new(), tiles: 0, rest: [T::ZERO; LANES], rest_length: 0 }
+    }
+
+    /// Adds the next tile.
+    #[inline(always)]
+    pub(crate) fn add<S: Simd>(&mut self, simd: S, tile: &[T]) {
+        let (rows, rest) = tile.as_chunks::<LANES>();
+        self.rest[..rest.len()].copy_from_slice(rest);
+        self.rest_length = rest.len();
+        if rows.is_empty() {
+            return;
+        }
+        let blocks = Blocks { x: rows.as_flattened(), width: LANES, start: 0, count: LANES, combine: Sum };
+        let mut result = simd.vectorize(blocks);
+        let others = self.results.len() - self.tiles.trailing_ones() as usize;
+        for before in self.results[others..].iter().rev() {
+            result = combine_lanes::<T, Sum>(*before, &result);
+        }
+        self.results.truncate(others);
+        self.results.push(result);
+        self.tiles += 1;
+    }
+
+    /// Returns the sum of all tiles.
+    pub(crate) fn finish(&self) -> T {
+        let start = [T::ZERO; LANES];
+        let total = self.results.iter().rfold(start, |total, result| combine_lanes::<T, Sum>(*result, &total));
+        join_lanes::<T, Sum>(total, &self.rest[..self.rest_length])
+    }
+}
+
 struct Blocks<'a, T, C> {
     x: &'a [T],
     width: usize,

@@ -78,6 +78,13 @@ fn all_in_fast_range<T: Number>(x: &[T]) -> bool {
     x.iter().fold(true, |all, &x| all & T::Functions::in_fast_range(x))
 }
 
+/// The type of a row's parameter.
+macro_rules! row_parameter {
+    ($p:ident) => {
+        T
+    };
+}
+
 // The `allow`s are needed because an expression of a row may leave out a parameter.
 macro_rules! unary {
     ($(
@@ -135,27 +142,23 @@ macro_rules! unary {
                 match *self { $( Self::$Variant $({ $($p),+ })? => { $( assert!($check, $message); )? } )* }
             }
 
-            #[allow(unused_variables)]
-            #[inline(always)]
-            fn forward_loop(self, x: &[T], y: &mut [T]) {
+            /// Runs the loop `y = f(x)`.
+            #[inline]
+            fn forward_by(self, runner: impl Runner, x: &[T], y: &mut [T]) {
                 match self {
-                    $(
-                        $( Self::$Variant if all_in_fast_range(x) => {
-                            loops::map(y, x, inlined!(|$fast_x: T| -> T { $fast_f }))
-                        } )?
-                        Self::$Variant $({ $($p),+ })? => loops::map(y, x, inlined!(|$x: T| -> T { $f })),
-                    )*
+                    $( Self::$Variant $({ $($p),+ })? => {
+                        runner.run(unary_forward::$Variant { x, y, parameters: ($($($p),+)?) });
+                    } )*
                 }
             }
 
-            #[allow(unused_variables)]
-            #[inline(always)]
-            fn pull_loop(self, g: &mut [T], x: &[T], y: &[T]) {
+            /// Runs the loop `g = dx(g, x, y)`.
+            #[inline]
+            fn pull_by(self, runner: impl Runner, g: &mut [T], x: &[T], y: &[T]) {
                 match self {
-                    $(
-                        $( Self::$Variant if all_in_fast_range(x) => derivative!(@pull $fast_dx, g, x, y), )?
-                        Self::$Variant $({ $($p),+ })? => derivative!(@pull $dx, g, x, y),
-                    )*
+                    $( Self::$Variant $({ $($p),+ })? => {
+                        runner.run(unary_pull::$Variant { g, x, y, parameters: ($($($p),+)?) });
+                    } )*
                 }
             }
 
@@ -165,6 +168,67 @@ macro_rules! unary {
                 match self { $( Self::$Variant $({ $($p),+ })? => derivative!(@vjp $dx, g, x, y), )* }
             }
         }
+
+        /// The loops of the rows, a type for each.
+        #[allow(unused_parens)]
+        mod unary_forward {
+            use super::*;
+
+            $(
+                pub(super) struct $Variant<'a, T> {
+                    pub(super) x: &'a [T],
+                    pub(super) y: &'a mut [T],
+                    pub(super) parameters: ($($(row_parameter!($p)),+)?),
+                }
+
+                impl<T: Number> WithSimd for $Variant<'_, T> {
+                    type Output = ();
+
+                    #[inline(always)]
+                    #[allow(unused_variables, unused_parens)]
+                    fn with_simd<S: Simd>(self, _: S) {
+                        let Self { x, y, parameters: ($($($p),+)?) } = self;
+                        $(
+                            if all_in_fast_range(x) {
+                                return loops::map(y, x, inlined!(|$fast_x: T| -> T { $fast_f }));
+                            }
+                        )?
+                        loops::map(y, x, inlined!(|$x: T| -> T { $f }));
+                    }
+                }
+            )*
+        }
+
+        /// The loops of the rows' pullbacks, a type for each.
+        #[allow(unused_parens)]
+        mod unary_pull {
+            use super::*;
+
+            $(
+                pub(super) struct $Variant<'a, T> {
+                    pub(super) g: &'a mut [T],
+                    pub(super) x: &'a [T],
+                    pub(super) y: &'a [T],
+                    pub(super) parameters: ($($(row_parameter!($p)),+)?),
+                }
+
+                impl<T: Number> WithSimd for $Variant<'_, T> {
+                    type Output = ();
+
+                    #[inline(always)]
+                    #[allow(unused_variables, unused_parens)]
+                    fn with_simd<S: Simd>(self, _: S) {
+                        let Self { g, x, y, parameters: ($($($p),+)?) } = self;
+                        $(
+                            if all_in_fast_range(x) {
+                                return derivative!(@pull $fast_dx, g, x, y);
+                            }
+                        )?
+                        derivative!(@pull $dx, g, x, y);
+                    }
+                }
+            )*
+        }
     };
 }
 unary_rows!(unary);
@@ -173,8 +237,7 @@ impl<T: Number> Unary<T> {
     /// `y = f(x)`.
     pub(crate) fn forward(self, x: &[T], y: &mut [T]) {
         in_pieces(y, 1, PIECE, |start, y| {
-            let x = &x[start..][..y.len()];
-            Arch::new().dispatch(RowLoop::Unary(self, x, y));
+            self.forward_by(Dispatch, &x[start..][..y.len()], y);
         });
     }
 
@@ -182,7 +245,7 @@ impl<T: Number> Unary<T> {
     pub(crate) fn pull(self, g: &mut [T], x: &[T], y: &[T]) {
         in_pieces(g, 1, PIECE, |start, g| {
             let (x, y) = (&x[start..][..g.len()], &y[start..][..g.len()]);
-            Arch::new().dispatch(RowLoop::PullUnary(self, g, x, y));
+            self.pull_by(Dispatch, g, x, y);
         });
     }
 }
@@ -231,20 +294,21 @@ macro_rules! binary {
                 }
             }
 
-            #[inline(always)]
-            fn forward_loop<T: Number>(self, a: &[T], b: &[T], y: &mut [T]) {
+            /// Runs the loop `y = f(a, b)`.
+            #[inline]
+            fn forward_by<T: Number>(self, runner: impl Runner, a: &[T], b: &[T], y: &mut [T]) {
                 match self {
-                    $( Self::$Variant => loops::zip_slices(y, a, b, inlined!(|$a: T, $b: T| -> T { $f })), )*
+                    $( Self::$Variant => runner.run(binary_forward::$Variant { a, b, y }), )*
                 }
             }
 
-            #[allow(unused_variables)]
-            #[inline(always)]
-            fn pull_loop<T: Number>(self, k: usize, g: &mut [T], a: &[T], b: &[T], y: &[T]) {
+            /// Runs the loop `g = da(g, a, b, y)` for the first operand, `k = 0`, and `g = db(g, a, b, y)` for the second.
+            #[inline]
+            fn pull_by<T: Number>(self, runner: impl Runner, k: usize, g: &mut [T], a: &[T], b: &[T], y: &[T]) {
                 match (self, k) {
                     $(
-                        (Self::$Variant, 0) => derivative!(@pull $da, g, a, b, y),
-                        (Self::$Variant, _) => derivative!(@pull $db, g, a, b, y),
+                        (Self::$Variant, 0) => runner.run(binary_pull_first::$Variant { g, a, b, y }),
+                        (Self::$Variant, _) => runner.run(binary_pull_second::$Variant { g, a, b, y }),
                     )*
                 }
             }
@@ -260,6 +324,64 @@ macro_rules! binary {
                 }
             }
         }
+
+        /// The loops of the rows, a type for each.
+        mod binary_forward {
+            use super::*;
+
+            $(
+                pub(super) struct $Variant<'a, T> {
+                    pub(super) a: &'a [T],
+                    pub(super) b: &'a [T],
+                    pub(super) y: &'a mut [T],
+                }
+
+                impl<T: Number> WithSimd for $Variant<'_, T> {
+                    type Output = ();
+
+                    #[inline(always)]
+                    fn with_simd<S: Simd>(self, _: S) {
+                        let Self { a, b, y } = self;
+                        loops::zip_slices(y, a, b, inlined!(|$a: T, $b: T| -> T { $f }));
+                    }
+                }
+            )*
+        }
+
+        /// The loops of the pullbacks for the first operand, a type for each row.
+        mod binary_pull_first {
+            use super::*;
+            $( binary_pull!($Variant, $da); )*
+        }
+
+        /// The loops of the pullbacks for the second operand, a type for each row.
+        mod binary_pull_second {
+            use super::*;
+            $( binary_pull!($Variant, $db); )*
+        }
+    };
+}
+
+/// The loop of a row's pullback for one operand.
+macro_rules! binary_pull {
+    ($Variant:ident, $dx:tt) => {
+        pub(super) struct $Variant<'a, T> {
+            pub(super) g: &'a mut [T],
+            pub(super) a: &'a [T],
+            pub(super) b: &'a [T],
+            pub(super) y: &'a [T],
+        }
+
+        impl<T: Number> WithSimd for $Variant<'_, T> {
+            type Output = ();
+
+            #[inline(always)]
+            #[allow(unused_variables)]
+            fn with_simd<S: Simd>(self, _: S) {
+                let Self { g, a, b, y } = self;
+                derivative!(@pull $dx, g, a, b, y);
+            }
+        }
     };
 }
 binary_rows!(binary);
@@ -267,9 +389,7 @@ binary_rows!(binary);
 impl Binary {
     /// `y = f(a, b)`, broadcast to `shape`.
     pub(crate) fn forward<T: Number>(self, a: View<'_, T>, b: View<'_, T>, shape: &[usize], y: &mut [T]) {
-        elementwise::zip_with(a, b, shape, y, |y, a, b| {
-            Arch::new().dispatch(RowLoop::Binary(self, a, b, y));
-        });
+        elementwise::zip_with(a, b, shape, y, |y, a, b| self.forward_by(Dispatch, a, b, y));
     }
 
     /// `g = da(g, a, b, y)` for the first operand, `k = 0`, and `g = db(g, a, b, y)` for the second, in place. `g` and `y`
@@ -286,14 +406,11 @@ impl Binary {
         // A strided operand that the rule does not read is not gathered.
         let y_view = View::contiguous(y, shape);
         let (a, b) = if self.saves(k).operands() { (a, b) } else { (y_view, y_view) };
-        elementwise::pull_with(g, a, b, y, shape, |g, a, b, y| {
-            Arch::new().dispatch(RowLoop::PullBinary(self, k, g, a, b, y));
-        });
+        elementwise::pull_with(g, a, b, y, shape, |g, a, b, y| self.pull_by(Dispatch, k, g, a, b, y));
     }
 }
 
-/// The loop of a row, or of its pullback, over slices of equal length. All rows are one function for each instruction set:
-/// a tile calls it without asking again which instructions the CPU has.
+/// The loop of a row, or of its pullback, over slices of equal length.
 pub(super) enum RowLoop<'a, T> {
     Unary(Unary<T>, &'a [T], &'a mut [T]),
     Binary(Binary, &'a [T], &'a [T], &'a mut [T]),
@@ -303,19 +420,62 @@ pub(super) enum RowLoop<'a, T> {
     PullBinary(Binary, usize, &'a mut [T], &'a [T], &'a [T], &'a [T]),
 }
 
-impl<T: Number> WithSimd for RowLoop<'_, T> {
+impl<T: Number> RowLoop<'_, T> {
+    /// Runs the loop on the caller's instruction set: a tile does not ask again which instructions the CPU has.
+    #[inline]
+    pub(super) fn run<S: Simd>(self, simd: S) {
+        let runner = Known(simd);
+        match self {
+            Self::Unary(row, x, y) => row.forward_by(runner, x, y),
+            Self::Binary(row, a, b, y) => row.forward_by(runner, a, b, y),
+            Self::Select(mask, a, b, y) => runner.run(SelectLoop { mask, a, b, y }),
+            Self::PullUnary(row, g, x, y) => row.pull_by(runner, g, x, y),
+            Self::PullBinary(row, k, g, a, b, y) => row.pull_by(runner, k, g, a, b, y),
+        }
+    }
+}
+
+struct SelectLoop<'a, T> {
+    mask: &'a [T],
+    a: &'a [T],
+    b: &'a [T],
+    y: &'a mut [T],
+}
+
+impl<T: Number> WithSimd for SelectLoop<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        match self {
-            Self::Unary(row, x, y) => row.forward_loop(x, y),
-            Self::Binary(row, a, b, y) => row.forward_loop(a, b, y),
-            Self::Select(mask, a, b, y) => {
-                loops::zip_three(y, mask, a, b, inlined!(|mask, a, b| if mask == T::ZERO { b } else { a }));
-            }
-            Self::PullUnary(row, g, x, y) => row.pull_loop(g, x, y),
-            Self::PullBinary(row, k, g, a, b, y) => row.pull_loop(k, g, a, b, y),
-        }
+        let Self { mask, a, b, y } = self;
+        loops::zip_three(y, mask, a, b, inlined!(|mask, a, b| if mask == T::ZERO { b } else { a }));
+    }
+}
+
+/// How a loop is run. The loops are types of their own, and not closures within a generic function, so that both ways share
+/// the compiled code.
+trait Runner: Copy {
+    fn run(self, looped: impl WithSimd<Output = ()>);
+}
+
+/// On the widest vector instructions of this CPU.
+#[derive(Clone, Copy)]
+struct Dispatch;
+
+impl Runner for Dispatch {
+    #[inline]
+    fn run(self, looped: impl WithSimd<Output = ()>) {
+        Arch::new().dispatch(looped);
+    }
+}
+
+/// On an instruction set that is known.
+#[derive(Clone, Copy)]
+struct Known<S>(S);
+
+impl<S: Simd> Runner for Known<S> {
+    #[inline(always)]
+    fn run(self, looped: impl WithSimd<Output = ()>) {
+        self.0.vectorize(looped);
     }
 }

@@ -8,6 +8,7 @@ use std::mem;
 use pulp::{Arch, Simd, WithSimd};
 use smallvec::SmallVec;
 
+use crate::kernel::reduce::{TileSum, sum_slice};
 use crate::kernel::view::{Reader, View};
 use crate::number::Number;
 use crate::op::elementwise::{Binary, RowLoop, Unary};
@@ -26,6 +27,8 @@ pub enum TileRow<T> {
     PullUnary(Unary<T>),
     /// The cotangent of one operand of a row. The operands are `g`, `a`, `b` and `y`.
     PullBinary(Binary, usize),
+    /// The sum of all elements of the group's size: the sum of this number.
+    Sum(usize),
 }
 
 /// Where a step reads, and where it writes.
@@ -66,6 +69,8 @@ pub struct TileGroup<T> {
     pub(crate) tile: usize,
     pub(crate) steps: Vec<TileStep<T>>,
     pub(crate) gathered: Vec<Gathered>,
+    /// The arrays of one element that the sums are written to, among those that the group makes.
+    pub(crate) sums: Vec<usize>,
 }
 
 /// The arrays from outside a group, by their numbers.
@@ -103,12 +108,23 @@ impl<T: Number> WithSimd for Run<'_, T> {
                 None => registers[*register][..group.tile.min(group.elements)].fill(view.data[0]),
             }
         }
+        let mut sums: SmallVec<[TileSum<T>; 2]> = group.sums.iter().map(|_| TileSum::new()).collect();
         for start in (0..group.elements).step_by(group.tile) {
             let length = group.tile.min(group.elements - start);
             for (reader, register) in &mut readers {
                 reader.fill(start, &mut registers[*register][..length]);
             }
             for step in &group.steps {
+                if let TileRow::Sum(sum) = step.row {
+                    let x = step.operand(0, start, length, outside, made, registers);
+                    if length == group.elements {
+                        let total = sum_slice(x);
+                        made[group.sums[sum]][0] = total;
+                    } else {
+                        sums[sum].add(simd, x);
+                    }
+                    continue;
+                }
                 // Taken out, so that a step can read the others.
                 let (mut out, first) = match step.target {
                     TilePlace::Register(register) => (mem::take(&mut registers[register]), 0),
@@ -123,10 +139,33 @@ impl<T: Number> WithSimd for Run<'_, T> {
                 }
             }
         }
+        if group.tile < group.elements {
+            for (sum, &array) in sums.iter().zip(&group.sums) {
+                made[array][0] = sum.finish();
+            }
+        }
     }
 }
 
 impl<T: Number> TileStep<T> {
+    /// Returns the elements of a tile of an operand.
+    #[inline(always)]
+    fn operand<'a>(
+        &self,
+        k: usize,
+        start: usize,
+        length: usize,
+        outside: &'a dyn Outside<T>,
+        made: &'a [Vec<T>],
+        registers: &'a [Vec<T>],
+    ) -> &'a [T] {
+        match self.operands[k] {
+            TilePlace::Register(register) => &registers[register][..length],
+            TilePlace::Made(array) => &made[array][start..start + length],
+            TilePlace::Outside(array) => &outside.view(array).data[start..start + length],
+        }
+    }
+
     #[inline(always)]
     fn run<S: Simd>(
         &self,
@@ -138,18 +177,14 @@ impl<T: Number> TileStep<T> {
         registers: &[Vec<T>],
     ) {
         let length = out.len();
-        let operand = |k: usize| match self.operands[k] {
-            TilePlace::Register(register) => &registers[register][..length],
-            TilePlace::Made(array) => &made[array][start..start + length],
-            TilePlace::Outside(array) => &outside.view(array).data[start..start + length],
-        };
+        let operand = |k: usize| self.operand(k, start, length, outside, made, registers);
         // The cotangent is in place, or moves to its place.
         let cotangent = |out: &mut [T]| {
             if self.operands[0] != self.target {
                 out.copy_from_slice(operand(0));
             }
         };
-        simd.vectorize(match self.row {
+        let row_loop = match self.row {
             TileRow::Unary(row) => RowLoop::Unary(row, operand(0), out),
             TileRow::Binary(row) => RowLoop::Binary(row, operand(0), operand(1), out),
             TileRow::Select => RowLoop::Select(operand(0), operand(1), operand(2), out),
@@ -161,6 +196,9 @@ impl<T: Number> TileStep<T> {
                 cotangent(out);
                 RowLoop::PullBinary(row, k, out, operand(1), operand(2), operand(3))
             }
-        });
+            // It writes no tile.
+            TileRow::Sum(_) => return,
+        };
+        row_loop.run(simd);
     }
 }

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use super::graph::{Action, Graph, Origin, Value};
+use crate::kernel::reduce::TILE_UNIT;
 use crate::kernel::view::View;
-use crate::op::{Gathered, Op, TileGroup, TilePlace, TileRow, TileStep};
+use crate::op::{Gathered, Op, ReduceKind, TileGroup, TilePlace, TileRow, TileStep};
 use crate::scalar::Scalar;
 use crate::shape::{Shape, elements};
 
@@ -96,11 +97,11 @@ impl<T: Scalar> Plan<T> {
             }
         }
         let size = elements(&graph.values[values[0]].shape);
-        let (mut made, mut gathered) = (Vec::new(), Vec::<Gathered>::new());
+        let (mut made, mut sums, mut gathered) = (Vec::new(), Vec::new(), Vec::<Gathered>::new());
         let (mut steps, mut free, mut registers) = (Vec::new(), Vec::new(), 0);
         let mut places: HashMap<usize, TilePlace> = HashMap::new();
         for (step, &value) in values.iter().enumerate() {
-            let Some(row) = tile_row(&graph.values[value]) else { continue };
+            let row = tile_row(&graph.values[value]).unwrap_or(TileRow::Sum(sums.len()));
             let mut sources: SmallVec<[TilePlace; 4]> = SmallVec::new();
             for &operand in operands(&graph.values[value]) {
                 let located = &self.located[operand];
@@ -132,6 +133,9 @@ impl<T: Scalar> Plan<T> {
                 && ends(self.located[cotangent].root)
                 && matches!(sources[0], TilePlace::Register(_))
                 && !sources[1..].contains(&sources[0]);
+            if let TileRow::Sum(_) = row {
+                sums.push(made.len());
+            }
             let target = if kept[value] {
                 made.push(value);
                 TilePlace::Made(made.len() - 1)
@@ -166,14 +170,16 @@ impl<T: Scalar> Plan<T> {
             steps.push(TileStep { row, operands: sources, target });
         }
         let fits = REGISTER_BYTES / size_of::<T>() / (registers + made.len()).max(1);
-        let tile = if fits == 0 { TILE.0 } else { (1 << fits.ilog2()).clamp(TILE.0, TILE.1) };
+        // A tile is a subtree of a sum.
+        let least = if sums.is_empty() { TILE.0 } else { TILE_UNIT.max(TILE.0) };
+        let tile = if fits == 0 { least } else { (1 << fits.ilog2()).clamp(least, TILE.1) };
         for register in 0..registers {
             if self.registers.len() <= register {
                 self.registers.push(0);
             }
             self.registers[register] = self.registers[register].max(tile.min(size));
         }
-        Unit::Group { group: TileGroup { elements: size, tile, steps, gathered }, made }
+        Unit::Group { group: TileGroup { elements: size, tile, steps, gathered, sums }, made }
     }
 
     /// Gives each computed value its memory. Memory of a value that no later unit reads is used again.
@@ -251,7 +257,11 @@ impl Drafts {
             }
             let size = elements(&found.shape);
             let row = size > 0 && tile_row(found).is_some();
-            let joins = if row { drafts.group_for(graph, located, operands, size) } else { None };
+            let joins = if row {
+                drafts.group_for(graph, located, operands, size)
+            } else {
+                drafts.group_of_sum(graph, located, found)
+            };
             let unit = joins.unwrap_or(drafts.list.len());
             match drafts.list.get_mut(unit) {
                 Some(Draft::Group { values, .. }) => values.push(value),
@@ -284,6 +294,16 @@ impl Drafts {
             .find(|&unit| matches!(&self.list[unit], Draft::Group { elements, .. } if *elements == size))
     }
 
+    /// Returns the group that a sum of all elements joins: the one that computes its operand.
+    fn group_of_sum<T: Scalar>(&self, graph: &Graph<T>, located: &[Located], sum: &Value<T>) -> Option<usize> {
+        let operand = summed(graph, sum)?;
+        let Located { root, offset: 0, strides: None } = located[operand] else { return None };
+        let unit = self.unit[root]?;
+        let size = elements(&graph.values[operand].shape);
+        // A sum of one element is as large as the rows of its group. It would seem to be one of them.
+        matches!(&self.list[unit], Draft::Group { elements, .. } if *elements == size && size > 1).then_some(unit)
+    }
+
     /// Returns which values of groups need memory: others than the group read them.
     fn kept<T: Scalar>(&self, graph: &Graph<T>, located: &[Located]) -> Vec<bool> {
         let mut kept = vec![false; graph.values.len()];
@@ -300,6 +320,10 @@ impl Drafts {
         let gradients = graph.gradients.iter().map(|&(_, value)| value);
         for value in graph.outputs.iter().copied().chain(guards).chain(gradients) {
             kept[located[value].root] = true;
+        }
+        // What a sum is written to is not a register.
+        for (value, found) in graph.values.iter().enumerate() {
+            kept[value] |= summed(graph, found).is_some();
         }
         kept
     }
@@ -350,6 +374,17 @@ fn tile_row<T: Scalar>(value: &Value<T>) -> Option<TileRow<T>> {
         Action::PullBinary(row, k) => Some(TileRow::PullBinary(*row, *k)),
         Action::Op(_) | Action::Custom(_) | Action::Copy => None,
     }
+}
+
+/// Returns the operand of a sum of all its elements.
+fn summed<T: Scalar>(graph: &Graph<T>, value: &Value<T>) -> Option<usize> {
+    let Origin::Computed { action: Action::Op(Op::Reduce { kind: ReduceKind::Sum, axes, .. }), operands } =
+        &value.origin
+    else {
+        return None;
+    };
+    let shape = &graph.values[operands[0]].shape;
+    (axes.elements(shape) == elements(shape) && elements(shape) > 0).then_some(operands[0])
 }
 
 /// Returns the values from outside that a unit reads.

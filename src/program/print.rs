@@ -72,6 +72,7 @@ impl<T: Scalar> fmt::Display for Compiled<T> {
                             TileRow::Select => "select".to_string(),
                             TileRow::PullUnary(row) => format!("pull {row}"),
                             TileRow::PullBinary(row, k) => format!("pull {k} of {row}"),
+                            TileRow::Sum(_) => "sum".to_string(),
                         };
                         let operands: Vec<String> = step.operands.iter().map(place).collect();
                         writeln!(f, "      {} = {row} {}", place(&step.target), operands.join(" "))?;

@@ -14,6 +14,7 @@ mod edge_cases;
 mod errors;
 mod gmm;
 mod house;
+mod instruction_sets;
 mod lessons;
 mod linalg;
 mod losses;

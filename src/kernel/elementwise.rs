@@ -3,10 +3,10 @@
 //! The functions are branch-free, and multiply-adds that are fused are written as such, so that the loops vectorize and
 //! give the same bits on every CPU.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use crate::kernel::view::{CHUNK, Reader, View};
-use crate::number::{Number, inlined};
+use crate::number::{Number, dispatch, inlined};
 
 /// Defines a loop over slices of equal length, compiled for the widest vector instructions of this CPU.
 ///
@@ -36,7 +36,7 @@ macro_rules! slice_loop {
                 }
             }
 
-            Arch::new().dispatch(Loop { $out, $($in,)* f });
+            dispatch(Loop { $out, $($in,)* f });
         }
     };
     (@number $arg:ident) => { T };

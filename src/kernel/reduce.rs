@@ -17,10 +17,10 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use smallvec::SmallVec;
 
-use crate::number::{Algebra, Number, inlined};
+use crate::number::{Algebra, Number, dispatch, inlined};
 use crate::shape::AxisSet;
 
 /// Accumulators side by side: enough to fill two AVX-512 registers of `f32`.
@@ -94,43 +94,43 @@ pub(crate) fn max_slice<T: Number>(x: &[T]) -> T {
 
 /// Sums each row of `length` elements.
 pub(crate) fn sum_rows<T: Number>(x: &[T], length: usize, out: &mut [T]) {
-    Arch::new().dispatch(Reduction { x, shape: &[out.len(), length], axes: AxisSet::one(1), out, combine: Sum });
+    dispatch(Reduction { x, shape: &[out.len(), length], axes: AxisSet::one(1), out, combine: Sum });
 }
 
 /// Takes the maximum of each row of `length` elements.
 pub(crate) fn max_rows<T: Number>(x: &[T], length: usize, out: &mut [T]) {
-    Arch::new().dispatch(Reduction { x, shape: &[out.len(), length], axes: AxisSet::one(1), out, combine: Max });
+    dispatch(Reduction { x, shape: &[out.len(), length], axes: AxisSet::one(1), out, combine: Max });
 }
 
 /// Sums the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
 pub(crate) fn sum<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
-    Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Sum });
+    dispatch(Reduction { x, shape, axes, out, combine: Sum });
 }
 
 /// Takes the maximum of the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
 pub(crate) fn max<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
-    Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Max });
+    dispatch(Reduction { x, shape, axes, out, combine: Max });
 }
 
 /// Takes the minimum of the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
 pub(crate) fn min<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
-    Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Min });
+    dispatch(Reduction { x, shape, axes, out, combine: Min });
 }
 
 /// Multiplies the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
 pub(crate) fn prod<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
-    Arch::new().dispatch(Reduction { x, shape, axes, out, combine: Prod });
+    dispatch(Reduction { x, shape, axes, out, combine: Prod });
 }
 
 /// Sums each column of a matrix of `width` columns: column `first` and the following ones, as many as `out` takes.
 pub(crate) fn sum_columns<T: Number>(x: &[T], width: usize, first: usize, out: &mut [T]) {
-    Arch::new().dispatch(Columns { x, width, first, out, combine: Sum });
+    dispatch(Columns { x, width, first, out, combine: Sum });
 }
 
 /// Takes the maximum of each column of a matrix of `width` columns: column `first` and the following ones, as many as
 /// `out` takes.
 pub(crate) fn max_columns<T: Number>(x: &[T], width: usize, first: usize, out: &mut [T]) {
-    Arch::new().dispatch(Columns { x, width, first, out, combine: Max });
+    dispatch(Columns { x, width, first, out, combine: Max });
 }
 
 struct Columns<'a, T, C> {

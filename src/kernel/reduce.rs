@@ -78,28 +78,16 @@ impl<T: Number> Combine<T> for Prod {
     }
 }
 
-/// Returns the sum of a slice.
-pub(crate) fn sum_slice<T: Number>(x: &[T]) -> T {
-    let mut sum = T::ZERO;
-    sum_rows(x, x.len(), std::slice::from_mut(&mut sum));
-    sum
+/// Returns the sum of a slice, within a kernel that is dispatched already.
+#[inline(always)]
+pub(crate) fn sum_inlined<T: Number>(x: &[T]) -> T {
+    fold::<T, Sum>(x)
 }
 
-/// Returns the maximum of a slice; minus infinity if it is empty.
-pub(crate) fn max_slice<T: Number>(x: &[T]) -> T {
-    let mut max = T::NEG_INFINITY;
-    max_rows(x, x.len(), std::slice::from_mut(&mut max));
-    max
-}
-
-/// Sums each row of `length` elements.
-pub(crate) fn sum_rows<T: Number>(x: &[T], length: usize, out: &mut [T]) {
-    dispatch(Reduction { x, shape: &[out.len(), length], axes: AxisSet::one(1), out, combine: Sum });
-}
-
-/// Takes the maximum of each row of `length` elements.
-pub(crate) fn max_rows<T: Number>(x: &[T], length: usize, out: &mut [T]) {
-    dispatch(Reduction { x, shape: &[out.len(), length], axes: AxisSet::one(1), out, combine: Max });
+/// Returns the maximum of a slice, within a kernel that is dispatched already.
+#[inline(always)]
+pub(crate) fn max_inlined<T: Number>(x: &[T]) -> T {
+    fold::<T, Max>(x)
 }
 
 /// Sums the row-major `x` over `axes` into `out`, the remaining axes in row-major order.

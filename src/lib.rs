@@ -184,6 +184,8 @@ mod var;
 
 pub use error::{Error, Result};
 pub use input::Input;
+#[doc(hidden)]
+pub use number::InstructionSet;
 pub use number::Number;
 pub use param::Param;
 pub use program::{Outputs, Program};

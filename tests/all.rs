@@ -17,6 +17,7 @@ mod errors;
 mod formulas;
 mod gmm;
 mod house;
+mod instruction_sets;
 mod lessons;
 mod linalg;
 mod losses;

@@ -3,11 +3,11 @@
 //! The functions are branch-free, and multiply-adds that are fused are written as such, so that the loops vectorize and
 //! give the same bits on every CPU.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use crate::kernel::loops;
 use crate::kernel::view::{CHUNK, Reader, View};
-use crate::number::{Number, inlined};
+use crate::number::{Number, dispatch, inlined};
 use crate::threads::{PIECE, in_pieces};
 
 /// Defines a loop over slices of equal length, compiled for the widest vector instructions of this CPU.
@@ -42,7 +42,7 @@ macro_rules! slice_loop {
             $( let $in = &$in[..$out.len()]; )*
             in_pieces($out, 1, PIECE, |_start, $out| {
                 $( let $in = &$in[_start..][..$out.len()]; )*
-                Arch::new().dispatch(Loop { $out, $($in,)* f });
+                dispatch(Loop { $out, $($in,)* f });
             });
         }
     };

@@ -17,10 +17,10 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use smallvec::SmallVec;
 
-use crate::number::{Algebra, Number, inlined};
+use crate::number::{Algebra, Number, dispatch, inlined};
 use crate::shape::AxisSet;
 use crate::threads::{self, PIECE, in_pieces};
 
@@ -79,28 +79,16 @@ impl<T: Number> Combine<T> for Prod {
     }
 }
 
-/// Returns the sum of a slice.
-pub(crate) fn sum_slice<T: Number>(x: &[T]) -> T {
-    let mut sum = T::ZERO;
-    sum_rows(x, x.len(), std::slice::from_mut(&mut sum));
-    sum
+/// Returns the sum of a slice, within a kernel that is dispatched already.
+#[inline(always)]
+pub(crate) fn sum_inlined<T: Number>(x: &[T]) -> T {
+    fold::<T, Sum>(x)
 }
 
-/// Returns the maximum of a slice; minus infinity if it is empty.
-pub(crate) fn max_slice<T: Number>(x: &[T]) -> T {
-    let mut max = T::NEG_INFINITY;
-    max_rows(x, x.len(), std::slice::from_mut(&mut max));
-    max
-}
-
-/// Sums each row of `length` elements.
-pub(crate) fn sum_rows<T: Number>(x: &[T], length: usize, out: &mut [T]) {
-    run(x, &[out.len(), length], AxisSet::one(1), out, Sum);
-}
-
-/// Takes the maximum of each row of `length` elements.
-pub(crate) fn max_rows<T: Number>(x: &[T], length: usize, out: &mut [T]) {
-    run(x, &[out.len(), length], AxisSet::one(1), out, Max);
+/// Returns the maximum of a slice, within a kernel that is dispatched already.
+#[inline(always)]
+pub(crate) fn max_inlined<T: Number>(x: &[T]) -> T {
+    fold::<T, Max>(x)
 }
 
 /// Sums the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
@@ -138,7 +126,7 @@ pub(crate) fn max_columns<T: Number>(x: &[T], width: usize, first: usize, out: &
 /// result, and the pairwise tree at its branches.
 fn run<T: Number, C: Combine<T>>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T], combine: C) {
     if x.len() < 2 * PIECE || threads::count() == 1 {
-        return Arch::new().dispatch(Reduction { x, shape, axes, out, combine });
+        return dispatch(Reduction { x, shape, axes, out, combine });
     }
     match groups(shape, axes).as_slice() {
         [Group { reduced: true, .. }] => out[0] = shared_fold(x, combine),
@@ -146,17 +134,17 @@ fn run<T: Number, C: Combine<T>>(x: &[T], shape: &[usize], axes: AxisSet, out: &
         &[Group { reduced: false, .. }, Group { reduced: true, length }] => {
             in_pieces(out, 1, (PIECE / length).max(1), |start, out| {
                 let (x, shape) = (&x[start * length..][..out.len() * length], [out.len(), length]);
-                Arch::new().dispatch(Reduction { x, shape: &shape, axes: AxisSet::one(1), out, combine });
+                dispatch(Reduction { x, shape: &shape, axes: AxisSet::one(1), out, combine });
             });
         }
         &[Group { reduced: true, .. }, Group { reduced: false, length }] => run_columns(x, length, 0, out, combine),
         &[Group { reduced: false, .. }, Group { reduced: true, length: rows }, Group { reduced: false, length }] => {
             in_pieces(out, length, (PIECE / rows).max(length), |start, out| {
                 let (x, shape) = (&x[start * rows..][..out.len() * rows], [out.len() / length, rows, length]);
-                Arch::new().dispatch(Reduction { x, shape: &shape, axes: AxisSet::one(1), out, combine });
+                dispatch(Reduction { x, shape: &shape, axes: AxisSet::one(1), out, combine });
             });
         }
-        _ => Arch::new().dispatch(Reduction { x, shape, axes, out, combine }),
+        _ => dispatch(Reduction { x, shape, axes, out, combine }),
     }
 }
 
@@ -164,11 +152,11 @@ fn run<T: Number, C: Combine<T>>(x: &[T], shape: &[usize], axes: AxisSet, out: &
 fn run_columns<T: Number, C: Combine<T>>(x: &[T], width: usize, first: usize, out: &mut [T], combine: C) {
     let rows = x.len() / width.max(1);
     if rows * out.len() < 2 * PIECE || threads::count() == 1 {
-        return Arch::new().dispatch(Columns { x, width, first, out, combine });
+        return dispatch(Columns { x, width, first, out, combine });
     }
     if rows * LANES < 2 * PIECE {
         return in_pieces(out, LANES, (PIECE / rows.max(1)).max(LANES), |start, out| {
-            Arch::new().dispatch(Columns { x, width, first: first + start, out, combine });
+            dispatch(Columns { x, width, first: first + start, out, combine });
         });
     }
     for (index, out) in out.chunks_mut(LANES).enumerate() {
@@ -187,7 +175,7 @@ fn shared_fold<T: Number, C: Combine<T>>(x: &[T], combine: C) -> T {
 fn shared_tile<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, count: usize, combine: C) -> Lanes<T> {
     let blocks = (x.len() / width).div_ceil(BLOCK);
     if blocks == 1 || blocks * BLOCK * count < 2 * PIECE {
-        return Arch::new().dispatch(Blocks { x, width, start, count, combine });
+        return dispatch(Blocks { x, width, start, count, combine });
     }
     // The tree over the blocks has at its left the largest power of two.
     let (first, second) = x.split_at((1 << (blocks - 1).ilog2()) * BLOCK * width);
@@ -198,7 +186,7 @@ fn shared_tile<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, co
     combine_lanes::<T, C>(first, &second)
 }
 
-/// The sum of an array that is there one tile after the other. It is the same as [`sum_slice`] of the whole array.
+/// The sum of an array that is there one tile after the other. It is the same as [`sum_inlined`] of the whole array.
 ///
 /// Each tile is a subtree of the pairwise tree: all tiles except the last have [`TILE_UNIT`] elements times the same power
 /// of two.

@@ -1,9 +1,11 @@
 //! Softmax and its logarithm along one axis, shifted by the maximum so that no exponential overflows.
 
-use crate::kernel::elementwise::{map, map_in_place};
-use crate::kernel::reduce::{max_columns, max_slice, sum_columns, sum_slice};
+use pulp::{Simd, WithSimd};
+
+use crate::kernel::elementwise::map_in_place;
+use crate::kernel::reduce::{max_columns, max_inlined, sum_columns, sum_inlined};
 use crate::kernel::view::CHUNK;
-use crate::number::{Algebra, Number, inlined};
+use crate::number::{Algebra, Number, dispatch, inlined};
 use crate::threads::{PIECE, in_pieces};
 
 /// `y = exp(x - max) / Σ exp(x - max)` along `axis` of the row-major `x`.
@@ -15,18 +17,7 @@ pub(crate) fn softmax<T: Number>(x: &[T], shape: &[usize], axis: usize, y: &mut 
 /// The softmax of some of the groups.
 fn softmax_of<T: Number>(x: &[T], length: usize, inner: usize, y: &mut [T]) {
     if inner == 1 {
-        shift_rows(x, length, y);
-        // All rows at once: the exponential runs at full vector width even if rows are short.
-        map_in_place(y, inlined!(|x: T| x.exp()));
-        if y.is_empty() {
-            return;
-        }
-        for y in y.chunks_exact_mut(length) {
-            let sum = sum_row(y);
-            for y in y {
-                *y /= sum;
-            }
-        }
+        dispatch(Rows { x, length, y, logarithm: Logarithm::No });
     } else {
         shift_columns(x, length, inner, y);
         map_in_place(y, inlined!(|x: T| x.exp()));
@@ -64,57 +55,82 @@ fn log_softmax_of<T: Number>(x: &[T], length: usize, inner: usize, y: &mut [T]) 
         });
         return;
     }
-    if y.is_empty() {
-        return;
-    }
-    if length > CHUNK {
-        for (x, y) in x.chunks_exact(length).zip(y.chunks_exact_mut(length)) {
-            let max = max_slice(x);
-            map(y, x, inlined!(|x: T| (x - max).exp()));
-            let log_sum = sum_slice(y).ln();
-            map(y, x, inlined!(|x: T| x - max - log_sum));
+    dispatch(Rows { x, length, y, logarithm: Logarithm::Yes });
+}
+
+/// Whether the logarithm of the softmax is computed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Logarithm {
+    No,
+    Yes,
+}
+
+/// The softmax of each row of `length` elements, or its logarithm, in one kernel: a block of rows takes all steps before
+/// the next block begins, so that it stays in the nearest cache.
+struct Rows<'a, T> {
+    x: &'a [T],
+    length: usize,
+    y: &'a mut [T],
+    logarithm: Logarithm,
+}
+
+impl<T: Number> WithSimd for Rows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { x, length, y, logarithm } = self;
+        if y.is_empty() {
+            return;
         }
-    } else {
-        shift_rows(x, length, y);
+        // Plain loops: the adapters of iterators are not always inlined, and would be compiled without the instructions.
+        if length > CHUNK && logarithm == Logarithm::Yes {
+            for (x, y) in x.chunks_exact(length).zip(y.chunks_exact_mut(length)) {
+                let max = max_inlined(x);
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = (x - max).exp();
+                }
+                let log_sum = sum_inlined(y).ln();
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = x - max - log_sum;
+                }
+            }
+            return;
+        }
         let mut exponentials = [T::ZERO; CHUNK];
-        for rows in y.chunks_mut(CHUNK / length * length) {
-            let exponentials = &mut exponentials[..rows.len()];
-            map(exponentials, rows, inlined!(|x: T| x.exp()));
-            for (y, exponentials) in rows.chunks_exact_mut(length).zip(exponentials.chunks_exact(length)) {
-                subtract(y, sum_row(exponentials).ln());
+        let block = (CHUNK / length).max(1) * length;
+        for (x, y) in x.chunks(block).zip(y.chunks_mut(block)) {
+            for (x, y) in x.chunks_exact(length).zip(y.chunks_exact_mut(length)) {
+                let max = max_inlined(x);
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = x - max;
+                }
+            }
+            // All rows of the block at once: the exponential runs at full vector width even if rows are short.
+            if logarithm == Logarithm::No {
+                for y in y.iter_mut() {
+                    *y = y.exp();
+                }
+                for y in y.chunks_exact_mut(length) {
+                    let sum = sum_inlined(y);
+                    for y in y {
+                        *y /= sum;
+                    }
+                }
+            } else {
+                let exponentials = &mut exponentials[..y.len()];
+                for (e, &y) in exponentials.iter_mut().zip(&*y) {
+                    *e = y.exp();
+                }
+                for (y, exponentials) in y.chunks_exact_mut(length).zip(exponentials.chunks_exact(length)) {
+                    let log_sum = sum_inlined(exponentials).ln();
+                    for y in y {
+                        *y -= log_sum;
+                    }
+                }
             }
         }
     }
-}
-
-/// `y = x - max(row)` for each row of `length` elements.
-fn shift_rows<T: Number>(x: &[T], length: usize, y: &mut [T]) {
-    if x.is_empty() {
-        return;
-    }
-    for (x, y) in x.chunks_exact(length).zip(y.chunks_exact_mut(length)) {
-        let max = max_row(x);
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = x - max;
-        }
-    }
-}
-
-fn subtract<T: Number>(y: &mut [T], number: T) {
-    for y in y {
-        *y -= number;
-    }
-}
-
-/// Rows up to this length are folded by a plain loop: choosing the instruction set would cost more than the loop.
-const SHORT: usize = 32;
-
-fn sum_row<T: Number>(row: &[T]) -> T {
-    if row.len() <= SHORT { row.iter().copied().sum() } else { sum_slice(row) }
-}
-
-fn max_row<T: Number>(row: &[T]) -> T {
-    if row.len() <= SHORT { row.iter().fold(T::NEG_INFINITY, |a, &b| a.maximum(b)) } else { max_slice(row) }
 }
 
 /// The number of columns that are processed together.

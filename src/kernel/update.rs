@@ -1,9 +1,9 @@
 //! [`ParamUpdate`]: the loops of optimizers. Each is one pass over weights, gradient and the optimizer's state.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use crate::kernel::elementwise::{zip_in_place, zip_slices};
-use crate::number::Number;
+use crate::number::{Number, dispatch};
 use crate::threads::{self, PIECE};
 
 /// The weights that an optimizer updates: in place, or read from the old memory and written to the new.
@@ -91,7 +91,7 @@ macro_rules! update_loop {
                 update_loop!(@function in_place(w) reads w, $count: $($state $index),+);
                 update_loop!(@function moved(w, from) reads from, $count: $($state $index),+);
 
-                Arch::new().dispatch(Loop { update: self, grad, states, f });
+                dispatch(Loop { update: self, grad, states, f });
             }
         }
     };

@@ -1,12 +1,80 @@
-//! The glue between number types and vector registers.
+//! The glue between number types and vector registers, and the choice of an instruction set.
 //!
 //! `pulp` names each operation by number type (`splat_f32s`, `splat_f64s`). [`Vectors`] gives both types one name, so
 //! that a kernel is written once.
 
 use std::cell::RefCell;
 use std::ops::{Add, Mul};
+use std::sync::atomic::{AtomicU8, Ordering};
 
-use pulp::Simd;
+use pulp::{Arch, Simd, WithSimd};
+
+/// A set of vector instructions. Results have the same bits with each; the library's tests force each in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InstructionSet {
+    /// The instructions of every machine of this architecture. Without fused multiply-adds, it is slow.
+    Portable,
+    /// x86-64-v3: AVX2 and fused multiply-adds.
+    V3,
+    /// x86-64-v4: AVX-512.
+    V4,
+}
+
+/// The set that was forced, as its place in the enumeration, or [`NOT_FORCED`].
+static FORCED: AtomicU8 = AtomicU8::new(NOT_FORCED);
+const NOT_FORCED: u8 = u8::MAX;
+
+impl InstructionSet {
+    /// Returns the sets of this machine.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        [Self::Portable, Self::V3, Self::V4].into_iter().filter(|set| set.arch().is_some()).collect()
+    }
+
+    /// Has all kernels of the process use this set from now on, or the widest one again.
+    ///
+    /// # Panics
+    ///
+    /// If the machine has no such instructions.
+    pub fn force(set: Option<Self>) {
+        assert!(set.is_none_or(|set| set.arch().is_some()), "this machine does not have the instructions {set:?}");
+        FORCED.store(set.map_or(NOT_FORCED, |set| set as u8), Ordering::Relaxed);
+    }
+
+    fn arch(self) -> Option<Arch> {
+        match self {
+            Self::Portable => Some(Arch::Scalar),
+            #[cfg(target_arch = "x86_64")]
+            Self::V3 => pulp::x86::V3::try_new().map(Arch::V3),
+            #[cfg(target_arch = "x86_64")]
+            Self::V4 => pulp::x86::V4::try_new().map(Arch::V4),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => None,
+        }
+    }
+}
+
+/// Returns the instruction set for a kernel: the widest of this machine, if none is forced.
+#[inline]
+pub(crate) fn arch() -> Arch {
+    match FORCED.load(Ordering::Relaxed) {
+        NOT_FORCED => Arch::new(),
+        forced => forced_arch(forced),
+    }
+}
+
+#[cold]
+fn forced_arch(forced: u8) -> Arch {
+    let sets = [InstructionSet::Portable, InstructionSet::V3, InstructionSet::V4];
+    sets.into_iter().find(|&set| set as u8 == forced).and_then(InstructionSet::arch).unwrap_or_default()
+}
+
+/// Runs a kernel, compiled for the instruction set of [`arch`].
+#[inline]
+pub(crate) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
+    arch().dispatch(kernel)
+}
 
 /// A number type that vector registers hold: `f32` or `f64`.
 pub trait Vectors: Copy + Default + Send + Sync + 'static + Mul<Output = Self> + Add<Output = Self> {
@@ -21,16 +89,15 @@ pub trait Vectors: Copy + Default + Send + Sync + 'static + Mul<Output = Self> +
     /// Returns a vector of copies.
     fn splat<S: Simd>(simd: S, x: Self) -> Self::Vector<S>;
 
-    /// Returns `a b + c`, rounded once where the machine has an instruction for it.
+    /// Returns `a b + c`, rounded once. Where the machine has no instruction for it, a slow function computes the same
+    /// bits.
     fn fma<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
 
     /// Returns `a + b`.
     fn sum<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
 
-    /// Returns `a b`.
-    fn product<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-
-    /// Returns the sum of a vector's numbers.
+    /// Returns the sum of a vector's numbers: each lane of the first half is added to that of the second, and so on down to
+    /// one.
     fn reduce<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
 
     /// Returns the whole vectors at the front of a slice. Numbers that do not fill a vector are left out.
@@ -57,8 +124,7 @@ pub trait Vectors: Copy + Default + Send + Sync + 'static + Mul<Output = Self> +
 
 macro_rules! vectors {
     (
-        $T:ident, $vector:ident, $splat:ident, $fma:ident, $add:ident, $mul:ident, $reduce:ident, $as_simd:ident,
-        $as_mut_simd:ident,
+        $T:ident, $vector:ident, $splat:ident, $fma:ident, $add:ident, $reduce:ident, $as_simd:ident, $as_mut_simd:ident,
         $load:ident, $store:ident, $mask:ident, $between:ident, $index:ident, $select:ident
     ) => {
         impl Vectors for $T {
@@ -86,13 +152,21 @@ macro_rules! vectors {
             }
 
             #[inline(always)]
-            fn product<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
-                simd.$mul(a, b)
-            }
-
-            #[inline(always)]
             fn reduce<S: Simd>(simd: S, a: S::$vector) -> $T {
-                simd.$reduce(a)
+                // On x86, `pulp` adds in this order. The order of other machines is not stated.
+                if cfg!(any(target_arch = "x86", target_arch = "x86_64")) {
+                    return simd.$reduce(a);
+                }
+                let mut lanes = [0.0; 16];
+                S::$as_mut_simd(&mut lanes).0[0] = a;
+                let mut width = Self::lanes::<S>() / 2;
+                while width > 0 {
+                    for i in 0..width {
+                        lanes[i] += lanes[i + width];
+                    }
+                    width /= 2;
+                }
+                lanes[0]
             }
 
             #[inline(always)]
@@ -138,9 +212,8 @@ vectors!(
     f32,
     f32s,
     splat_f32s,
-    mul_add_e_f32s,
+    mul_add_f32s,
     add_f32s,
-    mul_f32s,
     reduce_sum_f32s,
     as_simd_f32s,
     as_mut_simd_f32s,
@@ -155,9 +228,8 @@ vectors!(
     f64,
     f64s,
     splat_f64s,
-    mul_add_e_f64s,
+    mul_add_f64s,
     add_f64s,
-    mul_f64s,
     reduce_sum_f64s,
     as_simd_f64s,
     as_mut_simd_f64s,

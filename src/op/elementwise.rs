@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use smallvec::{SmallVec, smallvec};
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use crate::kernel::view::View;
 use crate::kernel::{elementwise, loops};
-use crate::number::{Algebra, Functions, Number, inlined};
+use crate::number::{Algebra, Functions, Number, dispatch, inlined};
 use crate::op::rows::{GELU_CUBE, GELU_SLOPE, NORMAL_DENSITY, binary_rows, unary_rows};
 use crate::threads::{PIECE, in_pieces};
 
@@ -465,7 +465,7 @@ struct Dispatch;
 impl Runner for Dispatch {
     #[inline]
     fn run(self, looped: impl WithSimd<Output = ()>) {
-        Arch::new().dispatch(looped);
+        dispatch(looped);
     }
 }
 

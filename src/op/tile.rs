@@ -5,12 +5,12 @@
 
 use std::mem;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use smallvec::SmallVec;
 
-use crate::kernel::reduce::{TileSum, sum_slice};
+use crate::kernel::reduce::{TileSum, sum_inlined};
 use crate::kernel::view::{Reader, View};
-use crate::number::Number;
+use crate::number::{Number, dispatch};
 use crate::op::elementwise::{Binary, RowLoop, Unary};
 use crate::shape::Shape;
 
@@ -82,7 +82,7 @@ pub trait Outside<T> {
 impl<T: Number> TileGroup<T> {
     /// Runs all steps on all tiles. `made` are the arrays that the group makes, `registers` its registers.
     pub(super) fn run_on(&self, outside: &dyn Outside<T>, made: &mut [Vec<T>], registers: &mut [Vec<T>]) {
-        Arch::new().dispatch(Run { group: self, outside, made, registers });
+        dispatch(Run { group: self, outside, made, registers });
     }
 }
 
@@ -118,7 +118,7 @@ impl<T: Number> WithSimd for Run<'_, T> {
                 if let TileRow::Sum(sum) = step.row {
                     let x = step.operand(0, start, length, outside, made, registers);
                     if length == group.elements {
-                        let total = sum_slice(x);
+                        let total = sum_inlined(x);
                         made[group.sums[sum]][0] = total;
                     } else {
                         sums[sum].add(simd, x);

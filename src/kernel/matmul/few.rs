@@ -2,7 +2,7 @@
 
 use pulp::Simd;
 
-use crate::kernel::matmul::lanes::{Scratch, copied_rows, load, store_narrow, stored};
+use crate::kernel::matmul::lanes::{LINE, Scratch, copied_rows, load, store_narrow, stored};
 use crate::kernel::matmul::operand::{Accumulate, Product, even, steps};
 use crate::number::Vectors;
 
@@ -11,18 +11,27 @@ const ROWS: usize = 8;
 
 /// One row of `a` and short rows of `b`. The sums stay in registers, except on machines with short vectors. `b` is read
 /// once.
+///
+/// The length of a row alone decides how many sums run side by side: as many as fill 8 registers of AVX-512.
 #[inline(always)]
 pub(super) fn short_row<S: Simd, T: Vectors>(simd: S, product: Product<'_, T>) {
-    match product.n.div_ceil(T::lanes::<S>()) {
-        1 => short_sums::<S, T, 1, 8>(simd, product),
-        2 => short_sums::<S, T, 2, 4>(simd, product),
-        3 | 4 => short_sums::<S, T, 4, 2>(simd, product),
-        // The constant 1 keeps the code for more rows out of this kernel.
-        _ => add_all_rows(simd, Product { m: 1, ..product }),
+    macro_rules! sums {
+        ($CHAINS:literal, $($vectors:literal)+, $most:literal) => {
+            match product.n.next_multiple_of(LINE / size_of::<T>()).next_power_of_two() / T::lanes::<S>() {
+                $($vectors => short_sums::<S, T, $vectors, $CHAINS>(simd, product),)+
+                _ => short_sums::<S, T, $most, $CHAINS>(simd, product),
+            }
+        };
+    }
+    match (product.n * size_of::<T>()).div_ceil(LINE) {
+        1 => sums!(8, 1 2 4 8, 16),
+        2 => sums!(4, 2 4 8 16, 32),
+        _ => sums!(2, 4 8 16 32, 64),
     }
 }
 
-/// The same for rows of at most `NV` vectors. `CHAINS` sums run side by side to hide the latency of a multiply-add.
+/// The same for rows of at most `NV` vectors. Row `p` of `b` is added to the sums `p % CHAINS`; these are added up in the
+/// end. `CHAINS` sums run side by side to hide the latency of a multiply-add.
 #[inline(always)]
 fn short_sums<S: Simd, T: Vectors, const NV: usize, const CHAINS: usize>(simd: S, product: Product<'_, T>) {
     let Product { n, k, a, b, c, accumulate, .. } = product;
@@ -127,7 +136,7 @@ pub(super) fn few_steps<S: Simd, T: Vectors>(simd: S, product: Product<'_, T>) {
     let mut scratch = Scratch::take();
     let b = if b.col_stride == 1 { b } else { copied_rows(&mut scratch, b, k, n) };
     let mut product = Product { b, ..product };
-    if k == 1 && n <= T::lanes::<S>() {
+    if k == 1 && n <= T::lanes::<S>() && product.accumulate == Accumulate::No {
         return narrow_outer(simd, product);
     }
     steps!(m; 1 | 2 => 1, _ => 3; |i, SUMS| match k {
@@ -143,12 +152,14 @@ pub(super) fn few_steps<S: Simd, T: Vectors>(simd: S, product: Product<'_, T>) {
 fn narrow_outer<S: Simd, T: Vectors>(simd: S, product: Product<'_, T>) {
     let Product { m, n, a, b, c, c_strides: (row_stride, _), accumulate, .. } = product;
     let b = T::partial_load(simd, &b.data[..n]);
+    let zero = T::splat(simd, T::default());
     for row in (0..m).step_by(8) {
         let rows = 8.min(m - row);
         let mut products = [b; 8];
         for (i, product) in products.iter_mut().enumerate() {
             let a = T::splat(simd, a.data[(row + i.min(rows - 1)) * a.row_stride]);
-            *product = T::product(simd, a, b);
+            // As in `add_rows`: the sum with 0 is not -0.
+            *product = T::fma(simd, a, b, zero);
         }
         store_narrow(simd, products, &mut c[row * row_stride..], row_stride, 0..rows, n, accumulate);
     }

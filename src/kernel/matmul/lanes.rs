@@ -8,6 +8,10 @@ use pulp::Simd;
 use crate::kernel::matmul::operand::{Accumulate, MatrixRef};
 use crate::number::Vectors;
 
+/// The bytes of a line: a vector of AVX-512. Where numbers are summed along vectors, each lane of a line has a sum of its
+/// own, on every machine.
+pub(super) const LINE: usize = 64;
+
 /// A panel's first column, how many columns it has, and how many vectors hold them.
 #[derive(Clone, Copy)]
 pub(super) struct PanelShape {
@@ -40,17 +44,40 @@ pub(super) fn load<S: Simd, T: Vectors>(simd: S, x: &[T]) -> T::Vector<S> {
     }
 }
 
-/// Returns the numbers of `x` after its whole vectors, and zeros in the other lanes. The length alone decides which
-/// lanes hold them.
+/// Returns the numbers of `x` after its whole lines, as a line with zeros in the other lanes. The length alone decides
+/// which lanes hold them. A line takes `PARTS` vectors.
 #[inline(always)]
-pub(super) fn tail<S: Simd, T: Vectors>(simd: S, x: &[T]) -> T::Vector<S> {
-    let lanes = T::lanes::<S>();
-    if x.len() < lanes {
-        return T::partial_load(simd, x);
+pub(super) fn tail<S: Simd, T: Vectors, const PARTS: usize>(simd: S, x: &[T]) -> [T::Vector<S>; PARTS] {
+    let (lanes, line) = (T::lanes::<S>(), LINE / size_of::<T>());
+    let zero = T::splat(simd, T::default());
+    let mut parts = [zero; PARTS];
+    if x.len() < line {
+        for (part, x) in parts.iter_mut().zip(x.chunks(lanes)) {
+            *part = T::partial_load(simd, x);
+        }
+        return parts;
     }
-    let seen = lanes - x.len() % lanes;
-    let last = T::as_vectors::<S>(&x[x.len() - lanes..])[0];
-    T::select(simd, T::first(simd, seen), T::splat(simd, T::default()), last)
+    let seen = line - x.len() % line;
+    let last = &T::as_vectors::<S>(&x[x.len() - line..])[..PARTS];
+    for p in 0..PARTS {
+        let mask = T::first(simd, seen.saturating_sub(p * lanes).min(lanes));
+        parts[p] = T::select(simd, mask, zero, last[p]);
+    }
+    parts
+}
+
+/// Returns the sum of the numbers of a line: each lane of the first half is added to that of the second, and so on down
+/// to one.
+#[inline(always)]
+pub(super) fn sum_of_line<S: Simd, T: Vectors, const PARTS: usize>(simd: S, mut parts: [T::Vector<S>; PARTS]) -> T {
+    let mut width = PARTS / 2;
+    while width > 0 {
+        for p in 0..width {
+            parts[p] = T::sum(simd, parts[p], parts[p + width]);
+        }
+        width /= 2;
+    }
+    T::reduce(simd, parts[0])
 }
 
 /// Stores one row of a tile. The last vector may overlap the one before it, so all old content is read before anything

@@ -15,8 +15,19 @@
 //!   sums stay in registers ([`few::short_row`]). Otherwise a few rows at a time are added to sums in the nearest cache
 //!   ([`few::add_all_rows`]).
 //!
-//! The order in which an element of `c` is summed along `k` depends on shapes and strides alone, never on how many
-//! threads share the work. Each thread keeps its memory for copies: a product allocates only if it needs more than any
+//! The order in which an element of `c` is summed along `k` depends on shapes and strides alone, never on the
+//! instruction set or on how many threads share the work:
+//!
+//! * Each product is added by a fused multiply-add, from the first step to the last, to a sum that begins with 0, or with
+//!   the old content of `c` if the paths of [`few`] add to it. [`tiles`] sums each piece of `k` by itself and adds the
+//!   sums of the pieces to `c`, from the first to the last.
+//! * Dot products have a sum for each lane of a line of 64 bytes, which takes as many vectors as the machine needs. Steps
+//!   after the last whole line are added to the first lanes if there is no whole line, else to the last lanes. Then each
+//!   lane of the first half is added to that of the second, and so on down to one.
+//! * Short rows have 8, 4 or 2 sums for rows of up to 1, 2 or 4 lines: step `p` goes to sum `p` modulo that number. They
+//!   are added from the first to the last.
+//!
+//! Each thread keeps its memory for copies: a product allocates only if it needs more than any
 //! product before it.
 
 // Kernels index arrays of constant length, so that loops unroll into registers.
@@ -35,7 +46,7 @@ use pulp::Arch;
 pub use operand::{Accumulate, MatrixRef};
 
 use crate::kernel::matmul::operand::Product;
-use crate::number::Vectors;
+use crate::number::{Vectors, arch};
 
 /// Stores `a b` in `c`, or adds it to `c`.
 ///
@@ -89,7 +100,7 @@ macro_rules! matmul_of {
                 c: &mut [$T],
                 accumulate: Accumulate,
             ) {
-                matmul_on(Arch::new(), Product { m, n, k, a, b, c, c_strides: (n, 1), accumulate });
+                matmul_on(arch(), Product { m, n, k, a, b, c, c_strides: (n, 1), accumulate });
             }
         }
     };
@@ -381,6 +392,47 @@ mod tests {
     fn rounding_stays_within_the_bound_of_a_sum() {
         check_rounding(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5);
         check_rounding(|i| ((i * 7919) % 1013) as f64 / 1013.0 - 0.5);
+    }
+
+    fn check_bits<T: Number>(number: impl Fn(usize) -> T) {
+        // More rows and columns for the edges of short rows and lines.
+        let more =
+            [(1, 3, 40), (1, 17, 70), (1, 33, 37), (1, 63, 50), (2, 90, 37), (3, 7, 2000), (50, 12, 1), (9, 4, 15)];
+        for (m, n, k) in SHAPES.into_iter().chain(more) {
+            for (a_layout, b_layout) in
+                [Layout::Rows, Layout::Columns].into_iter().flat_map(|a| [(a, Layout::Rows), (a, Layout::Columns)])
+            {
+                for accumulate in [Accumulate::No, Accumulate::Yes] {
+                    let (a_row, a_col, a_len) = strides(a_layout, m, k);
+                    let (b_row, b_col, b_len) = strides(b_layout, k, n);
+                    let a: Vec<T> = (0..a_len).map(&number).collect();
+                    let b: Vec<T> = (0..b_len).map(|i| number(i + 17)).collect();
+                    let results = archs().into_iter().map(|arch| {
+                        let mut c: Vec<T> = (0..m * n).map(|i| number(i + 5)).collect();
+                        let a = MatrixRef { data: &a, row_stride: a_row, col_stride: a_col };
+                        let b = MatrixRef { data: &b, row_stride: b_row, col_stride: b_col };
+                        matmul_on(arch, Product { m, n, k, a, b, c: &mut c, c_strides: (n, 1), accumulate });
+                        // In f64 all bits of an f32 show.
+                        c.into_iter().map(|c| c.into().to_bits()).collect::<Vec<_>>()
+                    });
+                    let results: Vec<_> = results.collect();
+                    for (result, arch) in results.iter().zip(archs()) {
+                        assert!(
+                            *result == results[0],
+                            "({m}, {k}) {a_layout:?} x ({k}, {n}) {b_layout:?}, {accumulate:?}, on {arch:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        check_bits(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5);
+        check_bits(|i| ((i * 7919) % 1013) as f64 / 1013.0 - 0.5);
+        // Zeros of either sign.
+        check_bits(|i| if i % 3 == 0 { -0.0_f32 } else { 0.0 });
     }
 
     #[test]

@@ -6,6 +6,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::kernel::matmul::dots::few_dots;
 use crate::kernel::matmul::few::{add_all_rows, columns_of_a, few_steps, short_row};
+use crate::kernel::matmul::lanes::LINE;
 use crate::kernel::matmul::operand::Product;
 use crate::kernel::matmul::tiles::tiles;
 use crate::number::Vectors;
@@ -13,8 +14,8 @@ use crate::threads;
 
 /// Up to this many rows (or columns) of `c` count as few.
 const FEW: usize = 8;
-/// A row of up to this many bytes is short: four vectors of AVX-512.
-const SHORT: usize = 256;
+/// A row of up to this many bytes is short.
+const SHORT: usize = 4 * LINE;
 /// Up to this `k` there is too little to sum for a tile.
 const STEPS: usize = 4;
 /// Products of fewer multiplications are not divided among threads: waking a thread takes as long.

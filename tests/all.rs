@@ -2,6 +2,7 @@
 
 mod accumulation;
 mod accuracy;
+mod bench;
 mod blame;
 mod broadcasting;
 mod check;

@@ -463,7 +463,8 @@ trait Runner: Copy {
 struct Dispatch;
 
 impl Runner for Dispatch {
-    #[inline]
+    // Not inlined: a function with the loops of all rows in it takes minutes to compile.
+    #[inline(never)]
     fn run(self, looped: impl WithSimd<Output = ()>) {
         dispatch(looped);
     }
@@ -474,7 +475,8 @@ impl Runner for Dispatch {
 struct Known<S>(S);
 
 impl<S: Simd> Runner for Known<S> {
-    #[inline(always)]
+    // Not inlined, as above: the loops for the portable instruction set would be.
+    #[inline(never)]
     fn run(self, looped: impl WithSimd<Output = ()>) {
         self.0.vectorize(looped);
     }

@@ -209,7 +209,6 @@ impl<T: Number> Linear<T> {
             Self::TakeAlongRows { .. } => format!("{x}[n, iₙ], one element of each row"),
             Self::TakeAlongRowsBackward { .. } => format!("{x} at [n, iₙ], else 0"),
             Self::Concat { axis } => format!("[{}]{}", at.x.join(", "), along_axis(axis)),
-            Self::Flip { axes } => format!("{x} reversed{}", over(axes, at)),
             Self::Pad { axis, before, value, .. } => {
                 let length = at.x_shapes[0][axis];
                 let after = y_shape[axis] - before - length;
@@ -223,6 +222,7 @@ impl<T: Number> Linear<T> {
             Self::AvgPool2dBackward { window, .. } => {
                 format!("{x} / {} for each element of its window", window.elements())
             }
+            _ => format!("{self}({x})"),
         }
     }
 
@@ -250,7 +250,6 @@ impl<T: Number> Linear<T> {
                 let start = at.x_shapes[..k].iter().map(|shape| shape[axis]).sum();
                 sliced("g", axis, start, 1, shape[axis])
             }
-            Self::Flip { axes } => format!("g reversed{}", over(axes, at)),
             Self::Pad { axis, before, .. } => sliced("g", axis, before, 1, shape[axis]),
             Self::Diagonal => "g on the diagonal, else 0".into(),
             Self::DiagonalBackward { .. } => "diagonal of g".into(),
@@ -258,6 +257,8 @@ impl<T: Number> Linear<T> {
             Self::Triu { offset } => format!("triu(g, {offset})"),
             Self::AvgPool2d { window } => format!("g / {} for each element of its window", window.elements()),
             Self::AvgPool2dBackward { window, .. } => format!("mean of g in each window {}", sizes(window.kernel)),
+            // Without words of its own: the operation's name. Its adjoint is linear in `g`.
+            _ => format!("{self}ᵀ(g)"),
         }
     }
 }

@@ -119,6 +119,12 @@ impl<T: Vectors, K: Kernel> WithSimd for Task<'_, T, K> {
     }
 }
 
+/// Not inlined: with the portable loops of all kernels in it, the function that chooses takes long to compile.
+#[inline(never)]
+fn dispatch<T: Vectors, K: Kernel>(arch: Arch, task: Task<'_, T, K>) {
+    arch.dispatch(task);
+}
+
 macro_rules! kernels {
     ($($Path:ident($simd:ident, $product:ident) => $run:expr;)*) => {
         $(
@@ -136,7 +142,7 @@ macro_rules! kernels {
             #[inline(always)]
             fn run(self, arch: Arch, path: Path) {
                 match path {
-                    $(Path::$Path => arch.dispatch(Task(self, PhantomData::<$Path>)),)*
+                    $(Path::$Path => dispatch(arch, Task(self, PhantomData::<$Path>)),)*
                 }
             }
         }

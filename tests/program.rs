@@ -329,3 +329,34 @@ fn a_program_outlives_its_tape_and_runs_on_another_thread() {
     assert_eq!(run.join().unwrap(), 25.0);
     let _ = Sgd::new([&Param::new(array![1.0])], 0.1);
 }
+
+#[test]
+fn a_run_after_one_that_panicked_is_right() {
+    #[derive(Debug)]
+    struct Refuses;
+    impl CustomOp<f64> for Refuses {
+        fn name(&self) -> &'static str {
+            "refuses"
+        }
+        fn shape(&self, operands: &[&[usize]]) -> Result<Shape, ShapeError> {
+            Ok(Shape::from(operands[0]))
+        }
+        fn forward(&self, operands: &[ArrayViewD<'_, f64>], mut result: ArrayViewMutD<'_, f64>) {
+            assert!(operands[0][0] > 0.0, "on purpose");
+            result.assign(&operands[0]);
+        }
+        fn vjp<'t>(&self, _: usize, _: &[Var<'t, f64>], _: Var<'t, f64>, g: Var<'t, f64>) -> Var<'t, f64> {
+            g
+        }
+    }
+    let (tape, w) = (Tape::new(), Param::new(array![2.0]));
+    let x = tape.leaf(array![1.0, 2.0]);
+    let y = Var::custom(Arc::new(Refuses), &[x * 2.0]) * tape.param(&w);
+    let mut program = Program::compile(&[x], &[y, x * 2.0]).unwrap();
+    let run = std::panic::AssertUnwindSafe(|| drop(program.run(&[array![-1.0, 2.0].into_dyn().view()]).map(|_| ())));
+    assert!(std::panic::catch_unwind(run).is_err());
+    w.set_value(array![10.0]);
+    let found = program.run(&[array![3.0, 4.0].into_dyn().view()]).unwrap();
+    assert_eq!(found.value(0), array![60.0, 80.0].into_dyn());
+    assert_eq!(found.value(1), array![6.0, 8.0].into_dyn());
+}

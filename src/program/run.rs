@@ -57,6 +57,8 @@ pub(super) struct Memory<T> {
     made: Vec<Vec<T>>,
     /// Scratch memory of kernels.
     pool: Pool<T>,
+    /// Whether a run has begun and has not come to its end: a custom operation panicked.
+    unfinished: bool,
 }
 
 impl<T: Scalar> Memory<T> {
@@ -73,14 +75,19 @@ impl<T: Scalar> Memory<T> {
             registers: zeros(&compiled.plan.registers),
             made: Vec::with_capacity(widest.max().unwrap_or(0)),
             pool: Pool::default(),
+            unfinished: false,
         }
     }
 
     /// Checks inputs, runs all units, and adds the gradients.
     pub(super) fn run(&mut self, compiled: &Compiled<T>, inputs: &[ArrayViewD<'_, T>]) -> Result<()> {
-        let Self { inputs: copies, params, slots, registers, made, pool } = self;
         let graph = &compiled.graph;
         check(&graph.inputs, inputs)?;
+        if self.unfinished {
+            *self = Self::new(compiled);
+        }
+        self.unfinished = true;
+        let Self { inputs: copies, params, slots, registers, made, pool, unfinished } = self;
         for (copy, input) in copies.iter_mut().zip(inputs) {
             copy.clear();
             if input.as_slice().is_none() {
@@ -102,6 +109,7 @@ impl<T: Scalar> Memory<T> {
             }
         }
         params.clear();
+        *unfinished = false;
         diverged.map_or(Ok(()), Err)
     }
 }

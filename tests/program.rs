@@ -360,3 +360,16 @@ fn a_run_after_one_that_panicked_is_right() {
     assert_eq!(found.value(0), array![60.0, 80.0].into_dyn());
     assert_eq!(found.value(1), array![6.0, 8.0].into_dyn());
 }
+
+#[test]
+fn gradients_of_a_parameter_used_three_times_add_up_in_the_order_of_the_tape() {
+    let w = Param::new(array![1.0]);
+    let tape = Tape::new();
+    let loss = (tape.param(&w) * 1.0 + tape.param(&w) * 1e16 + tape.param(&w) * -1e16).sum();
+    loss.backward();
+    assert_eq!(w.grad().unwrap()[0], 1.0); // (-1e16 + 1e16) + 1
+    w.zero_grad();
+    let mut program = Program::compile_step(&[], loss).unwrap();
+    let _ = program.run(&[]).unwrap();
+    assert_eq!(w.grad().unwrap()[0], 1.0);
+}

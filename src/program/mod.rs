@@ -142,11 +142,9 @@ impl<T: Scalar> Program<T> {
         let mut grads = loss.grads_or_none(&uses).into_iter();
         let mut gradients = Vec::new();
         for (param, uses) in params {
-            // A parameter that was recorded twice has two gradients.
+            // A parameter that was recorded twice has two gradients. The sweep on arrays adds the later one first.
             let found: Vec<Var<'_, T>> = grads.by_ref().take(uses.len()).flatten().collect();
-            if let Some(sum) = found.into_iter().reduce(|sum, g| sum + g) {
-                gradients.push((param, sum));
-            }
+            gradients.extend(found.into_iter().rev().map(|g| (param.clone(), g)));
         }
         Self::from_recording(inputs, &[loss], &gradients)
     }

@@ -100,7 +100,7 @@ struct Case<T> {
 ///
 /// # Errors
 ///
-/// If there is none.
+/// If no operation has this name and this size.
 pub fn run<T: Scalar>(selection: &Selection<'_>) -> Result<(), String> {
     let mut found = false;
     for &size in Size::value_variants().iter().filter(|&&size| selection.size.is_none_or(|only| only == size)) {

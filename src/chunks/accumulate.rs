@@ -18,7 +18,7 @@ use crate::tape::{Tape, Var};
 ///
 /// # Example
 ///
-/// Full-batch descent on 1,000 rows, of which the tape holds 64 at a time:
+/// Full-batch descent on 1,000 rows. The tape holds 64 of them at a time:
 ///
 /// ```
 /// use std::sync::Arc;

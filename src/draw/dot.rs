@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::fold::{Closed, Item, Open};
-use super::program::{Kind, Program};
+use super::outline::{Kind, Outline};
 use super::scene::Sweep;
 use super::text::dot as quoted;
 
@@ -15,10 +15,10 @@ const HEAD: &str = r##"digraph tape {
   edge [fontname="Helvetica", fontsize=11, color="#7d8894", fontcolor="#7d8894", arrowsize=0.7];
 "##;
 
-/// Returns the items as a program for `dot`.
-pub(super) fn dot(program: &Program, items: &[Item], sweep: Sweep) -> String {
+/// Returns the items in the language of `dot`.
+pub(super) fn dot(outline: &Outline, items: &[Item], sweep: Sweep) -> String {
     let mut writer =
-        Writer { program, sweep, out: HEAD.into(), groups: 0, home: vec![String::new(); program.lines.len()] };
+        Writer { outline, sweep, out: HEAD.into(), groups: 0, home: vec![String::new(); outline.lines.len()] };
     writer.items(items, 1);
     writer.edges();
     writer.out += "}\n";
@@ -26,7 +26,7 @@ pub(super) fn dot(program: &Program, items: &[Item], sweep: Sweep) -> String {
 }
 
 struct Writer<'a> {
-    program: &'a Program,
+    outline: &'a Outline,
     sweep: Sweep,
     out: String,
     /// The number of groups so far.
@@ -60,9 +60,9 @@ impl Writer<'_> {
     }
 
     fn node(&mut self, at: usize, depth: usize) {
-        let line = &self.program.lines[at];
+        let line = &self.outline.lines[at];
         let shape = match line.kind {
-            _ if self.program.is_loss(at) => r##"shape=hexagon, fillcolor="#fbdcdc", color="#b01c1c""##,
+            _ if self.outline.is_loss(at) => r##"shape=hexagon, fillcolor="#fbdcdc", color="#b01c1c""##,
             Kind::Parameter => r##"shape=ellipse, fillcolor="#fff0cc", color="#a85b00""##,
             Kind::Leaf => r##"shape=ellipse, peripheries=2, fillcolor="#dcf3e2", color="#14763a""##,
             Kind::Constant => r##"shape=parallelogram, fillcolor="#e1ebf7", color="#2f5f98""##,
@@ -91,13 +91,13 @@ impl Writer<'_> {
     fn edges(&mut self) {
         // A value that a closed group uses several times leads to it once.
         let mut drawn: BTreeSet<(usize, String)> = BTreeSet::new();
-        for (at, line) in self.program.lines.iter().enumerate() {
+        for (at, line) in self.outline.lines.iter().enumerate() {
             for used in &line.uses {
                 let (from, to) = (self.home[used.line].clone(), self.home[at].clone());
                 if from == to {
                     continue;
                 }
-                let operand = &self.program.lines[used.line];
+                let operand = &self.outline.lines[used.line];
                 let single = to == format!("n{}", line.id);
                 let first = drawn.insert((used.line, to.clone()));
                 if first {
@@ -108,7 +108,7 @@ impl Writer<'_> {
                     continue;
                 };
                 let rule =
-                    if single { self.program.contribution(used.line, rule) } else { format!("d{}", operand.name) };
+                    if single { self.outline.contribution(used.line, rule) } else { format!("d{}", operand.name) };
                 let label = quoted(&[rule, operand.shape.to_string()]);
                 let look = r##"style=dashed, constraint=false, color="#c2378a", fontcolor="#c2378a""##;
                 self.line(1, format_args!("{to} -> {from} [label={label}, {look}];"));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::program::{Line, Program};
+use super::outline::{Line, Outline};
 use super::text;
 
 /// The columns of a line.
@@ -17,18 +17,18 @@ struct Row {
 /// The first two columns are no wider than this: a longer text pushes its own line only.
 const WIDEST: [usize; 2] = [36, 60];
 
-/// Returns the program as text.
-pub(super) fn explain(program: &Program) -> String {
+/// Returns the recording as text.
+pub(super) fn explain(outline: &Outline) -> String {
     let mut rows: Vec<Result<Row, (usize, String)>> = Vec::new();
     let mut open: Vec<usize> = Vec::new();
-    for (position, line) in program.lines.iter().enumerate() {
+    for (position, line) in outline.lines.iter().enumerate() {
         open.retain(|&end| end > position);
         // Outer groups come first.
-        for (_, group) in program.groups_at(position) {
+        for (_, group) in outline.groups_at(position) {
             rows.push(Err((open.len(), group.name.clone())));
             open.push(group.end);
         }
-        rows.push(Ok(row(program, position, line, open.len())));
+        rows.push(Ok(row(outline, position, line, open.len())));
     }
     let lines = || rows.iter().filter_map(|row| row.as_ref().ok());
     let widest = |column: usize, length: &dyn Fn(&Row) -> usize| {
@@ -52,18 +52,18 @@ pub(super) fn explain(program: &Program) -> String {
     written
 }
 
-fn row(program: &Program, position: usize, line: &Line, depth: usize) -> Row {
+fn row(outline: &Outline, position: usize, line: &Line, depth: usize) -> Row {
     let shapes = if line.is_computed() {
-        let operands: Vec<String> = line.uses.iter().map(|used| program.lines[used.line].shape.to_string()).collect();
+        let operands: Vec<String> = line.uses.iter().map(|used| outline.lines[used.line].shape.to_string()).collect();
         format!("{} {} -> {}", line.call, operands.join(" x "), line.shape)
     } else {
         format!("{} {}", line.call, line.shape)
     };
-    Row { depth, number: line.id, assignment: line.assignment(), shapes, sweep: sweep(program, position, line) }
+    Row { depth, number: line.id, assignment: line.assignment(), shapes, sweep: sweep(outline, position, line) }
 }
 
 /// Returns what the sweep computes at a line.
-fn sweep(program: &Program, position: usize, line: &Line) -> String {
+fn sweep(outline: &Outline, position: usize, line: &Line) -> String {
     let Line { name, shape, .. } = line;
     if !line.reached {
         return format!("no cotangent: {}", line.unreached);
@@ -71,14 +71,14 @@ fn sweep(program: &Program, position: usize, line: &Line) -> String {
     if !line.is_computed() {
         return format!("gradient d{name} : {shape}");
     }
-    let seed = match (program.root == Some(position), shape.elements()) {
+    let seed = match (outline.root == Some(position), shape.elements()) {
         (true, 1) => " = 1, where the sweep starts",
         (true, _) => " = the seed, where the sweep starts",
         (false, _) => "",
     };
     let rules = line.uses.iter().filter_map(|used| {
-        let operand = &program.lines[used.line];
-        let contribution = program.contribution(used.line, used.rule.as_ref()?);
+        let operand = &outline.lines[used.line];
+        let contribution = outline.contribution(used.line, used.rule.as_ref()?);
         Some(format!("{contribution} : {} for {}", operand.shape, operand.id))
     });
     let rules: Vec<String> = rules.collect();

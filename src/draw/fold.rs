@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::program::Program;
+use super::outline::Outline;
 
 /// What stands in a picture, or in an open group.
 #[derive(Clone, Debug)]
@@ -35,9 +35,9 @@ pub(super) struct Closed {
 const GATHERED: usize = 20;
 
 /// Returns what a picture of at most about `budget` nodes shows.
-pub(super) fn fold(program: &Program, budget: usize) -> Vec<Item> {
-    let tree = tree(program, 0, program.lines.len(), &mut program.groups.iter().map(|_| false).collect::<Vec<_>>());
-    open(program, &tree, budget.max(1))
+pub(super) fn fold(outline: &Outline, budget: usize) -> Vec<Item> {
+    let tree = tree(outline, 0, outline.lines.len(), &mut outline.groups.iter().map(|_| false).collect::<Vec<_>>());
+    open(outline, &tree, budget.max(1))
 }
 
 /// A line, or a group with its parts.
@@ -62,16 +62,16 @@ impl Tree {
 
 /// Returns the outermost groups and the lines between them, of the lines from `first` to before `end`. `taken` marks the
 /// groups that are around them.
-fn tree(program: &Program, first: usize, end: usize, taken: &mut Vec<bool>) -> Vec<Tree> {
+fn tree(outline: &Outline, first: usize, end: usize, taken: &mut Vec<bool>) -> Vec<Tree> {
     let (mut parts, mut line) = (Vec::new(), first);
     while line < end {
-        let Some((at, range)) = program.groups_at(line).find(|(at, range)| !taken[*at] && range.end <= end) else {
+        let Some((at, range)) = outline.groups_at(line).find(|(at, range)| !taken[*at] && range.end <= end) else {
             parts.push(Tree::Line(line));
             line += 1;
             continue;
         };
         taken[at] = true;
-        let inner = tree(program, range.first, range.end, taken);
+        let inner = tree(outline, range.first, range.end, taken);
         parts.push(Tree::Group { first: range.first, end: range.end, title: range.name.clone(), parts: inner });
         line = range.end;
     }
@@ -79,10 +79,10 @@ fn tree(program: &Program, first: usize, end: usize, taken: &mut Vec<bool>) -> V
 }
 
 /// Opens groups as far as the budget allows.
-fn open(program: &Program, parts: &[Tree], budget: usize) -> Vec<Item> {
+fn open(outline: &Outline, parts: &[Tree], budget: usize) -> Vec<Item> {
     let lines: usize = parts.iter().map(Tree::lines).sum();
     if parts.len() > budget {
-        return gather(program, parts, budget.min(GATHERED));
+        return gather(outline, parts, budget.min(GATHERED));
     }
     let spare = budget - parts.len();
     let item = |part: &Tree| match part {
@@ -92,9 +92,9 @@ fn open(program: &Program, parts: &[Tree], budget: usize) -> Vec<Item> {
             let share = if lines <= budget { part.lines() } else { 1 + spare * part.lines() / lines };
             let nested = parts.iter().any(|part| matches!(part, Tree::Group { .. }));
             if part.lines() <= share || nested && share >= 4 {
-                Item::Open(Open { title: title.clone(), items: open(program, parts, share) })
+                Item::Open(Open { title: title.clone(), items: open(outline, parts, share) })
             } else {
-                closed(program, std::slice::from_ref(part))
+                closed(outline, std::slice::from_ref(part))
             }
         }
     };
@@ -102,31 +102,31 @@ fn open(program: &Program, parts: &[Tree], budget: usize) -> Vec<Item> {
 }
 
 /// Gathers neighbours into at most `count` boxes.
-fn gather(program: &Program, parts: &[Tree], count: usize) -> Vec<Item> {
-    parts.chunks(parts.len().div_ceil(count)).map(|parts| closed(program, parts)).collect()
+fn gather(outline: &Outline, parts: &[Tree], count: usize) -> Vec<Item> {
+    parts.chunks(parts.len().div_ceil(count)).map(|parts| closed(outline, parts)).collect()
 }
 
 /// Returns neighbours as one box: a group under its name, others with their numbers.
-fn closed(program: &Program, parts: &[Tree]) -> Item {
+fn closed(outline: &Outline, parts: &[Tree]) -> Item {
     let first = parts.first().map_or(0, |part| part.range().0);
     let end = parts.last().map_or(0, |part| part.range().1);
     if let [Tree::Line(line)] = *parts {
         return Item::Line(line);
     }
-    let number = |line: usize| program.lines[line].id;
+    let number = |line: usize| outline.lines[line].id;
     let (title, inner) = match parts {
         [Tree::Group { title, parts, .. }] => (title.clone(), &**parts),
         _ => (format!("nodes {} to {}", number(first), number(end - 1)), parts),
     };
-    Item::Closed(Closed { first, end, title, content: content(program, inner) })
+    Item::Closed(Closed { first, end, title, content: content(outline, inner) })
 }
 
 /// Returns how many of what there are: `3 Linear, 2 tanh`.
-fn content(program: &Program, parts: &[Tree]) -> String {
+fn content(outline: &Outline, parts: &[Tree]) -> String {
     let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for (order, part) in parts.iter().enumerate() {
         let kind = match part {
-            Tree::Line(line) => program.lines[*line].op,
+            Tree::Line(line) => outline.lines[*line].op,
             Tree::Group { title, .. } => title.split(' ').next().unwrap_or_default(),
         };
         counts.entry(kind).or_insert((order, 0)).1 += 1;

@@ -52,16 +52,16 @@ mod dot;
 mod explain;
 mod fold;
 mod layout;
-mod program;
+mod outline;
 mod scene;
 mod svg;
 mod text;
 
 use crate::scalar::Scalar;
-use program::Program;
+use outline::Outline;
 use scene::Sweep;
 
-pub use program::Recorded;
+pub use outline::Recorded;
 
 /// Returns the picture of a tape, `draw::graph(&tape)`, or of a value with all that it was computed from,
 /// `draw::graph(loss)`.
@@ -83,7 +83,7 @@ pub use program::Recorded;
 #[must_use]
 pub fn graph<'t, T: Scalar>(of: impl Into<Recorded<'t, T>>) -> Drawing {
     let title = "computational graph".into();
-    Drawing { program: Program::of(of.into()), sweep: Sweep::Hidden, most: MOST, title }
+    Drawing { outline: Outline::of(of.into()), sweep: Sweep::Hidden, most: MOST, title }
 }
 
 /// Returns a line for each node: its number, what it is, the shapes, and what its rule computes and for which node.
@@ -102,7 +102,7 @@ pub fn graph<'t, T: Scalar>(of: impl Into<Recorded<'t, T>>) -> Drawing {
 /// ```
 #[must_use]
 pub fn explain<'t, T: Scalar>(of: impl Into<Recorded<'t, T>>) -> String {
-    explain::explain(&Program::of(of.into()))
+    explain::explain(&Outline::of(of.into()))
 }
 
 /// As many nodes as a picture shows at once.
@@ -123,7 +123,7 @@ const MOST: usize = 60;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Drawing {
-    program: Program,
+    outline: Outline,
     sweep: Sweep,
     most: usize,
     title: String,
@@ -164,16 +164,16 @@ impl Drawing {
     /// colours for that.
     #[must_use]
     pub fn svg(&self) -> String {
-        svg::svg(&scene::scene(&self.program, &self.items(), self.sweep), &self.title)
+        svg::svg(&scene::scene(&self.outline, &self.items(), self.sweep), &self.title)
     }
 
     /// Returns the picture in the language of Graphviz, for `dot -Tpdf`.
     #[must_use]
     pub fn dot(&self) -> String {
-        dot::dot(&self.program, &self.items(), self.sweep)
+        dot::dot(&self.outline, &self.items(), self.sweep)
     }
 
     fn items(&self) -> Vec<fold::Item> {
-        fold::fold(&self.program, self.most)
+        fold::fold(&self.outline, self.most)
     }
 }

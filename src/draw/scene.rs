@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::fold::Item;
 use super::layout::{Link, Point, Port, Rank, Size, layout};
-use super::program::{Kind, Line, Program};
+use super::outline::{Kind, Line, Outline};
 use super::text;
 
 /// What a node looks like.
@@ -124,22 +124,22 @@ pub(super) const TO_LABEL: f64 = 9.0;
 const BROKEN: usize = 58;
 
 /// Returns the picture of the items.
-pub(super) fn scene(program: &Program, items: &[Item], sweep: Sweep) -> Scene {
-    let used = used(program);
-    Builder { program, sweep, used }.block(items, 0, program.lines.len()).scene
+pub(super) fn scene(outline: &Outline, items: &[Item], sweep: Sweep) -> Scene {
+    let used = used(outline);
+    Builder { outline, sweep, used }.block(items, 0, outline.lines.len()).scene
 }
 
 /// Returns by line the lines that use it.
-fn used(program: &Program) -> Vec<Vec<usize>> {
-    let mut used = vec![Vec::new(); program.lines.len()];
-    for (at, line) in program.lines.iter().enumerate() {
+fn used(outline: &Outline) -> Vec<Vec<usize>> {
+    let mut used = vec![Vec::new(); outline.lines.len()];
+    for (at, line) in outline.lines.iter().enumerate() {
         line.uses.iter().for_each(|operand| used[operand.line].push(at));
     }
     used
 }
 
 struct Builder<'a> {
-    program: &'a Program,
+    outline: &'a Outline,
     sweep: Sweep,
     /// By line: the lines that use it.
     used: Vec<Vec<usize>>,
@@ -169,7 +169,7 @@ impl Builder<'_> {
     fn block(&self, items: &[Item], first: usize, end: usize) -> Block {
         let inside = |line: usize| (first..end).contains(&line);
         let operands = |(first, end): (usize, usize)| -> BTreeSet<usize> {
-            let lines = self.program.lines[first..end].iter();
+            let lines = self.outline.lines[first..end].iter();
             lines
                 .flat_map(|line| &line.uses)
                 .map(|used| used.line)
@@ -298,13 +298,13 @@ impl Builder<'_> {
 
     /// Returns whether the sweep passes from these lines to an operand, and is drawn.
     fn passes(&self, operand: usize, (first, end): (usize, usize)) -> bool {
-        let mut uses = self.program.lines[first..end].iter().flat_map(|line| &line.uses);
+        let mut uses = self.outline.lines[first..end].iter().flat_map(|line| &line.uses);
         self.sweep == Sweep::Drawn && uses.any(|used| used.line == operand && used.rule.is_some())
     }
 
     /// Returns the label of the line from an operand to an item.
     fn label(&self, operand: usize, item: &Item, whole: bool) -> Texts {
-        let Line { name, shape, .. } = &self.program.lines[operand];
+        let Line { name, shape, .. } = &self.outline.lines[operand];
         let mut texts = Vec::new();
         if whole {
             texts.push((Ink::Small, shape.to_string()));
@@ -314,9 +314,9 @@ impl Builder<'_> {
         }
         match item {
             Item::Line(line) => {
-                let uses = self.program.lines[*line].uses.iter().filter(|used| used.line == operand);
+                let uses = self.outline.lines[*line].uses.iter().filter(|used| used.line == operand);
                 for rule in uses.filter_map(|used| used.rule.as_ref()) {
-                    let contribution = format!("{} : {shape}", self.program.contribution(operand, rule));
+                    let contribution = format!("{} : {shape}", self.outline.contribution(operand, rule));
                     texts.extend(broken(&contribution).into_iter().map(|text| (Ink::Sweep, text)));
                 }
             }
@@ -329,8 +329,8 @@ impl Builder<'_> {
 
     fn look(&self, item: &Item) -> Look {
         let Item::Line(line) = *item else { return Look::Group };
-        match self.program.lines[line].kind {
-            _ if self.program.is_loss(line) => Look::Loss,
+        match self.outline.lines[line].kind {
+            _ if self.outline.is_loss(line) => Look::Loss,
             Kind::Parameter => Look::Parameter,
             Kind::Leaf => Look::Leaf,
             Kind::Constant => Look::Constant,
@@ -349,7 +349,7 @@ impl Builder<'_> {
             }
             Item::Line(at) => *at,
         };
-        let line = &self.program.lines[at];
+        let line = &self.outline.lines[at];
         let mut texts: Texts = broken(&line.assignment()).into_iter().map(|text| (Ink::Main, text)).collect();
         let described = match line.kind {
             Kind::Custom | Kind::Checkpoint => line.call.clone(),
@@ -366,7 +366,7 @@ impl Builder<'_> {
             let (name, shape) = (&line.name, &line.shape);
             texts.push((
                 Ink::Sweep,
-                match (line.kind, self.program.root == Some(at)) {
+                match (line.kind, self.outline.root == Some(at)) {
                     (Kind::Parameter | Kind::Leaf, _) => format!(".grad += d{name}"),
                     (_, true) if shape.elements() == 1 => format!("g = d{name} = 1"),
                     (_, true) => format!("g = d{name} : {shape}, the seed"),

@@ -13,10 +13,8 @@ use crate::shape::{Shape, elements};
 
 /// What runs at once.
 pub(super) enum Unit<T> {
-    /// An operation or a custom operation, computed from the operands of its value.
+    /// An operation, a custom operation or a copy, computed from the operands of its value.
     One(usize),
-    /// A copy of a value, for an output that is not in the program's own memory.
-    Copy { from: usize, to: usize },
     /// Rows of the table, tile by tile. `made` are the values that others read.
     Group { group: TileGroup<T>, made: Vec<usize> },
 }
@@ -60,7 +58,7 @@ impl<T: Scalar> Plan<T> {
                 let origin = Origin::Computed { action: Action::Copy, operands: SmallVec::from_slice(&[from]) };
                 graph.values.push(Value { shape, origin });
                 located.push(Located { root: to, offset: 0, strides: None });
-                copies.push(Draft::Copy { from, to });
+                copies.push(Draft::One(to));
                 *output = to;
             }
         }
@@ -71,7 +69,6 @@ impl<T: Scalar> Plan<T> {
         for (unit, draft) in drafts.list.iter().enumerate() {
             let unit = match draft {
                 &Draft::One(value) => Unit::One(value),
-                &Draft::Copy { from, to } => Unit::Copy { from, to },
                 Draft::Group { values, .. } => plan.group(graph, values, &drafts.unit, unit, &kept),
             };
             plan.units.push(unit);
@@ -201,7 +198,6 @@ impl<T: Scalar> Plan<T> {
         for (unit, writes) in self.units.iter().enumerate() {
             let made: &[usize] = match writes {
                 Unit::One(value) => std::slice::from_ref(value),
-                Unit::Copy { to, .. } => std::slice::from_ref(to),
                 Unit::Group { made, .. } => made,
             };
             for &value in made {
@@ -241,7 +237,6 @@ struct Drafts {
 
 enum Draft {
     One(usize),
-    Copy { from: usize, to: usize },
     Group { elements: usize, values: Vec<usize> },
 }
 
@@ -391,7 +386,6 @@ fn summed<T: Scalar>(graph: &Graph<T>, value: &Value<T>) -> Option<usize> {
 fn unit_reads<T: Scalar>(unit: &Unit<T>, graph: &Graph<T>) -> SmallVec<[usize; 8]> {
     match unit {
         Unit::One(value) => operands(&graph.values[*value]).iter().copied().collect(),
-        Unit::Copy { from, .. } => SmallVec::from_slice(&[*from]),
         Unit::Group { group, .. } => {
             let gathered = group.gathered.iter().map(|gathered| gathered.array);
             let direct = group.steps.iter().flat_map(|step| &step.operands).filter_map(|place| match place {

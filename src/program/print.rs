@@ -53,9 +53,6 @@ impl<T: Scalar> fmt::Display for Compiled<T> {
                     }
                     writeln!(f, " : {}", found.shape)?;
                 }
-                Unit::Copy { from, to } => {
-                    writeln!(f, "{number:>4}: v{to} = copy v{from} : {}", graph.values[*to].shape)?
-                }
                 Unit::Group { group, made } => {
                     let tile = group.tile.min(group.elements);
                     let rows = group.steps.len();

@@ -66,7 +66,7 @@ impl<T: Scalar> Memory<T> {
         let zeros = |lengths: &[usize]| lengths.iter().map(|&length| vec![T::ZERO; length]).collect();
         let widest = compiled.plan.units.iter().map(|unit| match unit {
             Unit::Group { made, .. } => made.len(),
-            Unit::One(_) | Unit::Copy { .. } => 0,
+            Unit::One(_) => 0,
         });
         Self {
             inputs: compiled.graph.inputs.iter().map(|_| Vec::new()).collect(),
@@ -127,7 +127,7 @@ fn run_unit<T: Scalar>(compiled: &Compiled<T>, unit: &Unit<T>, inputs: &[&[T]], 
     let plan = &compiled.plan;
     let slot = |value: usize| plan.slot[value].expect("a computed value has memory");
     match unit {
-        &Unit::One(value) | &Unit::Copy { to: value, .. } => {
+        &Unit::One(value) => {
             let mut memory = mem::take(&mut slots[slot(value)]);
             let found = &compiled.graph.values[value];
             let arrays = Arrays { compiled, inputs, params, slots };
@@ -186,11 +186,10 @@ impl<T: Scalar> Guard<T> {
     fn check(&self, found: View<'_, T>) -> Option<Error> {
         let (expected, found) = match &self.test {
             Test::Same(recorded) => {
-                let mut values = vec![T::ZERO; recorded.len()];
-                view::copy(found, found.shape, &mut values);
-                let same = |(a, b): (&T, &T)| a.to_f64().to_bits() == b.to_f64().to_bits();
-                let other = recorded.iter().zip(&values).position(|pair| !same(pair))?;
-                (recorded[other].to_string(), values[other].to_string())
+                let found = found.array();
+                let differ = |(a, b): &(&T, &T)| a.to_f64().to_bits() != b.to_f64().to_bits();
+                let (recorded, found) = recorded.iter().zip(&found).find(differ)?;
+                (recorded.to_string(), found.to_string())
             }
             Test::Answer { question, answer } => {
                 let found = question(found.data[0]);

@@ -209,7 +209,7 @@ pub(super) fn recorded_shapes<T: Scalar>(inputs: &[Var<'_, T>]) -> Result<Vec<(u
 ///
 /// # Errors
 ///
-/// If there is none.
+/// If there is no input, or if the inputs do not broadcast.
 pub(super) fn common_shape(inputs: &[(usize, usize)]) -> Result<(usize, usize), String> {
     let Some(&(_, width)) = inputs.first() else { return Err("expected at least one input, found none".into()) };
     let rows = inputs.iter().map(|&(rows, _)| rows).find(|&rows| rows != 1).unwrap_or(1);

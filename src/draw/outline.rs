@@ -1,4 +1,4 @@
-//! [`Program`]: a recording as it is drawn and explained: names, formulas, shapes, and what the sweep computes.
+//! [`Outline`]: a recording as it is drawn and explained: names, formulas, shapes, and what the sweep computes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -109,7 +109,7 @@ pub(super) struct Range {
 
 /// A recording as it is drawn.
 #[derive(Clone, Debug)]
-pub(super) struct Program {
+pub(super) struct Outline {
     pub(super) lines: Vec<Line>,
     /// Groups, outer ones before inner ones.
     pub(super) groups: Vec<Range>,
@@ -117,7 +117,7 @@ pub(super) struct Program {
     pub(super) root: Option<usize>,
 }
 
-impl Program {
+impl Outline {
     /// Reads a recording.
     pub(super) fn of<T: Scalar>(recorded: Recorded<'_, T>) -> Self {
         let (tape, nodes) = (recorded.tape, recorded.tape.nodes());

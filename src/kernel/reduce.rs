@@ -20,7 +20,7 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 use smallvec::SmallVec;
 
-use crate::number::{Algebra, Number, dispatch, inlined};
+use crate::number::{Algebra, Number, dispatch, inlined, outlined};
 use crate::shape::AxisSet;
 use crate::threads::{self, PIECE, in_pieces};
 
@@ -34,12 +34,12 @@ const BLOCK: usize = 4 * FEW;
 const FEW: usize = 8;
 
 /// The function of a reduction: it is associative and has a neutral element.
-trait Combine<T>: Copy + Send + Sync {
+trait Combine<T>: Copy + Default + Send + Sync {
     const NEUTRAL: T;
     fn combine(a: T, b: T) -> T;
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Sum;
 impl<T: Number> Combine<T> for Sum {
     const NEUTRAL: T = T::ZERO;
@@ -49,7 +49,7 @@ impl<T: Number> Combine<T> for Sum {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Max;
 impl<T: Number> Combine<T> for Max {
     const NEUTRAL: T = T::NEG_INFINITY;
@@ -59,7 +59,7 @@ impl<T: Number> Combine<T> for Max {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Min;
 impl<T: Number> Combine<T> for Min {
     const NEUTRAL: T = T::INFINITY;
@@ -69,7 +69,7 @@ impl<T: Number> Combine<T> for Min {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Prod;
 impl<T: Number> Combine<T> for Prod {
     const NEUTRAL: T = T::ONE;
@@ -81,14 +81,14 @@ impl<T: Number> Combine<T> for Prod {
 
 /// Returns the sum of a slice, within a kernel that is dispatched already.
 #[inline(always)]
-pub(crate) fn sum_inlined<T: Number>(x: &[T]) -> T {
-    fold::<T, Sum>(x)
+pub(crate) fn sum_inlined<S: Simd, T: Number>(simd: S, x: &[T]) -> T {
+    fold::<S, T, Sum>(simd, x)
 }
 
 /// Returns the maximum of a slice, within a kernel that is dispatched already.
 #[inline(always)]
-pub(crate) fn max_inlined<T: Number>(x: &[T]) -> T {
-    fold::<T, Max>(x)
+pub(crate) fn max_inlined<S: Simd, T: Number>(simd: S, x: &[T]) -> T {
+    fold::<S, T, Max>(simd, x)
 }
 
 /// Sums the row-major `x` over `axes` into `out`, the remaining axes in row-major order.
@@ -218,7 +218,7 @@ impl<T: Number> TileSum<T> {
             return;
         }
         let blocks = Blocks { x: rows.as_flattened(), width: LANES, start: 0, count: LANES, combine: Sum };
-        let mut result = simd.vectorize(blocks);
+        let mut result = outlined(simd, blocks);
         let others = self.results.len() - self.tiles.trailing_ones() as usize;
         for before in self.results[others..].iter().rev() {
             result = combine_lanes::<T, Sum>(*before, &result);
@@ -266,9 +266,26 @@ impl<T: Number, C: Combine<T>> WithSimd for Columns<'_, T, C> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let _ = self.combine;
-        columns::<T, C>(self.x, self.width, self.first, self.out);
+        columns::<S, T, C>(simd, self.x, self.width, self.first, self.out);
+    }
+}
+
+struct General<'a, T, C> {
+    x: &'a [T],
+    groups: &'a [Group],
+    out: &'a mut [T],
+    combine: C,
+}
+
+impl<T: Number, C: Combine<T>> WithSimd for General<'_, T, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let _ = self.combine;
+        general::<S, T, C>(simd, self.x, self.groups, self.out);
     }
 }
 
@@ -284,9 +301,8 @@ impl<T: Number, C: Combine<T>> WithSimd for Reduction<'_, T, C> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let _ = self.combine;
-        reduce::<T, C>(self.x, self.shape, self.axes, self.out);
+    fn with_simd<S: Simd>(self, simd: S) {
+        reduce(simd, self);
     }
 }
 
@@ -295,12 +311,12 @@ type Lanes<T> = [T; LANES];
 
 /// Combines the elements of a slice: first rows of one element for each lane, then the lanes.
 #[inline(always)]
-fn fold<T: Number, C: Combine<T>>(x: &[T]) -> T {
+fn fold<S: Simd, T: Number, C: Combine<T>>(simd: S, x: &[T]) -> T {
     if x.len() <= LANES {
         return x.iter().fold(C::NEUTRAL, |a, &b| C::combine(a, b));
     }
     let (rows, rest) = x.as_chunks::<LANES>();
-    join_lanes::<T, C>(tile::<T, C>(rows.as_flattened(), LANES, 0, LANES), rest)
+    join_lanes::<T, C>(tile::<S, T, C>(simd, rows.as_flattened(), LANES, 0, LANES), rest)
 }
 
 /// Combines the elements after the last whole row with the first lanes, then the lanes.
@@ -340,46 +356,49 @@ fn groups(shape: &[usize], axes: AxisSet) -> SmallVec<[Group; 4]> {
 }
 
 #[inline(always)]
-fn reduce<T: Number, C: Combine<T>>(x: &[T], shape: &[usize], axes: AxisSet, out: &mut [T]) {
+fn reduce<S: Simd, T: Number, C: Combine<T>>(simd: S, reduction: Reduction<'_, T, C>) {
+    let Reduction { x, shape, axes, out, combine } = reduction;
     let groups = groups(shape, axes);
     match groups.as_slice() {
         _ if x.is_empty() => out.fill(C::NEUTRAL),
         [] | [Group { reduced: false, .. }] => out.copy_from_slice(x),
-        [Group { reduced: true, .. }] => out[0] = fold::<T, C>(x),
+        [Group { reduced: true, .. }] => out[0] = fold::<S, T, C>(simd, x),
         [Group { reduced: false, .. }, Group { reduced: true, length }] => {
             for (out, row) in out.iter_mut().zip(x.chunks_exact(*length)) {
-                *out = fold::<T, C>(row);
+                *out = fold::<S, T, C>(simd, row);
             }
         }
-        [Group { reduced: true, .. }, Group { reduced: false, length }] => columns::<T, C>(x, *length, 0, out),
+        [Group { reduced: true, .. }, Group { reduced: false, length }] => {
+            outlined(simd, Columns { x, width: *length, first: 0, out, combine });
+        }
         // Leading kept axes: one matrix after the other.
         [outer @ .., Group { reduced: true, length: rows }, Group { reduced: false, length }]
             if outer.iter().all(|g| !g.reduced) =>
         {
             for (out, x) in out.chunks_exact_mut(*length).zip(x.chunks_exact(rows * length)) {
-                columns::<T, C>(x, *length, 0, out);
+                outlined(simd, Columns { x, width: *length, first: 0, out, combine });
             }
         }
-        groups => general::<T, C>(x, groups, out),
+        groups => outlined(simd, General { x, groups, out, combine }),
     }
 }
 
 /// Combines the rows of a matrix of `width` columns: column `first` and the following ones, as many as `out` takes.
 #[inline(always)]
-fn columns<T: Number, C: Combine<T>>(x: &[T], width: usize, first: usize, out: &mut [T]) {
+fn columns<S: Simd, T: Number, C: Combine<T>>(simd: S, x: &[T], width: usize, first: usize, out: &mut [T]) {
     for (index, out) in out.chunks_mut(LANES).enumerate() {
-        let lanes = tile::<T, C>(x, width, first + index * LANES, out.len());
+        let lanes = tile::<S, T, C>(simd, x, width, first + index * LANES, out.len());
         out.copy_from_slice(&lanes[..out.len()]);
     }
 }
 
 /// Combines the rows of a matrix in `count` columns from column `start` on: at most one column for each lane.
 #[inline(always)]
-fn tile<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, count: usize) -> Lanes<T> {
+fn tile<S: Simd, T: Number, C: Combine<T>>(simd: S, x: &[T], width: usize, start: usize, count: usize) -> Lanes<T> {
     if x.len() / width <= CHAIN {
         return one_by_one::<T, C>(x, width, start, count);
     }
-    blocks::<T, C>(x, width, start, count)
+    outlined(simd, Blocks { x, width, start, count, combine: C::default() })
 }
 
 /// The same, also for a few rows that are the last block of many.
@@ -485,7 +504,7 @@ fn combine_lanes<T: Number, C: Combine<T>>(mut a: Lanes<T>, b: &Lanes<T>) -> Lan
 /// Reduces any alternation of kept and reduced groups. A row is the innermost kept group. If a reduced group lies
 /// within it, each element of a row is a run of that group. Rows are combined as in `columns`.
 #[inline(always)]
-fn general<T: Number, C: Combine<T>>(x: &[T], groups: &[Group], out: &mut [T]) {
+fn general<S: Simd, T: Number, C: Combine<T>>(simd: S, x: &[T], groups: &[Group], out: &mut [T]) {
     let (groups, run) = match groups {
         [groups @ .., Group { reduced: true, length }] => (groups, *length),
         _ => (groups, 1),
@@ -507,13 +526,13 @@ fn general<T: Number, C: Combine<T>>(x: &[T], groups: &[Group], out: &mut [T]) {
             let row = |row| &x[base + offset(&reduced, row)..][..tile * run];
             let total = in_pairs::<T, C>(
                 rows,
-                inlined!(|rows: Range<usize>| runs::<T, C>(rows.map(row), run)),
+                inlined!(|rows: Range<usize>| runs::<S, T, C>(simd, rows.map(row), run)),
                 inlined!(|first| match run {
                     1 => few::<T, C>(std::array::from_fn(|index| row(first + index))),
                     _ => {
                         let half = first + FEW / 2;
                         let (first, second) = ((first..half).map(row), (half..first + FEW).map(row));
-                        combine_lanes::<T, C>(runs::<T, C>(first, run), &runs::<T, C>(second, run))
+                        combine_lanes::<T, C>(runs::<S, T, C>(simd, first, run), &runs::<S, T, C>(simd, second, run))
                     }
                 }),
             );
@@ -524,11 +543,11 @@ fn general<T: Number, C: Combine<T>>(x: &[T], groups: &[Group], out: &mut [T]) {
 
 /// Combines rows one after the other. Each element of a row is a run of elements of the array, which is combined first.
 #[inline(always)]
-fn runs<'a, T: Number, C: Combine<T>>(rows: impl Iterator<Item = &'a [T]>, run: usize) -> Lanes<T> {
+fn runs<'a, S: Simd, T: Number, C: Combine<T>>(simd: S, rows: impl Iterator<Item = &'a [T]>, run: usize) -> Lanes<T> {
     let mut lanes = [C::NEUTRAL; LANES];
     for row in rows {
         for (lane, run) in lanes.iter_mut().zip(row.chunks_exact(run)) {
-            let run = if let [x] = run { *x } else { fold::<T, C>(run) };
+            let run = if let [x] = run { *x } else { fold::<S, T, C>(simd, run) };
             *lane = C::combine(*lane, run);
         }
     }

@@ -78,7 +78,7 @@ impl<T: Number> WithSimd for Rows<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Self { x, length, y, logarithm } = self;
         if y.is_empty() {
             return;
@@ -86,11 +86,11 @@ impl<T: Number> WithSimd for Rows<'_, T> {
         // Plain loops: the adapters of iterators are not always inlined, and would be compiled without the instructions.
         if length > CHUNK && logarithm == Logarithm::Yes {
             for (x, y) in x.chunks_exact(length).zip(y.chunks_exact_mut(length)) {
-                let max = max_inlined(x);
+                let max = max_inlined(simd, x);
                 for (y, &x) in y.iter_mut().zip(x) {
                     *y = (x - max).exp();
                 }
-                let log_sum = sum_inlined(y).ln();
+                let log_sum = sum_inlined(simd, y).ln();
                 for (y, &x) in y.iter_mut().zip(x) {
                     *y = x - max - log_sum;
                 }
@@ -101,7 +101,7 @@ impl<T: Number> WithSimd for Rows<'_, T> {
         let block = (CHUNK / length).max(1) * length;
         for (x, y) in x.chunks(block).zip(y.chunks_mut(block)) {
             for (x, y) in x.chunks_exact(length).zip(y.chunks_exact_mut(length)) {
-                let max = max_inlined(x);
+                let max = max_inlined(simd, x);
                 for (y, &x) in y.iter_mut().zip(x) {
                     *y = x - max;
                 }
@@ -112,7 +112,7 @@ impl<T: Number> WithSimd for Rows<'_, T> {
                     *y = y.exp();
                 }
                 for y in y.chunks_exact_mut(length) {
-                    let sum = sum_inlined(y);
+                    let sum = sum_inlined(simd, y);
                     for y in y {
                         *y /= sum;
                     }
@@ -123,7 +123,7 @@ impl<T: Number> WithSimd for Rows<'_, T> {
                     *e = y.exp();
                 }
                 for (y, exponentials) in y.chunks_exact_mut(length).zip(exponentials.chunks_exact(length)) {
-                    let log_sum = sum_inlined(exponentials).ln();
+                    let log_sum = sum_inlined(simd, exponentials).ln();
                     for y in y {
                         *y -= log_sum;
                     }

@@ -16,7 +16,7 @@ pub(crate) use arithmetic::Classify;
 pub use arithmetic::Number;
 pub use functions::Functions;
 pub use simd::{InstructionSet, Vectors};
-pub(crate) use simd::{arch, dispatch};
+pub(crate) use simd::{arch, dispatch, dispatch_or, outlined};
 pub(crate) use vocabulary::vocabulary;
 
 /// An inlined closure that owns its captures, for a loop that calls it at every element.

@@ -76,6 +76,29 @@ pub(crate) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
     arch().dispatch(kernel)
 }
 
+/// Runs a kernel that is made for vectors, or `plain` with the portable instruction set. The kernel is not compiled for
+/// that one: with a vector of one lane, its loops unroll to much code that gains nothing.
+#[inline]
+pub(crate) fn dispatch_or<K: WithSimd>(arch: Arch, kernel: K, plain: impl FnOnce(K) -> K::Output) -> K::Output {
+    match arch {
+        #[cfg(target_arch = "x86_64")]
+        Arch::V3(simd) => Simd::vectorize(simd, kernel),
+        #[cfg(target_arch = "x86_64")]
+        Arch::V4(simd) => Simd::vectorize(simd, kernel),
+        #[cfg(target_arch = "aarch64")]
+        Arch::Neon(simd) => Simd::vectorize(simd, kernel),
+        _ => plain(kernel),
+    }
+}
+
+/// Runs a kernel on a known instruction set, as a function of its own.
+///
+/// A caller compiles much faster if it does not hold the loops of all kernels that it chooses from.
+#[inline(never)]
+pub(crate) fn outlined<S: Simd, K: WithSimd>(simd: S, kernel: K) -> K::Output {
+    simd.vectorize(kernel)
+}
+
 /// A number type that vector registers hold: `f32` or `f64`.
 pub trait Vectors: Copy + Default + Send + Sync + 'static + Mul<Output = Self> + Add<Output = Self> {
     /// A vector register of this type.
@@ -92,6 +115,9 @@ pub trait Vectors: Copy + Default + Send + Sync + 'static + Mul<Output = Self> +
     /// Returns `a b + c`, rounded once. Where the machine has no instruction for it, a slow function computes the same
     /// bits.
     fn fma<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+
+    /// The same for one number.
+    fn fused(a: Self, b: Self, c: Self) -> Self;
 
     /// Returns `a + b`.
     fn sum<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
@@ -144,6 +170,11 @@ macro_rules! vectors {
             #[inline(always)]
             fn fma<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
                 simd.$fma(a, b, c)
+            }
+
+            #[inline(always)]
+            fn fused(a: $T, b: $T, c: $T) -> $T {
+                a.mul_add(b, c)
             }
 
             #[inline(always)]

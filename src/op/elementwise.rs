@@ -8,7 +8,7 @@ use pulp::{Simd, WithSimd};
 
 use crate::kernel::view::View;
 use crate::kernel::{elementwise, loops};
-use crate::number::{Algebra, Functions, Number, dispatch, inlined};
+use crate::number::{Algebra, Functions, Number, dispatch, inlined, outlined};
 use crate::op::rows::{GELU_CUBE, GELU_SLOPE, NORMAL_DENSITY, binary_rows, unary_rows};
 use crate::threads::{PIECE, in_pieces};
 
@@ -475,9 +475,8 @@ impl Runner for Dispatch {
 struct Known<S>(S);
 
 impl<S: Simd> Runner for Known<S> {
-    // Not inlined, as above: the loops for the portable instruction set would be.
-    #[inline(never)]
+    #[inline]
     fn run(self, looped: impl WithSimd<Output = ()>) {
-        self.0.vectorize(looped);
+        outlined(self.0, looped);
     }
 }

@@ -118,7 +118,7 @@ impl<T: Number> WithSimd for Run<'_, T> {
                 if let TileRow::Sum(sum) = step.row {
                     let x = step.operand(0, start, length, outside, made, registers);
                     if length == group.elements {
-                        let total = sum_inlined(x);
+                        let total = sum_inlined(simd, x);
                         made[group.sums[sum]][0] = total;
                     } else {
                         sums[sum].add(simd, x);

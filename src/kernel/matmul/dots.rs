@@ -21,12 +21,10 @@ pub(super) fn few_dots<S: Simd, T: Vectors>(simd: S, product: Product<'_, T>) {
 #[inline(always)]
 fn dots<S: Simd, T: Vectors>(simd: S, mut product: Product<'_, T>) {
     let m = product.m;
-    match LINE / size_of::<T::Vector<S>>() {
+    match const { LINE / size_of::<T::Vector<S>>() } {
         1 => steps!(m; 0..4 => 1, _ => 4; |i, ROWS| dots_of_rows::<S, T, ROWS, 3, 1>(simd, product.from(i, 0, 0))),
         2 => steps!(m; 1 => 1, _ => 2; |i, ROWS| dots_of_rows::<S, T, ROWS, 3, 2>(simd, product.from(i, 0, 0))),
-        4 => steps!(m; 1 => 1, _ => 2; |i, ROWS| dots_of_rows::<S, T, ROWS, 2, 4>(simd, product.from(i, 0, 0))),
-        8 => steps!(m; _ => 1; |i, ROWS| dots_of_rows::<S, T, ROWS, 1, 8>(simd, product.from(i, 0, 0))),
-        _ => steps!(m; _ => 1; |i, ROWS| dots_of_rows::<S, T, ROWS, 1, 16>(simd, product.from(i, 0, 0))),
+        _ => steps!(m; 1 => 1, _ => 2; |i, ROWS| dots_of_rows::<S, T, ROWS, 2, 4>(simd, product.from(i, 0, 0))),
     }
 }
 
@@ -37,8 +35,7 @@ fn dots_of_rows<S: Simd, T: Vectors, const R: usize, const J: usize, const PARTS
     mut product: Product<'_, T>,
 ) {
     let n = product.n;
-    match J {
-        1 => steps!(n; _ => 1; |j, COLUMNS| dot_tile::<S, T, R, COLUMNS, PARTS>(simd, product.from(0, j, 0))),
+    match const { J } {
         2 => steps!(n; 1 => 1, _ => 2; |j, COLUMNS| dot_tile::<S, T, R, COLUMNS, PARTS>(simd, product.from(0, j, 0))),
         _ => steps!(n; 1 => 1, 2 | 4 => 2, _ => 3; |j, COLUMNS| {
             dot_tile::<S, T, R, COLUMNS, PARTS>(simd, product.from(0, j, 0));

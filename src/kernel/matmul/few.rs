@@ -11,22 +11,37 @@ const ROWS: usize = 8;
 
 /// One row of `a` and short rows of `b`. The sums stay in registers, except on machines with short vectors. `b` is read
 /// once.
-///
-/// The length of a row alone decides how many sums run side by side: as many as fill 8 registers of AVX-512.
 #[inline(always)]
 pub(super) fn short_row<S: Simd, T: Vectors>(simd: S, product: Product<'_, T>) {
-    macro_rules! sums {
-        ($CHAINS:literal, $($vectors:literal)+, $most:literal) => {
-            match product.n.next_multiple_of(LINE / size_of::<T>()).next_power_of_two() / T::lanes::<S>() {
-                $($vectors => short_sums::<S, T, $vectors, $CHAINS>(simd, product),)+
-                _ => short_sums::<S, T, $most, $CHAINS>(simd, product),
-            }
-        };
+    // The vectors of a line of 64 bytes.
+    let chains = chains::<T>(product.n);
+    match const { LINE / size_of::<T::Vector<S>>() } {
+        1 => match chains {
+            8 => short_sums::<S, T, 1, 8>(simd, product),
+            4 => short_sums::<S, T, 2, 4>(simd, product),
+            _ => short_sums::<S, T, 4, 2>(simd, product),
+        },
+        2 => match chains {
+            8 => short_sums::<S, T, 2, 8>(simd, product),
+            4 => short_sums::<S, T, 4, 4>(simd, product),
+            _ => short_sums::<S, T, 8, 2>(simd, product),
+        },
+        _ => match chains {
+            8 => short_sums::<S, T, 4, 8>(simd, product),
+            4 => short_sums::<S, T, 8, 4>(simd, product),
+            _ => short_sums::<S, T, 16, 2>(simd, product),
+        },
     }
-    match (product.n * size_of::<T>()).div_ceil(LINE) {
-        1 => sums!(8, 1 2 4 8, 16),
-        2 => sums!(4, 2 4 8 16, 32),
-        _ => sums!(2, 4 8 16 32, 64),
+}
+
+/// Returns how many sums of a short row run side by side: as many as fill 8 registers of AVX-512. The length of a row
+/// alone decides it.
+#[inline(always)]
+pub(super) fn chains<T>(n: usize) -> usize {
+    match (n * size_of::<T>()).div_ceil(LINE) {
+        1 => 8,
+        2 => 4,
+        _ => 2,
     }
 }
 
@@ -73,14 +88,14 @@ fn short_sums<S: Simd, T: Vectors, const NV: usize, const CHAINS: usize>(simd: S
 }
 
 /// Few columns of `b` and a transposed `a`. The rows that `a` has in memory are added to the rows of a transposed `c`,
-/// which is kept in the nearest cache. So the large operand is read once, from front to back.
+/// which is kept in the nearest cache, by `add_all_rows`. So the large operand is read once, from front to back.
 #[inline(always)]
-pub(super) fn columns_of_a<S: Simd, T: Vectors>(simd: S, product: Product<'_, T>) {
+pub(super) fn columns_of_a<T: Vectors>(product: Product<'_, T>, add_all_rows: impl FnOnce(Product<'_, T>)) {
     let Product { m, n, k, a, b, c, accumulate, .. } = product;
-    let stride = m.next_multiple_of(T::lanes::<S>());
+    let stride = m.next_multiple_of(LINE / size_of::<T>());
     let mut scratch = Scratch::take();
     let (sums, _) = scratch.split(stride * n, 0);
-    let transposed = Product {
+    add_all_rows(Product {
         m: n,
         n: m,
         k,
@@ -89,8 +104,7 @@ pub(super) fn columns_of_a<S: Simd, T: Vectors>(simd: S, product: Product<'_, T>
         c: &mut *sums,
         c_strides: (stride, 1),
         accumulate: Accumulate::No,
-    };
-    add_all_rows(simd, transposed);
+    });
     for (i, c) in c.chunks_exact_mut(n).enumerate() {
         for (c, sums) in c.iter_mut().zip(sums.chunks_exact(stride)) {
             *c = stored(accumulate, c, sums[i]);

@@ -39,6 +39,7 @@ mod lanes;
 mod operand;
 mod pack;
 mod path;
+mod plain;
 mod tiles;
 
 use pulp::Arch;

@@ -8,8 +8,9 @@ use crate::kernel::matmul::dots::few_dots;
 use crate::kernel::matmul::few::{add_all_rows, columns_of_a, few_steps, short_row};
 use crate::kernel::matmul::lanes::LINE;
 use crate::kernel::matmul::operand::Product;
+use crate::kernel::matmul::plain;
 use crate::kernel::matmul::tiles::tiles;
-use crate::number::Vectors;
+use crate::number::{Vectors, dispatch_or};
 use crate::threads;
 
 /// Up to this many rows (or columns) of `c` count as few.
@@ -108,6 +109,9 @@ struct Task<'a, T, K>(Product<'a, T>, PhantomData<K>);
 /// the registers and the stack of a large one.
 trait Kernel {
     fn run<S: Simd, T: Vectors>(simd: S, product: Product<'_, T>);
+
+    /// The same product in the same order of summation, by plain loops.
+    fn plain<T: Vectors>(product: Product<'_, T>);
 }
 
 impl<T: Vectors, K: Kernel> WithSimd for Task<'_, T, K> {
@@ -119,45 +123,50 @@ impl<T: Vectors, K: Kernel> WithSimd for Task<'_, T, K> {
     }
 }
 
-/// Not inlined: with the portable loops of all kernels in it, the function that chooses takes long to compile.
-#[inline(never)]
-fn dispatch<T: Vectors, K: Kernel>(arch: Arch, task: Task<'_, T, K>) {
-    arch.dispatch(task);
-}
-
 macro_rules! kernels {
-    ($($Path:ident($simd:ident, $product:ident) => $run:expr;)*) => {
-        $(
-            struct $Path;
+    ($($Kernel:ident($simd:ident, $product:ident) => $run:expr, plain $plain:path;)*) => { $(
+        struct $Kernel;
 
-            impl Kernel for $Path {
-                #[inline(always)]
-                fn run<S: Simd, T: Vectors>($simd: S, $product: Product<'_, T>) {
-                    $run
-                }
-            }
-        )*
-
-        impl<T: Vectors> Product<'_, T> {
+        impl Kernel for $Kernel {
             #[inline(always)]
-            fn run(self, arch: Arch, path: Path) {
-                match path {
-                    $(Path::$Path => dispatch(arch, Task(self, PhantomData::<$Path>)),)*
-                }
+            fn run<S: Simd, T: Vectors>($simd: S, $product: Product<'_, T>) {
+                $run
+            }
+
+            fn plain<T: Vectors>(product: Product<'_, T>) {
+                $plain(product);
             }
         }
-    };
+    )* };
 }
 kernels! {
-    ShortRow(simd, product) => short_row(simd, product);
-    RowsOfB(simd, product) => add_all_rows(simd, product);
-    ColumnsOfA(simd, product) => columns_of_a(simd, product);
-    DotsFewColumns(simd, product) => few_dots(simd, product);
-    DotsFewRows(simd, product) => few_dots(simd, product.transposed());
-    FewSteps(simd, product) => few_steps(simd, product);
-    Tiles(simd, product) => if S::REGISTER_COUNT >= 32 {
+    ShortRow(simd, product) => short_row(simd, product), plain plain::in_chains;
+    RowsOfB(simd, product) => add_all_rows(simd, product), plain plain::one_by_one;
+    Dots(simd, product) => few_dots(simd, product), plain plain::in_lanes;
+    FewSteps(simd, product) => few_steps(simd, product), plain plain::one_by_one;
+    Tiles(simd, product) => if const { S::REGISTER_COUNT >= 32 } {
         tiles::<S, T, 8, 4>(simd, product);
     } else {
         tiles::<S, T, 4, 2>(simd, product);
-    };
+    }, plain plain::in_pieces;
+}
+
+impl<T: Vectors> Product<'_, T> {
+    #[inline(always)]
+    fn run(self, arch: Arch, path: Path) {
+        match path {
+            Path::ShortRow => self.run_by::<ShortRow>(arch),
+            Path::DotsFewColumns => self.run_by::<Dots>(arch),
+            Path::DotsFewRows => self.transposed().run_by::<Dots>(arch),
+            Path::RowsOfB => self.run_by::<RowsOfB>(arch),
+            Path::ColumnsOfA => columns_of_a(self, |transposed| transposed.run_by::<RowsOfB>(arch)),
+            Path::FewSteps => self.run_by::<FewSteps>(arch),
+            Path::Tiles => self.run_by::<Tiles>(arch),
+        }
+    }
+
+    #[inline(always)]
+    fn run_by<K: Kernel>(self, arch: Arch) {
+        dispatch_or(arch, Task(self, PhantomData::<K>), |Task(product, _)| K::plain(product));
+    }
 }

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
 use crate::kernel::matmul::lanes::{PanelShape, Scratch, store_narrow, store_row};
 use crate::kernel::matmul::operand::{Accumulate, MatrixRef, Product, even};
 use crate::kernel::matmul::pack::{Panels, pack_columns, pack_rows};
-use crate::number::Vectors;
+use crate::number::{Vectors, outlined};
 
 /// Longest piece of `k` in one pass: a panel of `b`, 3 vectors of 64 bytes wide, then takes 48 KiB, the size of a
 /// first-level cache.
@@ -21,6 +21,13 @@ const NC_VECTORS: usize = 33;
 /// Up to this many columns of `c` reuse `a` so little that packing its columns would cost more than it saves.
 const DIRECT: usize = 128;
 
+/// Returns the length of the pieces of `k`. They are about equal: a short last one would cost a pass over `c` and do
+/// little.
+#[inline(always)]
+pub(super) fn piece<T>(n: usize, k: usize, a: MatrixRef<'_, T>) -> usize {
+    even(k, if n <= DIRECT && a.col_stride == 1 { KC_DIRECT } else { KC })
+}
+
 /// The general product, in blocks. `MR` is the height of a register tile, `HALF` the height of a tile for few remaining
 /// rows.
 #[inline(always)]
@@ -29,8 +36,7 @@ pub(super) fn tiles<S: Simd, T: Vectors, const MR: usize, const HALF: usize>(sim
     let lanes = T::lanes::<S>();
     let few_columns = n <= DIRECT;
     let in_place = a.col_stride == 1 || few_columns && a.row_stride == 1 && m >= MR;
-    // Blocks of equal size: a small last one would cost a pass over `c` and do little.
-    let kc_max = even(k, if few_columns && a.col_stride == 1 { KC_DIRECT } else { KC });
+    let kc_max = piece(n, k, a);
     let nc_max = n.min(NC_VECTORS * lanes);
     let mc_max = if in_place { m } else { even(m, MC_BYTES / size_of::<T>() / kc_max).next_multiple_of(MR) };
     let mut scratch = Scratch::take();
@@ -45,11 +51,14 @@ pub(super) fn tiles<S: Simd, T: Vectors, const MR: usize, const HALF: usize>(sim
             for ic in (0..m).step_by(mc_max) {
                 let mc = mc_max.min(m - ic);
                 let (a, c) = (a.from(ic, pc), &mut c[ic * row_stride + jc..]);
-                if in_place {
-                    block_in_place::<S, T, MR, HALF>(simd, mc, a, right, c);
-                } else {
+                // Each kind of block is a function of its own: one function for all takes long to compile.
+                if !in_place {
                     pack_rows::<T, MR>(a, mc, kc, pack_a);
-                    block::<S, T, MR, HALF>(simd, mc, pack_a, right, c);
+                    outlined(simd, Block::<T, MR, HALF> { mc, pack_a, right, c });
+                } else if a.col_stride == 1 {
+                    outlined(simd, BlockInPlace::<T, ByRows, MR, HALF> { mc, a, right, c, by: ByRows });
+                } else {
+                    outlined(simd, BlockInPlace::<T, ByColumns, MR, HALF> { mc, a, right, c, by: ByColumns });
                 }
             }
         }
@@ -69,24 +78,30 @@ struct Right<'a, T> {
 
 /// Multiplies a packed block of `a` with one of `b`: a panel of `b` stays in the first-level cache while the strips of
 /// `a` pass.
-#[inline(always)]
-fn block<S: Simd, T: Vectors, const MR: usize, const HALF: usize>(
-    simd: S,
+struct Block<'a, T, const MR: usize, const HALF: usize> {
     mc: usize,
-    pack_a: &[T],
-    right: Right<'_, T>,
-    c: &mut [T],
-) {
-    let kc = right.kc;
-    for shape in Panels::new(right.nc, T::lanes::<S>()) {
-        for row in (0..mc).step_by(MR) {
-            let strip = Strip(pack_a[row * kc..][..MR * kc].as_chunks::<MR>().0);
-            let rows = 0..MR.min(mc - row);
-            let c = &mut c[row * right.row_stride..];
-            if rows.end <= HALF {
-                tile_of_width::<S, T, HALF>(simd, strip, shape, right, rows, c);
-            } else {
-                tile_of_width::<S, T, MR>(simd, strip, shape, right, rows, c);
+    pack_a: &'a [T],
+    right: Right<'a, T>,
+    c: &'a mut [T],
+}
+
+impl<T: Vectors, const MR: usize, const HALF: usize> WithSimd for Block<'_, T, MR, HALF> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { mc, pack_a, right, c } = self;
+        let kc = right.kc;
+        for shape in Panels::new(right.nc, T::lanes::<S>()) {
+            for row in (0..mc).step_by(MR) {
+                let strip = Strip(pack_a[row * kc..][..MR * kc].as_chunks::<MR>().0);
+                let rows = 0..MR.min(mc - row);
+                let c = &mut c[row * right.row_stride..];
+                if rows.end <= HALF {
+                    tile_of_width::<S, T, HALF>(simd, strip, shape, right, rows, c);
+                } else {
+                    tile_of_width::<S, T, MR>(simd, strip, shape, right, rows, c);
+                }
             }
         }
     }
@@ -94,19 +109,26 @@ fn block<S: Simd, T: Vectors, const MR: usize, const HALF: usize>(
 
 /// The same for a block of `a` that is read in place: each strip is read once and stays in the first-level cache while
 /// the panels of `b` pass.
-#[inline(always)]
-fn block_in_place<S: Simd, T: Vectors, const MR: usize, const HALF: usize>(
-    simd: S,
+struct BlockInPlace<'a, T, B, const MR: usize, const HALF: usize> {
     mc: usize,
-    a: MatrixRef<'_, T>,
-    right: Right<'_, T>,
-    c: &mut [T],
-) {
-    for row in (0..mc).step_by(MR) {
-        if mc - row <= HALF {
-            strip_in_place::<S, T, HALF>(simd, mc, row, a, right, c);
-        } else {
-            strip_in_place::<S, T, MR>(simd, mc, row, a, right, c);
+    a: MatrixRef<'a, T>,
+    right: Right<'a, T>,
+    c: &'a mut [T],
+    by: B,
+}
+
+impl<T: Vectors, B: StripInPlace, const MR: usize, const HALF: usize> WithSimd for BlockInPlace<'_, T, B, MR, HALF> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { mc, a, right, c, by } = self;
+        for row in (0..mc).step_by(MR) {
+            if mc - row <= HALF {
+                strip_in_place::<S, T, B, HALF>(simd, mc, row, a, right, c, by);
+            } else {
+                strip_in_place::<S, T, B, MR>(simd, mc, row, a, right, c, by);
+            }
         }
     }
 }
@@ -114,23 +136,47 @@ fn block_in_place<S: Simd, T: Vectors, const MR: usize, const HALF: usize>(
 /// Multiplies the strip that begins at a row. The last strip begins earlier if it would not be whole, and stores only
 /// the rows that no other strip stores.
 #[inline(always)]
-fn strip_in_place<S: Simd, T: Vectors, const MR: usize>(
+fn strip_in_place<S: Simd, T: Vectors, B: StripInPlace, const MR: usize>(
     simd: S,
     mc: usize,
     row: usize,
     a: MatrixRef<'_, T>,
     right: Right<'_, T>,
     c: &mut [T],
+    by: B,
 ) {
     let start = row.min(mc.saturating_sub(MR));
     let rows = row - start..MR.min(mc - start);
-    let (a, c) = (a.from(start, 0), &mut c[start * right.row_stride..]);
-    let strip = if a.col_stride == 1 { Some(Rows::<T, MR>::new(a, rows.end, right.kc)) } else { None };
+    let strip = by.strip::<T, MR>(a.from(start, 0), rows.end, right.kc);
+    let c = &mut c[start * right.row_stride..];
     for shape in Panels::new(right.nc, T::lanes::<S>()) {
-        match strip {
-            Some(strip) => tile_of_width::<S, T, MR>(simd, strip, shape, right, rows.clone(), c),
-            None => tile_of_width::<S, T, MR>(simd, Columns(a), shape, right, rows.clone(), c),
-        }
+        tile_of_width::<S, T, MR>(simd, strip, shape, right, rows.clone(), c);
+    }
+}
+
+/// The way in which a strip of `a` is read in place.
+trait StripInPlace: Copy {
+    /// Returns the strip whose last used row is `rows - 1`, of `kc` columns.
+    fn strip<T: Vectors, const MR: usize>(self, a: MatrixRef<'_, T>, rows: usize, kc: usize) -> impl Strips<T, MR>;
+}
+
+#[derive(Clone, Copy)]
+struct ByRows;
+
+impl StripInPlace for ByRows {
+    #[inline(always)]
+    fn strip<T: Vectors, const MR: usize>(self, a: MatrixRef<'_, T>, rows: usize, kc: usize) -> impl Strips<T, MR> {
+        Rows::<T, MR>::new(a, rows, kc)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct ByColumns;
+
+impl StripInPlace for ByColumns {
+    #[inline(always)]
+    fn strip<T: Vectors, const MR: usize>(self, a: MatrixRef<'_, T>, _: usize, _: usize) -> impl Strips<T, MR> {
+        Columns(a)
     }
 }
 

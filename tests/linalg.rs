@@ -60,6 +60,48 @@ fn inverse_and_solution_satisfy_their_equations() {
     }
 }
 
+/// The sizes meet the edges of blocks. The factors are small whole numbers, so the product is exact.
+#[test]
+fn large_matrices_are_factorized_by_blocks() {
+    let mut rng = StdRng::seed_from_u64(32);
+    for n in [15, 16, 17, 33, 65] {
+        // Below the diagonal, little of each row is not 0: so the matrix is well-conditioned.
+        let lower = Array2::from_shape_fn((n, n), |(i, j)| match (i, j) {
+            (i, j) if i == j => 1.0,
+            (i, j) if i > j && (i * 7 + j) % n < 2 => f64::from(rng.random_range(-1..=1)),
+            _ => 0.0,
+        });
+        let upper = Array2::from_shape_fn((n, n), |(i, j)| if i == j { 2.0 } else { lower[[j, i]] });
+        let tape = Tape::new();
+        // The last row first: the pivots are elsewhere than on the diagonal.
+        let product = lower.dot(&upper).slice(s![..;-1, ..]).to_owned();
+        let a = tape.leaf(product.clone());
+        let reversed = if n % 4 < 2 { 1.0 } else { -1.0 };
+        let det = reversed * 2.0_f64.powi(n as i32);
+        assert!((a.det().item() - det).abs() <= 1e-9 * det.abs(), "n = {n}: {} and {det}", a.det().item());
+        for columns in [0, 1, 3, 257] {
+            let b = tape.leaf(random(&mut rng, n, columns));
+            assert!(close(&matrix(a.matmul(a.solve(b))), &matrix(b), 1e-9), "n = {n}, {columns} columns");
+        }
+        assert!(close(&matrix(a.inv().matmul(a)), &Array2::eye(n), 1e-9), "n = {n}");
+        let positive = a.matmul(a.transpose());
+        let factor = positive.cholesky();
+        assert!(close(&matrix(factor.matmul(factor.transpose())), &matrix(positive), 1e-12), "n = {n}");
+        assert!(matrix(factor).indexed_iter().all(|((i, j), &x)| if i == j { x > 0.0 } else { i > j || x == 0.0 }));
+        let log_det = positive.logdet().item();
+        assert!((log_det - 2.0 * n as f64 * 2.0_f64.ln()).abs() < 1e-9, "n = {n}: {log_det}");
+        // A row twice: singular, and not positive definite.
+        let mut twice = product;
+        let row = twice.row(0).to_owned();
+        twice.row_mut(n - 1).assign(&row);
+        let twice = tape.leaf(twice);
+        assert_eq!(twice.det().item(), 0.0, "n = {n}");
+        assert!(matrix(twice.inv()).iter().all(|x| x.is_nan()), "n = {n}");
+        let indefinite = tape.constant(Array2::eye(n)) - positive;
+        assert!(matrix(indefinite.cholesky()).iter().all(|x| x.is_nan()), "n = {n}");
+    }
+}
+
 #[test]
 fn determinants_agree_with_the_expansion_by_minors() {
     let mut rng = StdRng::seed_from_u64(32);

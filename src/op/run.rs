@@ -2,7 +2,6 @@
 
 use std::ops::Deref;
 
-use nalgebra::RealField;
 use smallvec::SmallVec;
 
 use crate::kernel::conv::{self, Scratch};
@@ -20,9 +19,9 @@ use crate::shape::{AxisSet, KeepDims, Shape, broadcast, elements, row_major_stri
 use crate::threads::{PIECE, in_pieces};
 
 /// A number for which all kernels exist.
-pub trait Computed: Number + Matmul + RealField {}
+pub trait Computed: Number + Matmul {}
 
-impl<T: Number + Matmul + RealField> Computed for T {}
+impl<T: Number + Matmul> Computed for T {}
 
 /// The operands of an operation: views. An operand is gathered into row-major order if a kernel needs that.
 struct Operands<'a, T> {

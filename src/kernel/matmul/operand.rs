@@ -25,12 +25,12 @@ impl<T> MatrixRef<'_, T> {
 
     /// Returns the part that begins at a row and a column.
     #[inline(always)]
-    pub(super) fn from(self, row: usize, column: usize) -> Self {
+    pub(crate) fn from(self, row: usize, column: usize) -> Self {
         Self { data: &self.data[row * self.row_stride + column * self.col_stride..], ..self }
     }
 
     #[inline(always)]
-    pub(super) fn transposed(self) -> Self {
+    pub(crate) fn transposed(self) -> Self {
         Self { row_stride: self.col_stride, col_stride: self.row_stride, ..self }
     }
 }

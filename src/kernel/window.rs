@@ -3,7 +3,9 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::number::{Classify, Number, inlined};
+use pulp::{Simd, WithSimd};
+
+use crate::number::{Classify, Number, dispatch, inlined};
 use crate::threads::{PIECE, in_pieces};
 
 /// A window over two axes: its size, the stride, and the number of zeros around the array.
@@ -206,7 +208,11 @@ pub(crate) fn max_pool<T: Number>(x: &[T], values: &[T], size: [usize; 2], windo
     let Some(planes) = Planes::new(size, window) else { return };
     planes.to_windows(y, window, |from, y| {
         let (x, values) = (&x[from.clone()], &values[from]);
-        for_each_largest(x, size, window, inlined!(|number, position| y[number] = values[position]));
+        match Rows::<T>::stride(window) {
+            Some(1) => dispatch(Pool::<T, 1> { x, values, size, window, y }),
+            Some(2) => dispatch(Pool::<T, 2> { x, values, size, window, y }),
+            _ => for_each_largest(x, size, window, inlined!(|number, position| y[number] = values[position])),
+        }
     });
 }
 
@@ -216,8 +222,159 @@ pub(crate) fn add_max_unpool<T: Number>(x: &[T], g: &[T], size: [usize; 2], wind
     planes.to_elements(y, |from, y| {
         let x = &x[from.start / planes.windows * planes.elements..][..y.len()];
         let g = &g[from];
-        for_each_largest(x, size, window, inlined!(|number, position| y[position] += g[number]));
+        match Rows::<T>::stride(window) {
+            Some(1) => dispatch(Unpool::<T, 1> { x, g, size, window, y }),
+            Some(2) => dispatch(Unpool::<T, 2> { x, g, size, window, y }),
+            _ => for_each_largest(x, size, window, inlined!(|number, position| y[position] += g[number])),
+        }
     });
+}
+
+/// The most windows that are searched side by side.
+const WIDTH: usize = 64;
+
+/// Some neighbouring windows of a row, side by side.
+struct Rows<T> {
+    /// The largest element of each window so far.
+    largest: [T; WIDTH],
+    /// Its place in the window, row by row. A number of the same size as an element fills the same vectors.
+    place: [T; WIDTH],
+}
+
+impl<T: Number> Rows<T> {
+    /// Returns the column stride if there is a loop for it. A row of a window is a whole number of strides.
+    fn stride(window: Window) -> Option<u32> {
+        let stride = window.stride[1];
+        // So that a place is exact in f32.
+        let is_small = window.elements() < 1 << 24;
+        (is_small && stride <= 2 && window.kernel[1].is_multiple_of(stride)).then_some(stride)
+    }
+
+    /// Finds the largest elements of `count` windows, the same as [`for_each_largest`]. `x` begins with the first
+    /// window; `width` is the length of a row of the plane.
+    #[inline(always)]
+    fn find<const STRIDE: usize>(&mut self, x: &[T], width: usize, window: Window, count: usize) {
+        let [height, across] = window.kernel.map(|length| length as usize);
+        let (largest, place) = (&mut self.largest[..count], &mut self.place[..count]);
+        for i in 0..height {
+            for j in 0..across {
+                let x = &x[i * width + j / STRIDE * STRIDE..][..count * STRIDE].as_chunks::<STRIDE>().0[..count];
+                let number = T::from_f64((i * across + j) as f64);
+                for c in 0..count {
+                    let x = x[c][j % STRIDE];
+                    let take = (i + j == 0) | (x > largest[c]) | x.is_nan();
+                    largest[c] = if take { x } else { largest[c] };
+                    place[c] = if take { number } else { place[c] };
+                }
+            }
+        }
+    }
+}
+
+/// Calls `f` with the largest elements of neighbouring windows, the position of the first window, the number of windows
+/// before it, and their number.
+#[inline(always)]
+fn for_each_row<T: Number, const STRIDE: usize>(
+    x: &[T],
+    size: [usize; 2],
+    window: Window,
+    mut f: impl FnMut(&Rows<T>, usize, usize, usize),
+) {
+    let Some([down, across]) = window.counts(size) else { return };
+    let mut rows = Rows { largest: [T::ZERO; WIDTH], place: [T::ZERO; WIDTH] };
+    let mut number = 0;
+    for plane in (0..x.len()).step_by((size[0] * size[1]).max(1)) {
+        for row in 0..down {
+            for column in (0..across).step_by(WIDTH) {
+                let count = WIDTH.min(across - column);
+                let start = plane + row * window.stride[0] as usize * size[1] + column * STRIDE;
+                rows.find::<STRIDE>(&x[start..], size[1], window, count);
+                f(&rows, start, number, count);
+                number += count;
+            }
+        }
+    }
+}
+
+/// The loop of [`max_pool`].
+struct Pool<'a, T, const STRIDE: usize> {
+    x: &'a [T],
+    values: &'a [T],
+    size: [usize; 2],
+    window: Window,
+    y: &'a mut [T],
+}
+
+impl<T: Number, const STRIDE: usize> WithSimd for Pool<'_, T, STRIDE> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { x, values, size, window, y } = self;
+        let [height, across] = window.kernel.map(|length| length as usize);
+        let of_itself = std::ptr::eq(x, values);
+        for_each_row::<T, STRIDE>(
+            x,
+            size,
+            window,
+            inlined!(|rows, start, number, count| {
+                let (y, place) = (&mut y[number..number + count], &rows.place[..count]);
+                if of_itself {
+                    return y.copy_from_slice(&rows.largest[..count]);
+                }
+                for i in 0..height {
+                    for j in 0..across {
+                        let from = start + i * size[1] + j / STRIDE * STRIDE;
+                        let values = &values[from..from + count * STRIDE].as_chunks::<STRIDE>().0[..count];
+                        let number = T::from_f64((i * across + j) as f64);
+                        for c in 0..count {
+                            let value = values[c][j % STRIDE];
+                            y[c] = if place[c] == number { value } else { y[c] };
+                        }
+                    }
+                }
+            }),
+        );
+    }
+}
+
+/// The loop of [`add_max_unpool`].
+struct Unpool<'a, T, const STRIDE: usize> {
+    x: &'a [T],
+    g: &'a [T],
+    size: [usize; 2],
+    window: Window,
+    y: &'a mut [T],
+}
+
+impl<T: Number, const STRIDE: usize> WithSimd for Unpool<'_, T, STRIDE> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { x, g, size, window, y } = self;
+        let [height, across] = window.kernel.map(|length| length as usize);
+        for_each_row::<T, STRIDE>(
+            x,
+            size,
+            window,
+            inlined!(|rows, start, number, count| {
+                let (g, place) = (&g[number..number + count], &rows.place[..count]);
+                for i in 0..height {
+                    // From right to left: an element in several windows adds their numbers from left to right.
+                    for j in (0..across).rev() {
+                        let from = start + i * size[1] + j / STRIDE * STRIDE;
+                        let y = &mut y[from..from + count * STRIDE].as_chunks_mut::<STRIDE>().0[..count];
+                        let number = T::from_f64((i * across + j) as f64);
+                        for c in 0..count {
+                            let old = y[c][j % STRIDE];
+                            y[c][j % STRIDE] = if place[c] == number { old + g[c] } else { old };
+                        }
+                    }
+                }
+            }),
+        );
+    }
 }
 
 /// Writes the mean of each window of each plane.
@@ -261,6 +418,51 @@ fn add_avg_unpool_of<T: Number>(g: &[T], size: [usize; 2], window: Window, y: &m
                 for j in 0..window.kernel[1] as usize {
                     y[from + j..].iter_mut().step_by(stride).zip(g).for_each(|(y, &g)| *y += g / count);
                 }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The loops for windows side by side against those for one window after the other, bit for bit.
+    #[test]
+    fn windows_side_by_side_equal_one_after_the_other() {
+        // Few different numbers, so that there are ties.
+        let number = |i: usize| ((i * 7919) % 11) as f32 - 5.0;
+        for (size, kernel, stride) in [
+            ([6, 8], [2, 2], [2, 2]),
+            ([5, 7], [2, 2], [2, 2]),
+            ([4, 200], [2, 2], [1, 2]),
+            ([5, 131], [3, 3], [1, 1]),
+            ([9, 9], [3, 4], [2, 2]),
+            ([3, 70], [1, 2], [3, 1]),
+        ] {
+            let window = Window { kernel, stride, padding: [0, 0] };
+            let counts = window.counts(size).expect("windows fit");
+            let (elements, windows) = (3 * size[0] * size[1], 3 * counts[0] * counts[1]);
+            for with_nan in [false, true] {
+                let x: Vec<f32> =
+                    (0..elements).map(|i| if with_nan && i % 5 == 2 { f32::NAN } else { number(i) }).collect();
+                let values: Vec<f32> = (0..elements).map(|i| number(i + 3)).collect();
+                let g: Vec<f32> = (0..windows).map(|i| 0.1 + number(i) / 3.0).collect();
+                let (mut own, mut others, mut sums) = (vec![0.0; windows], vec![0.0; windows], vec![-0.0; elements]);
+                for_each_largest(&x, size, window, |number, position| {
+                    own[number] = x[position];
+                    others[number] = values[position];
+                    sums[position] += g[number];
+                });
+                let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                let mut y = vec![1.0; windows];
+                max_pool(&x, &x, size, window, &mut y);
+                assert_eq!(bits(&y), bits(&own), "{size:?} {window}");
+                max_pool(&x, &values, size, window, &mut y);
+                assert_eq!(bits(&y), bits(&others), "{size:?} {window}");
+                let mut y = vec![-0.0; elements];
+                add_max_unpool(&x, &g, size, window, &mut y);
+                assert_eq!(bits(&y), bits(&sums), "{size:?} {window}");
             }
         }
     }

@@ -6,7 +6,6 @@
 
 use std::ops::Range;
 
-use crate::kernel::elementwise::add_assign;
 use crate::kernel::matmul::{Accumulate, Matmul, MatrixRef, matmul};
 use crate::kernel::window::Patches;
 use crate::number::Number;
@@ -51,7 +50,7 @@ impl Scratch {
 
     /// Returns the number of elements for the gradients of the groups.
     pub(crate) fn elements_of_groups(&self, weight: usize) -> usize {
-        if self.groups == 1 { 0 } else { self.groups * weight }
+        self.groups * weight
     }
 
     /// Calls `f` for each group with its number, its `size` elements of `out`, and memory: one after the other, or for
@@ -157,21 +156,23 @@ pub(crate) fn add_conv2d_weight<T: Number + Matmul>(
         return;
     }
     let images = g.len() / (out * columns);
-    let add = |images: Range<usize>, dw: &mut [T], memory: &mut [T]| {
+    // The transposed gradient, `patches(x) · gᵀ`: the product reads the large patch matrix along its rows.
+    let add = |images: Range<usize>, sum: &mut [T], memory: &mut [T]| {
         for n in images {
             let (x, g) = (&x[n * patches.elements()..], &g[n * out * columns..(n + 1) * out * columns]);
             let matrix = patches_of(&x[..patches.elements()], patches, memory);
-            matmul(out, inner, columns, rows(g, columns), transposed(matrix, columns), dw, Accumulate::Yes);
+            matmul(inner, out, columns, rows(matrix, columns), transposed(g, columns), sum, Accumulate::Yes);
         }
     };
-    if scratch.groups == 1 {
-        return add(0..images, dw, memory);
-    }
     scratch.for_each_group(sums, dw.len(), memory, |group, sum, memory| {
         sum.fill(T::ZERO);
         add(group * images / scratch.groups..(group + 1) * images / scratch.groups, sum, memory);
     });
-    sums.chunks_exact(dw.len()).for_each(|sum| add_assign(dw, sum));
+    for sum in sums.chunks_exact(dw.len()) {
+        for (o, dw) in dw.chunks_exact_mut(inner).enumerate() {
+            dw.iter_mut().zip(sum[o..].iter().step_by(out)).for_each(|(dw, &sum)| *dw += sum);
+        }
+    }
 }
 
 /// `dx += scatter(Wᵀ · g)` for each image: each column is a patch, and it is added to the place that the patch comes

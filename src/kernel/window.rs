@@ -122,11 +122,11 @@ impl Patches {
         self.for_each_piece(inlined!(|piece, before, after, from| {
             let piece = &mut matrix[piece];
             let inside = before..piece.len() - after;
-            piece[..inside.start].fill(T::ZERO);
-            piece[inside.end..].fill(T::ZERO);
+            clear(&mut piece[..inside.start]);
+            clear(&mut piece[inside.end..]);
             let piece = &mut piece[inside];
             match stride {
-                1 => piece.copy_from_slice(&x[from..from + piece.len()]),
+                1 => copy(&x[from..from + piece.len()], piece),
                 _ => piece.iter_mut().zip(x[from..].iter().step_by(stride)).for_each(|(to, &x)| *to = x),
             }
         }));
@@ -144,6 +144,31 @@ impl Patches {
             }
         }));
     }
+}
+
+/// Fills a slice with zeros. Most are empty or of one element, shorter than a call of `memset`.
+#[inline(always)]
+fn clear<T: Number>(x: &mut [T]) {
+    match x {
+        [] => {}
+        [x] => *x = T::ZERO,
+        x => x.fill(T::ZERO),
+    }
+}
+
+/// Copies a slice. Most are rows of small images: a few moves of known length take less than a call of `memcpy`.
+#[inline(always)]
+fn copy<T: Number>(from: &[T], to: &mut [T]) {
+    const PART: usize = 8;
+    let length = to.len();
+    if !(PART..=8 * PART).contains(&length) {
+        return to.copy_from_slice(from);
+    }
+    for (to, from) in to.as_chunks_mut::<PART>().0.iter_mut().zip(from.as_chunks::<PART>().0) {
+        *to = *from;
+    }
+    // The last part may overlap the one before it.
+    to[length - PART..].copy_from_slice(&from[length - PART..]);
 }
 
 /// Calls `f` with the number of each window, over all planes, and the position in `x` of its largest element. Of equal

@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh};
 use tapegrad::optim::{Adam, Optimizer};
-use tapegrad::{CustomOp, KeepDims, Param, Program, Scalar, Shape, ShapeError, Tape, Var};
+use tapegrad::{CustomOp, KeepDims, Param, Program, Scalar, Shape, ShapeError, Tape, Var, threads};
 
 use crate::accumulation::{execute, execute_shaped};
 
@@ -371,4 +371,41 @@ fn gradients_of_a_parameter_used_three_times_add_up_in_the_order_of_the_tape() {
     let mut program = Program::compile_step(&[], loss).unwrap();
     let _ = program.run(&[]).unwrap();
     assert_eq!(w.grad().unwrap()[0], 1.0);
+}
+
+/// Threads share the tiles of a large group; a number of tiles that is not a power of two, and one that is.
+#[test]
+fn a_large_group_has_the_same_bits_for_any_number_of_threads() {
+    for rows in [1024, 1500, 2999] {
+        let number = |i: usize| ((i * 7919) % 1013) as f64 / 1013.0 - 0.5;
+        let inputs = [
+            ArrayD::from_shape_fn(IxDyn(&[rows, 100]), |i| number(i[0] * 100 + i[1])),
+            ArrayD::from_shape_fn(IxDyn(&[100]), |i| number(i[0] + 5)),
+            ArrayD::from_shape_fn(IxDyn(&[rows, 1]), |i| number(i[0] + 9)),
+        ];
+        fn f<'t>(x: &[Var<'t, f64>]) -> Vec<Var<'t, f64>> {
+            let y = x[0] * x[1] + x[2];
+            let loss = (y.square() * x[0]).sum() + (x[0] * 0.3).sum() - y.mean() * 2.0;
+            [vec![loss, y], loss.grads(x)].concat()
+        }
+        let expected: Vec<ArrayD<f64>> = {
+            let tape = Tape::new();
+            let leaves: Vec<_> = inputs.iter().map(|x| tape.leaf(x)).collect();
+            f(&leaves).iter().map(|y| y.value().to_owned()).collect()
+        };
+        for count in [1, 2, 3, 5] {
+            let tape = Tape::new();
+            let leaves: Vec<_> = inputs.iter().map(|x| tape.leaf(x)).collect();
+            let mut program = Program::compile(&leaves, &f(&leaves)).unwrap();
+            let views: Vec<_> = inputs.iter().map(|x| x.view()).collect();
+            threads::with(count, || {
+                for _ in 0..2 {
+                    let found = program.run(&views).unwrap();
+                    for (k, expected) in expected.iter().enumerate() {
+                        assert!(same_bits(found.value(k), expected.view()), "{rows} rows, {count} threads, output {k}");
+                    }
+                }
+            });
+        }
+    }
 }

@@ -15,6 +15,7 @@
 //!
 //! So the rounding error of a long sum grows with the logarithm of its length, not with the length.
 
+use std::mem;
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
@@ -226,6 +227,17 @@ impl<T: Number> TileSum<T> {
         self.results.truncate(others);
         self.results.push(result);
         self.tiles += 1;
+    }
+
+    /// Adds the sum of the tiles that follow. The tiles before them are a power of two, and at least as many.
+    pub(crate) fn append(&mut self, other: Self) {
+        let (tiles, equal) = (self.tiles + other.tiles, self.tiles == other.tiles);
+        match (self.results.last_mut(), other.results.first()) {
+            // Two subtrees of the same size.
+            (Some(own), Some(others)) if equal => *own = combine_lanes::<T, Sum>(*own, others),
+            _ => self.results.extend(other.results),
+        }
+        *self = Self { results: mem::take(&mut self.results), tiles, ..other };
     }
 
     /// Returns the sum of all tiles.

@@ -2,8 +2,11 @@
 //!
 //! All steps of a group compute the same number of elements in row-major order. A tile is a range of them that fits into
 //! the cache. All steps run on a tile before the next tile begins, so what only the group reads never reaches memory.
+//!
+//! Threads share the tiles of a large group. Sums keep the order of [`TileSum`], so the number of threads changes no bit.
 
 use std::mem;
+use std::ops::{DerefMut, Range};
 
 use pulp::{Simd, WithSimd};
 use smallvec::SmallVec;
@@ -13,6 +16,7 @@ use crate::kernel::view::{Reader, View};
 use crate::number::{Number, dispatch};
 use crate::op::elementwise::{Binary, RowLoop, Unary};
 use crate::shape::Shape;
+use crate::threads::{self, PIECE};
 
 /// What a step computes.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,49 +78,106 @@ pub struct TileGroup<T> {
 }
 
 /// The arrays from outside a group, by their numbers.
-pub trait Outside<T> {
+pub trait Outside<T>: Sync {
     /// Returns an array.
     fn view(&self, array: usize) -> View<'_, T>;
 }
 
+/// The sums of a group, over some of its tiles.
+type Sums<T> = SmallVec<[TileSum<T>; 2]>;
+
+/// A part of each array that a group makes.
+type Parts<'a, T> = SmallVec<[&'a mut [T]; 16]>;
+
 impl<T: Number> TileGroup<T> {
     /// Runs all steps on all tiles. `made` are the arrays that the group makes, `registers` its registers.
     pub(super) fn run_on(&self, outside: &dyn Outside<T>, made: &mut [Vec<T>], registers: &mut [Vec<T>]) {
-        dispatch(Run { group: self, outside, made, registers });
+        let all = 0..self.elements;
+        let sums = if self.is_large(self.elements) && threads::count() > 1 {
+            let parts = made.iter_mut().map(Vec::as_mut_slice).collect();
+            self.share(outside, all, parts, registers)
+        } else {
+            dispatch(Run { group: self, outside, range: all, made, registers })
+        };
+        for (sum, &array) in sums.iter().zip(&self.sums) {
+            made[array][0] = sum.finish();
+        }
+    }
+
+    /// Returns whether two threads are faster than one with so many elements.
+    fn is_large(&self, elements: usize) -> bool {
+        elements > self.tile && elements.saturating_mul(self.steps.len()) >= 2 * PIECE
+    }
+
+    /// Runs all steps on a range of elements, and shares it among threads. The parts of the arrays begin with the range.
+    fn share(
+        &self,
+        outside: &dyn Outside<T>,
+        range: Range<usize>,
+        mut made: Parts<'_, T>,
+        registers: &mut [Vec<T>],
+    ) -> Sums<T> {
+        if !self.is_large(range.len()) {
+            return dispatch(Run { group: self, outside, range, made: &mut made, registers });
+        }
+        // The tree over the tiles has at its left the largest power of two.
+        let tiles = range.len().div_ceil(self.tile);
+        let length = (1 << (tiles - 1).ilog2()) * self.tile;
+        let middle = range.start + length;
+        let (mut left, mut right) = (Parts::new(), Parts::new());
+        for (array, part) in made.into_iter().enumerate() {
+            // A sum is one number. It is written in the end.
+            let (first, second) = part.split_at_mut(if self.sums.contains(&array) { 0 } else { length });
+            left.push(first);
+            right.push(second);
+        }
+        // An allocation for each division: it takes far less time than what is divided.
+        let mut more: Vec<Vec<T>> = registers.iter().map(|register| vec![T::ZERO; register.len()]).collect();
+        let (mut sums, others) = threads::join(
+            || self.share(outside, range.start..middle, left, registers),
+            || self.share(outside, middle..range.end, right, &mut more),
+        );
+        sums.iter_mut().zip(others).for_each(|(sum, other)| sum.append(other));
+        sums
     }
 }
 
-/// A run of a group, for one instruction set.
-struct Run<'a, T> {
+/// A run of a group on a range of elements, for one instruction set. `made` are parts of the arrays, and begin with the
+/// range. Returns the sums if they are not complete.
+struct Run<'a, T, M> {
     group: &'a TileGroup<T>,
     outside: &'a dyn Outside<T>,
-    made: &'a mut [Vec<T>],
+    range: Range<usize>,
+    made: &'a mut [M],
     registers: &'a mut [Vec<T>],
 }
 
-impl<T: Number> WithSimd for Run<'_, T> {
-    type Output = ();
+impl<T: Number, M: Default + DerefMut<Target = [T]>> WithSimd for Run<'_, T, M> {
+    type Output = Sums<T>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { group, outside, made, registers } = self;
+    fn with_simd<S: Simd>(self, simd: S) -> Sums<T> {
+        let Self { group, outside, range, made, registers } = self;
         let mut readers: SmallVec<[(Reader<'_, T>, usize); 4]> = SmallVec::new();
         for Gathered { array, shape, register } in &group.gathered {
             let view = outside.view(*array);
             match shape {
-                Some(shape) => readers.push((Reader::new(view, shape), *register)),
+                Some(shape) => readers.push((Reader::new(view, shape).at(range.start), *register)),
                 None => registers[*register][..group.tile.min(group.elements)].fill(view.data[0]),
             }
         }
-        let mut sums: SmallVec<[TileSum<T>; 2]> = group.sums.iter().map(|_| TileSum::new()).collect();
-        for start in (0..group.elements).step_by(group.tile) {
-            let length = group.tile.min(group.elements - start);
+        // The sum of a single tile is complete at once. A partial one is large, and a group may have hundreds.
+        let partial = if group.tile < group.elements { group.sums.len() } else { 0 };
+        let mut sums: Sums<T> = (0..partial).map(|_| TileSum::new()).collect();
+        for start in range.clone().step_by(group.tile) {
+            let length = group.tile.min(range.end - start);
             for (reader, register) in &mut readers {
                 reader.fill(start, &mut registers[*register][..length]);
             }
+            let tile = Tile { outside, start, offset: start - range.start, length };
             for step in &group.steps {
                 if let TileRow::Sum(sum) = step.row {
-                    let x = step.operand(0, start, length, outside, made, registers);
+                    let x = tile.operand(step, 0, made, registers);
                     if length == group.elements {
                         let total = sum_inlined(simd, x);
                         made[group.sums[sum]][0] = total;
@@ -126,65 +187,71 @@ impl<T: Number> WithSimd for Run<'_, T> {
                     continue;
                 }
                 // Taken out, so that a step can read the others.
-                let (mut out, first) = match step.target {
-                    TilePlace::Register(register) => (mem::take(&mut registers[register]), 0),
-                    TilePlace::Made(array) => (mem::take(&mut made[array]), start),
-                    TilePlace::Outside(_) => continue,
-                };
-                step.run(simd, &mut out[first..first + length], start, outside, made, registers);
                 match step.target {
-                    TilePlace::Register(register) => registers[register] = out,
-                    TilePlace::Made(array) => made[array] = out,
+                    TilePlace::Register(register) => {
+                        let mut out = mem::take(&mut registers[register]);
+                        tile.run(simd, step, &mut out[..length], made, registers);
+                        registers[register] = out;
+                    }
+                    TilePlace::Made(array) => {
+                        let mut out = mem::take(&mut made[array]);
+                        tile.run(simd, step, &mut out[tile.offset..][..length], made, registers);
+                        made[array] = out;
+                    }
                     TilePlace::Outside(_) => {}
                 }
             }
         }
-        if group.tile < group.elements {
-            for (sum, &array) in sums.iter().zip(&group.sums) {
-                made[array][0] = sum.finish();
-            }
-        }
+        sums
     }
 }
 
-impl<T: Number> TileStep<T> {
-    /// Returns the elements of a tile of an operand.
+/// A tile: where it begins in the arrays from outside and in the parts that the group makes, and how long it is.
+struct Tile<'a, T> {
+    outside: &'a dyn Outside<T>,
+    start: usize,
+    offset: usize,
+    length: usize,
+}
+
+impl<'a, T: Number> Tile<'a, T> {
+    /// Returns the elements of an operand of a step.
     #[inline(always)]
-    fn operand<'a>(
+    fn operand<'m, M: DerefMut<Target = [T]>>(
         &self,
+        step: &TileStep<T>,
         k: usize,
-        start: usize,
-        length: usize,
-        outside: &'a dyn Outside<T>,
-        made: &'a [Vec<T>],
-        registers: &'a [Vec<T>],
-    ) -> &'a [T] {
-        match self.operands[k] {
-            TilePlace::Register(register) => &registers[register][..length],
-            TilePlace::Made(array) => &made[array][start..start + length],
-            TilePlace::Outside(array) => &outside.view(array).data[start..start + length],
+        made: &'m [M],
+        registers: &'m [Vec<T>],
+    ) -> &'m [T]
+    where
+        'a: 'm,
+    {
+        match step.operands[k] {
+            TilePlace::Register(register) => &registers[register][..self.length],
+            TilePlace::Made(array) => &made[array][self.offset..][..self.length],
+            TilePlace::Outside(array) => &self.outside.view(array).data[self.start..][..self.length],
         }
     }
 
+    /// Runs a step that writes a tile.
     #[inline(always)]
-    fn run<S: Simd>(
+    fn run<S: Simd, M: DerefMut<Target = [T]>>(
         &self,
         simd: S,
+        step: &TileStep<T>,
         out: &mut [T],
-        start: usize,
-        outside: &dyn Outside<T>,
-        made: &[Vec<T>],
+        made: &[M],
         registers: &[Vec<T>],
     ) {
-        let length = out.len();
-        let operand = |k: usize| self.operand(k, start, length, outside, made, registers);
+        let operand = |k: usize| self.operand(step, k, made, registers);
         // The cotangent is in place, or moves to its place.
         let cotangent = |out: &mut [T]| {
-            if self.operands[0] != self.target {
+            if step.operands[0] != step.target {
                 out.copy_from_slice(operand(0));
             }
         };
-        let row_loop = match self.row {
+        let row_loop = match step.row {
             TileRow::Unary(row) => RowLoop::Unary(row, operand(0), out),
             TileRow::Binary(row) => RowLoop::Binary(row, operand(0), operand(1), out),
             TileRow::Select => RowLoop::Select(operand(0), operand(1), operand(2), out),

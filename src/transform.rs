@@ -101,7 +101,7 @@ pub fn value_and_grads<T: Scalar>(
     let tape = Tape::new();
     let leaves: Vec<Var<'_, T>> = inputs.iter().map(|x| tape.leaf(x)).collect();
     let y = loss("value_and_grads", &tape, f(&leaves));
-    let grads = blame::leaf_grads(y, None, &leaves);
+    let grads = blame::source_grads(y, None, &leaves);
     (y.item(), grads.into_iter().zip(inputs).map(|(g, x)| array(g, x.raw_dim())).collect())
 }
 
@@ -296,7 +296,7 @@ fn loss<'t, T: Scalar>(helper: &str, tape: &'t Tape<T>, y: Var<'t, T>) -> Var<'t
 
 /// Returns the gradient of `Σ y * seed` by a leaf.
 fn pull<T: Scalar, D: Dimension>(y: Var<'_, T>, seed: Option<Vec<T>>, leaf: Var<'_, T>, dim: D) -> Array<T, D> {
-    array(only(blame::leaf_grads(y, seed, &[leaf])), dim)
+    array(only(blame::source_grads(y, seed, &[leaf])), dim)
 }
 
 /// Returns the derivative by a single variable.
@@ -326,7 +326,7 @@ fn rows<T: Scalar>(y: Var<'_, T>, leaf: Var<'_, T>) -> Vec<T> {
         let mut seed = y.tape().pool().take(outputs);
         seed.fill(T::ZERO);
         seed[i] = T::ONE;
-        if let Some(gradient) = only(blame::leaf_grads(y, Some(seed), &[leaf])) {
+        if let Some(gradient) = only(blame::source_grads(y, Some(seed), &[leaf])) {
             row.copy_from_slice(&gradient);
             y.tape().pool().put(gradient);
         }

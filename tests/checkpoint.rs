@@ -468,3 +468,19 @@ fn a_segment_that_records_on_the_outer_tape_is_told_so() {
     assert!(text.contains("a segment records on the tape that it is given, not on the outer one"), "{text}");
     assert_eq!(outer.len(), 1);
 }
+
+#[test]
+fn vjp_arrays_reach_leaves_and_parameters_also_within_segments() {
+    let (w, unused) = (Param::new(array![2.0, 3.0]), Param::new(array![1.0]));
+    let tape = Tape::new();
+    let x = tape.leaf(array![1.0, 10.0]);
+    let (direct, other) = (tape.param(&w), tape.param(&unused));
+    let inside = w.clone();
+    let y = tape.checkpoint(&[x], move |tape, x| x[0].square() * tape.param(&inside)) + direct * 5.0;
+    let pulled = y.vjp_arrays(array![1.0, 100.0], &[x, direct, other, x]);
+    let by_x = array![4.0, 6000.0].into_dyn(); // 2 x w g
+    assert_eq!(pulled, [Some(by_x.clone()), Some(array![6.0, 10500.0].into_dyn()), None, Some(by_x)]); // (x² + 5) g
+    assert_eq!((x.grad(), w.grad()), (None, None));
+    assert_eq!(x.sum().vjp_arrays(1.0, &[direct]), [None]);
+    assert_eq!(tape.constant(1.0).vjp_arrays(1.0, &[x]), [None]);
+}

@@ -203,9 +203,11 @@ fn backward_from_what_is_no_loss_says_what_to_do() {
     assert_panics!(x.backward(), format!("backward: {advice}"));
     assert_panics!(x.grads(&[x]), format!("grads: {advice}"));
     assert_panics!(x.backward_with(1.0), "backward_with: a seed of shape () for a value of shape (2,)");
+    assert_panics!(x.vjp_arrays(1.0, &[x]), "vjp_arrays: a cotangent of shape () for a value of shape (2,)");
     assert_panics!((c * 2.0).backward(), starts with "backward: the value depends on no leaf and no parameter: %2 = scale[2] ()");
     assert_panics!(x.item(), "item: a value of shape (2,) is not a single number");
     assert_panics!(x.sum().grads(&[x, c]), starts with "grads: the value does not depend on target 1: %1 = constant ()");
+    assert_panics!(x.sum().vjp_arrays(1.0, &[c]), starts with "vjp_arrays: source 0 is neither a leaf nor a parameter: %1 = constant ()");
 }
 
 #[derive(Debug)]

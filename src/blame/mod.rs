@@ -16,4 +16,4 @@ pub use crate::tape::Checked;
 pub use non_finite::{NonFinite, Operand, Phase};
 pub use range::ValueRange;
 pub use unreached::{Reason, Unreached};
-pub(crate) use watch::{backward, leaf_grads};
+pub(crate) use watch::{backward, source_grads};

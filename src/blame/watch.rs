@@ -115,21 +115,21 @@ pub(crate) fn backward<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>) {
     }
 }
 
-/// Sweeps backward from `from` on arrays and returns the gradients of these leaves, `None` for a leaf that is not
-/// reached.
+/// Sweeps backward from `from` on arrays and returns the gradients of these leaves and parameters, `None` for one that
+/// is not reached.
 ///
 /// # Panics
 ///
 /// Like [`backward`].
 #[track_caller]
-pub(crate) fn leaf_grads<T: Scalar>(
+pub(crate) fn source_grads<T: Scalar>(
     from: Var<'_, T>,
     seed: Option<Vec<T>>,
-    leaves: &[Var<'_, T>],
+    sources: &[Var<'_, T>],
 ) -> Vec<Option<Vec<T>>> {
     let mut watch = Watch::new();
     let observer: Option<&mut dyn Observer<T>> = if from.tape().is_checked() { Some(&mut watch) } else { None };
-    match sweep::leaf_grads(from, seed, leaves, observer) {
+    match sweep::source_grads(from, seed, sources, observer) {
         Continue(grads) => grads,
         Break(()) => watch.panic(),
     }

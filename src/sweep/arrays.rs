@@ -56,32 +56,48 @@ pub(crate) fn backward<T: Scalar>(
     Continue(())
 }
 
-/// Sweeps backward from `from` on arrays and returns the gradients of these leaves; `None` for a leaf that is not
-/// reached. It accumulates no gradient.
-pub(crate) fn leaf_grads<T: Scalar>(
+/// Sweeps backward from `from` on arrays and returns the gradients of these leaves and parameters; `None` for one that
+/// is not reached. It accumulates no gradient.
+pub(crate) fn source_grads<T: Scalar>(
     from: Var<'_, T>,
     seed: Option<Vec<T>>,
-    leaves: &[Var<'_, T>],
+    sources: &[Var<'_, T>],
     observer: Observed<'_, T>,
 ) -> ControlFlow<(), Vec<Option<Vec<T>>>> {
     let tape = from.tape();
-    let mut grads = vec![None; leaves.len()];
+    let mut grads: Vec<Option<Vec<T>>> = vec![None; sources.len()];
     if !tape.nodes().node(from.id()).needs_grad {
         return Continue(grads);
     }
     let mut workspace = run(from, seed, observer)?;
+    let nodes = tape.nodes();
     for (target, g) in workspace.complete.drain(..) {
-        let position = match target {
-            Target::Source(id) => leaves.iter().position(|leaf| leaf.id() == id),
-            Target::Param(_) => None,
+        let is_target = |source: &Var<'_, T>| match &target {
+            Target::Source(id) => source.id() == *id,
+            // Within a checkpoint.
+            Target::Param(param) => nodes.param(source.id()).is_some_and(|own| own.is(param)),
         };
-        match position {
-            Some(position) => grads[position] = Some(g),
+        let mut found = grads.iter_mut().zip(sources).filter(|(_, source)| is_target(source)).map(|(grad, _)| grad);
+        let first = found.next();
+        for other in found {
+            add(other, g.clone());
+        }
+        match first {
+            Some(first) => add(first, g),
             None => tape.pool().put(g),
         }
     }
+    drop(nodes);
     *tape.workspace().borrow_mut() = workspace;
     Continue(grads)
+}
+
+/// Adds a contribution to a gradient.
+fn add<T: Scalar>(grad: &mut Option<Vec<T>>, g: Vec<T>) {
+    match grad {
+        Some(grad) => grad.iter_mut().zip(g).for_each(|(grad, g)| *grad += g),
+        None => *grad = Some(g),
+    }
 }
 
 /// Sweeps backward from `from` once more and returns whether all gradients are finite. It changes no stored gradient.

@@ -16,7 +16,7 @@ mod on_arrays;
 mod on_vars;
 mod record;
 
-pub(crate) use arrays::{backward, destination, finite_gradients, leaf_grads};
+pub(crate) use arrays::{backward, destination, finite_gradients, source_grads};
 pub(crate) use forward::jvp;
 pub(crate) use observer::Observer;
 pub(crate) use record::grad;

@@ -2,12 +2,14 @@
 
 use std::panic::Location;
 
+use ndarray::{ArrayD, IxDyn};
+
 use crate::blame;
 use crate::input::Input;
 use crate::op::Linear;
 use crate::scalar::Scalar;
 use crate::sweep;
-use crate::tape::{Detach, Var};
+use crate::tape::{Detach, Step, Var};
 
 /// Differentiating.
 impl<'t, T: Scalar> Var<'t, T> {
@@ -185,6 +187,56 @@ impl<'t, T: Scalar> Var<'t, T> {
             self.assert_same_tape("vjp", target);
         }
         sweep::grad(self, Some(cotangent), targets, Location::caller())
+    }
+
+    /// Returns the vector-Jacobian products of this value with a cotangent of its shape, by leaves and parameters, as
+    /// arrays; `None` for one that the value does not depend on.
+    ///
+    /// The sweep records nothing, and no stored gradient changes: so many cotangents can be pulled back on one tape, row
+    /// by row of a Jacobian, without [`Tape::zero_grad`](crate::Tape::zero_grad). [`vjp`](Self::vjp) gives products that
+    /// can be differentiated again, by any value.
+    ///
+    /// # Panics
+    ///
+    /// If the cotangent has a different shape than the value, or a source is on a different tape or neither a leaf nor a
+    /// parameter. On a [`checked`](crate::Tape::checked) tape, if a rule makes a number that is not finite.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![2.0, 3.0]);
+    /// let y = x.square(); // the Jacobian is diag(2 x)
+    /// for (row, cotangent) in [array![1.0, 0.0], array![0.0, 1.0]].into_iter().enumerate() {
+    ///     let pulled = y.vjp_arrays(&cotangent, &[x]);
+    ///     assert_eq!(pulled[0], Some((cotangent * [4.0, 6.0][row]).into_dyn()));
+    /// }
+    /// assert_eq!(x.grad(), None);
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn vjp_arrays(self, cotangent: impl Input<T>, sources: &[Self]) -> Vec<Option<ArrayD<T>>> {
+        let (found, shape) = (cotangent.dims(), self.shape());
+        assert!(found == shape, "vjp_arrays: a cotangent of shape {found} for a value of shape {shape}");
+        for (k, &source) in sources.iter().enumerate() {
+            self.assert_same_tape("vjp_arrays", source);
+            let is_source = matches!(self.tape().nodes().step(source.id()), Step::Leaf | Step::Param);
+            assert!(
+                is_source,
+                "vjp_arrays: source {k} is neither a leaf nor a parameter: {}",
+                self.tape().describe(source.id())
+            );
+        }
+        let mut seed = self.tape().pool().take(shape.elements());
+        cotangent.write_to(&mut seed);
+        let array = |(grad, source): (Option<Vec<T>>, &Self)| {
+            let array = ArrayD::from_shape_vec(IxDyn(&source.shape()), grad?);
+            Some(array.expect("a gradient has the shape of its source"))
+        };
+        blame::source_grads(self, Some(seed), sources).into_iter().zip(sources).map(array).collect()
     }
 
     /// Returns the Jacobian-vector product of this value with `tangents` of the targets: the derivative

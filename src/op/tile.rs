@@ -81,6 +81,9 @@ pub struct TileGroup<T> {
 pub trait Outside<T>: Sync {
     /// Returns an array.
     fn view(&self, array: usize) -> View<'_, T>;
+
+    /// Returns the elements of a row-major array, and perhaps more after them.
+    fn row_major(&self, array: usize) -> &[T];
 }
 
 /// The sums of a group, over some of its tiles.
@@ -230,7 +233,7 @@ impl<'a, T: Number> Tile<'a, T> {
         match step.operands[k] {
             TilePlace::Register(register) => &registers[register][..self.length],
             TilePlace::Made(array) => &made[array][self.offset..][..self.length],
-            TilePlace::Outside(array) => &self.outside.view(array).data[self.start..][..self.length],
+            TilePlace::Outside(array) => &self.outside.row_major(array)[self.start..][..self.length],
         }
     }
 

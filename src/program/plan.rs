@@ -27,6 +27,18 @@ pub(super) struct Located {
     pub(super) strides: Option<Shape>,
 }
 
+/// Whose memory holds a value.
+#[derive(Clone, Copy)]
+pub(super) enum Holder {
+    Input(usize),
+    Param(usize),
+    /// The constant of this value.
+    Constant(usize),
+    Slot(usize),
+    /// A value that only registers hold, or that is never computed.
+    Nobody,
+}
+
 /// The order and the memory of a program.
 pub(super) struct Plan<T> {
     pub(super) units: Vec<Unit<T>>,
@@ -34,6 +46,9 @@ pub(super) struct Plan<T> {
     pub(super) located: Vec<Located>,
     /// The memory of each value that has its own and is computed: a position among the slots.
     pub(super) slot: Vec<Option<usize>>,
+    /// Where each value is read: whose memory, and the position of its first element. It follows from the tables above,
+    /// and reading it touches one line of memory.
+    pub(super) held: Vec<(Holder, usize)>,
     /// The number of elements of each slot.
     pub(super) slots: Vec<usize>,
     /// The number of elements of each register.
@@ -65,7 +80,14 @@ impl<T: Scalar> Plan<T> {
         let mut drafts = Drafts::new(graph, &located);
         drafts.list.extend(copies);
         let kept = drafts.kept(graph, &located);
-        let mut plan = Self { units: Vec::new(), slot: Vec::new(), slots: Vec::new(), registers: Vec::new(), located };
+        let mut plan = Self {
+            units: Vec::new(),
+            slot: Vec::new(),
+            held: Vec::new(),
+            slots: Vec::new(),
+            registers: Vec::new(),
+            located,
+        };
         for (unit, draft) in drafts.list.iter().enumerate() {
             let unit = match draft {
                 &Draft::One(value) => Unit::One(value),
@@ -225,6 +247,16 @@ impl<T: Scalar> Plan<T> {
                 end > unit
             });
         }
+        let held = |&Located { root, offset, .. }: &Located| {
+            let holder = match graph.values[root].origin {
+                Origin::Input(position) => Holder::Input(position),
+                Origin::Param(position) => Holder::Param(position),
+                Origin::Constant(_) => Holder::Constant(root),
+                Origin::Computed { .. } => self.slot[root].map_or(Holder::Nobody, Holder::Slot),
+            };
+            (holder, offset)
+        };
+        self.held = self.located.iter().map(held).collect();
     }
 }
 

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::compiled::Compiled;
 use super::graph::{Action, Guard, Origin, Test, Value};
-use super::plan::{Unit, operands};
+use super::plan::{Holder, Unit, operands};
 use crate::error::{Error, Result};
 use crate::kernel::view::{self, View};
 use crate::memory::Pool;
@@ -27,22 +27,28 @@ struct Arrays<'r, T> {
 
 impl<T: Scalar> Outside<T> for Arrays<'_, T> {
     #[inline]
-    fn view(&self, value: usize) -> View<'_, T> {
-        let (graph, plan) = (&self.compiled.graph, &self.compiled.plan);
-        let located = &plan.located[value];
-        let data: &[T] = match &graph.values[located.root].origin {
-            Origin::Input(position) => self.inputs[*position],
-            Origin::Param(position) => self.params[*position].as_slice().expect("values are in standard layout"),
-            Origin::Constant(constant) => &constant.data,
-            Origin::Computed { .. } => match plan.slot[located.root] {
-                Some(slot) => &self.slots[slot],
-                None => panic!("a value of the program is read where it has no memory"),
+    fn row_major(&self, value: usize) -> &[T] {
+        let (holder, offset) = self.compiled.plan.held[value];
+        let data: &[T] = match holder {
+            Holder::Slot(slot) => &self.slots[slot],
+            Holder::Input(position) => self.inputs[position],
+            Holder::Param(position) => self.params[position].as_slice().expect("values are in standard layout"),
+            Holder::Constant(value) => match &self.compiled.graph.values[value].origin {
+                Origin::Constant(constant) => &constant.data,
+                Origin::Input(_) | Origin::Param(_) | Origin::Computed { .. } => &[],
             },
+            Holder::Nobody => panic!("a value of the program is read where it has no memory"),
         };
-        let shape = &graph.values[value].shape;
-        let strides = located.strides.as_deref();
-        let end = if strides.is_none() { located.offset + elements(shape) } else { data.len() };
-        View { data: &data[located.offset..end], shape, strides }
+        &data[offset..]
+    }
+
+    #[inline]
+    fn view(&self, value: usize) -> View<'_, T> {
+        let data = self.row_major(value);
+        let shape = &self.compiled.graph.values[value].shape;
+        let strides = self.compiled.plan.located[value].strides.as_deref();
+        let end = if strides.is_none() { elements(shape) } else { data.len() };
+        View { data: &data[..end], shape, strides }
     }
 }
 

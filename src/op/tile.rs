@@ -108,7 +108,9 @@ impl<T: Number> WithSimd for Run<'_, T> {
                 None => registers[*register][..group.tile.min(group.elements)].fill(view.data[0]),
             }
         }
-        let mut sums: SmallVec<[TileSum<T>; 2]> = group.sums.iter().map(|_| TileSum::new()).collect();
+        // The sum of a single tile is complete at once. A partial one is large, and a group may have hundreds.
+        let partial = if group.tile < group.elements { group.sums.len() } else { 0 };
+        let mut sums: SmallVec<[TileSum<T>; 2]> = (0..partial).map(|_| TileSum::new()).collect();
         for start in (0..group.elements).step_by(group.tile) {
             let length = group.tile.min(group.elements - start);
             for (reader, register) in &mut readers {
@@ -139,10 +141,8 @@ impl<T: Number> WithSimd for Run<'_, T> {
                 }
             }
         }
-        if group.tile < group.elements {
-            for (sum, &array) in sums.iter().zip(&group.sums) {
-                made[array][0] = sum.finish();
-            }
+        for (sum, &array) in sums.iter().zip(&group.sums) {
+            made[array][0] = sum.finish();
         }
     }
 }

@@ -17,6 +17,7 @@ mod edge_cases;
 mod errors;
 mod formulas;
 mod gmm;
+mod gradbench;
 mod house;
 mod instruction_sets;
 mod lessons;

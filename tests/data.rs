@@ -460,6 +460,24 @@ fn a_row_of_minus_infinities_is_taken_for_its_first_column() {
 }
 
 #[test]
+fn the_first_of_the_largest_scores_is_taken_in_rows_of_any_length_and_layout() {
+    for columns in 1..30 {
+        let score = |row: usize, column: usize| match (row * 31 + column * 17) % 11 {
+            0 => f64::NAN,
+            x => (x / 2) as f64,
+        };
+        let scores = Array2::from_shape_fn((12, columns), |(row, column)| score(row, column));
+        let expected = |row: usize| {
+            let numbers = (0..columns).filter(|&column| !score(row, column).is_nan());
+            numbers.reduce(|best, column| if score(row, column) > score(row, best) { column } else { best })
+        };
+        let expected: Vec<Option<usize>> = (0..12).map(expected).collect();
+        assert_eq!(predictions(&scores), expected, "{columns} columns");
+        assert_eq!(predictions(&scores.t().as_standard_layout().t()), expected, "{columns} columns, by columns");
+    }
+}
+
+#[test]
 fn labels_that_no_memory_holds_as_one_hot_rows_are_refused() {
     let expected =
         "expected labels that are at most 1,000,000,000 numbers in one-hot form, found 1001 of 1000000 classes";

@@ -1,0 +1,56 @@
+//! kmeans: the squared distance of each point to the nearest centroid, and the step of Newton's method in the centroids.
+
+use ndarray::{Array2, ArrayD};
+use serde_json::Value;
+use tapegrad::data::predictions;
+use tapegrad::{KeepDims, Tape, Var};
+
+use crate::input::{expected, limit, list};
+use crate::protocol::{Call, Outcome, measure};
+
+/// Returns `Σ_i min_j ‖c_j - p_i‖²`. The nearest centroid of each point is chosen by value, as by a branch.
+fn distance<'t>(c: Var<'t, f64>, p: Var<'t, f64>) -> Var<'t, f64> {
+    // The nearest has the largest 2 c_j · p_i - ‖c_j‖²: one product, of [2 c  -‖c‖²] and [p 1].
+    let nearness = c.tape().no_grad(|| {
+        let ones = c.tape().constant(Array2::ones((p.shape()[0], 1)));
+        let weights = Var::concat(&[2.0 * c, -c.square().sum_axes([1], KeepDims::Yes)], 1);
+        Var::concat(&[p, ones], 1).matmul(weights.transpose())
+    });
+    let nearness = nearness.value().into_dimensionality().expect("a row for each point, a column for each centroid");
+    let nearest: Vec<usize> = predictions(&nearness).into_iter().map(|k| k.unwrap_or(0)).collect();
+    (p - c.index_select(0, &nearest)).square().sum()
+}
+
+fn problem(call: &Call) -> Outcome<[ArrayD<f64>; 2]> {
+    let (points, centroids) = (call.input.array("points", 2)?, call.input.array("centroids", 2)?);
+    let d = points.shape()[1];
+    if centroids.shape()[1] != d || centroids.is_empty() || points.is_empty() {
+        let found = format!("{:?} and {:?}", points.shape(), centroids.shape());
+        return Err(expected("points and centroids", "lists of the shapes [n, d] and [k, d]", found));
+    }
+    limit("points times centroids", points.shape()[0] as f64 * centroids.shape()[0] as f64, 5e8)?;
+    Ok([centroids, points])
+}
+
+pub fn cost(call: &mut Call) -> Outcome {
+    let ([c, p], mut tape) = (problem(call)?, Tape::new());
+    let run = || {
+        tape.reset();
+        Ok(distance(tape.constant(&c), tape.constant(&p)).item())
+    };
+    measure(call.input, run, Value::from)
+}
+
+/// The step is the gradient by the diagonal of the Hessian. The rest of the Hessian is 0: its product with ones is its diagonal.
+pub fn dir(call: &mut Call) -> Outcome {
+    let ([c, p], mut tape) = (problem(call)?, Tape::new());
+    let run = || {
+        tape.reset();
+        let (leaf, ones) = (tape.leaf(&c), tape.constant(ArrayD::ones(c.raw_dim())));
+        let cost = distance(leaf, tape.constant(&p));
+        let gradient = cost.grad_wrt(leaf);
+        let diagonal = gradient.jvp(&[leaf], &[ones]);
+        Ok((gradient / diagonal).value().to_owned())
+    };
+    measure(call.input, run, list)
+}

@@ -47,6 +47,10 @@ pub(crate) fn add_selected<T: Number>(x: &[T], split: AxisSplit, indices: &[u32]
         return;
     }
     for (x, y) in x.chunks_exact(indices.len() * inner).zip(y.chunks_exact_mut(length * inner)) {
+        if inner == 1 {
+            indices.iter().zip(x).for_each(|(&index, &x)| y[index as usize] += x);
+            continue;
+        }
         for (&index, x) in indices.iter().zip(x.chunks_exact(inner)) {
             let start = index as usize * inner;
             for (y, &x) in y[start..start + inner].iter_mut().zip(x) {

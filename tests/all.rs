@@ -33,5 +33,6 @@ mod reductions;
 mod rules;
 mod shapes;
 mod threads;
+mod torch_names;
 mod train;
 mod windows;

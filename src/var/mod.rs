@@ -1,5 +1,6 @@
 //! The methods and operators of [`Var`](crate::Var). Each records an operation.
 
+mod diagonal;
 mod differentiate;
 mod elementwise;
 mod index;
@@ -10,6 +11,7 @@ mod read;
 mod record;
 mod reduce;
 mod shape;
+mod split;
 mod window;
 
 pub use window::Size2d;

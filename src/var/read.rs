@@ -81,6 +81,39 @@ impl<'t, T: Scalar> Var<'t, T> {
         Shape::from(self.tape().nodes().shape(self.id()))
     }
 
+    /// Returns the number of elements.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+    /// assert_eq!((x.len(), x.ndim(), x.is_empty()), (6, 2, false));
+    /// ```
+    #[doc(alias = "numel")]
+    #[doc(alias = "elem_count")]
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.shape().elements()
+    }
+
+    /// Returns whether there are no elements.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the number of axes; 0 for a single number.
+    #[doc(alias = "dim")]
+    #[doc(alias = "rank")]
+    #[must_use]
+    pub fn ndim(self) -> usize {
+        self.shape().len()
+    }
+
     /// Returns the accumulated gradient of a leaf or a parameter; `None` if no backward sweep has reached it since it
     /// was recorded or cleared.
     ///

@@ -1,0 +1,125 @@
+//! The functions that users of PyTorch look for: values and derivatives of orders 1 and 2 against PyTorch's in float64,
+//! and against differences.
+//!
+//! `torch_names.py` writes the table `files/torch_names.json`: shapes and interval of the inputs, and PyTorch's numbers.
+//! Both make the inputs by the same formula.
+
+use std::collections::BTreeSet;
+
+use ndarray::{ArrayD, IxDyn, array};
+use serde_json::Value;
+use tapegrad::check::{Options, gradcheck};
+use tapegrad::{Tape, Var};
+
+type Function = for<'t> fn(&[Var<'t, f64>]) -> Var<'t, f64>;
+
+/// The same functions as in `torch_names.py`.
+fn functions() -> Vec<(&'static str, Function)> {
+    let mut functions: Vec<(&'static str, Function)> = Vec::new();
+    macro_rules! add {
+        ($name:literal, |$x:ident| $f:expr) => {
+            functions.push(($name, |$x| $f))
+        };
+    }
+    add!("index", |x| x[0].index(-1, -2).expand_dims(1) * x[0].index(0, 1));
+    add!("slice", |x| x[0].slice(0, -3..-1).slice(1, 1..));
+    add!("unbind", |x| x[0].unbind(1)[0] * x[0].unbind(-1)[3]);
+    add!("split", |x| x[0].split(0, 2)[0] * x[0].split(0, 2)[1] + x[0].split(0, 2)[2]);
+    add!("split_sizes", |x| x[0].split_sizes(1, &[1, 3, 1])[1] * x[0].split_sizes(1, &[1, 3, 1])[2]);
+    add!("chunk", |x| x[0].chunk(0, 4)[0] * x[0].chunk(0, 4)[1] + x[0].chunk(0, 4)[2]);
+    add!("flatten", |x| x[0].flatten() * x[0].flatten_axes(1, -1).sum());
+    add!("flatten_axes", |x| x[0].flatten_axes(1, 2).square());
+    add!("reshape", |x| x[0].reshape((3, (), 2)).square());
+    add!("roll", |x| x[0].roll(1, -2) * x[0].roll(-1, 11));
+    add!("movedim", |x| x[0].movedim(0, -1).square());
+    add!("repeat_interleave", |x| x[0].repeat_interleave(1, 2).square());
+    add!("masked_fill", |x| x[0].square().masked_fill(&array![false, true, false], 7.0));
+    add!("diagonal", |x| x[0].diagonal(1).slice(0, ..2) * x[0].diagonal(-1));
+    add!("pick_axis", |x| x[0].square().pick_axis(0, &array![2, 0, 2, 1]));
+    add!("take", |x| x[0].square().take(0, &array![[3, 0], [3, 1]]));
+    functions
+}
+
+fn table() -> Value {
+    serde_json::from_str(include_str!("files/torch_names.json")).expect("the table is JSON")
+}
+
+fn numbers(row: &Value) -> Vec<f64> {
+    row.as_array().expect("an array").iter().map(|x| x.as_f64().expect("a number")).collect()
+}
+
+fn lengths(row: &Value) -> Vec<usize> {
+    numbers(row).into_iter().map(|length| length as usize).collect()
+}
+
+/// The numbers of `spread` in `torch_names.py`.
+fn spread(shape: &[usize], low: f64, high: f64, k: usize) -> ArrayD<f64> {
+    let number = |i: usize| {
+        let turns = (i + 1) as f64 * 0.6180339887498949 + (k + 1) as f64 * 0.4142135623730951;
+        low + (high - low) * (turns - turns.floor())
+    };
+    let count = shape.iter().product();
+    ArrayD::from_shape_vec(IxDyn(shape), (0..count).map(number).collect()).expect("the shape has this many elements")
+}
+
+fn inputs(row: &Value) -> Vec<ArrayD<f64>> {
+    let range = numbers(&row["range"]);
+    let shapes = row["shapes"].as_array().expect("an array").iter();
+    shapes.enumerate().map(|(k, shape)| spread(&lengths(shape), range[0], range[1], k)).collect()
+}
+
+/// Returns gradients of a number; zeros where it does not depend on an input.
+fn gradients<'t>(y: Var<'t, f64>, x: &[Var<'t, f64>]) -> Vec<Var<'t, f64>> {
+    let zeros = |x: &Var<'t, f64>| x.tape().constant(ArrayD::zeros(IxDyn(&x.shape())));
+    y.grads_or_none(x).iter().zip(x).map(|(grad, x)| grad.unwrap_or_else(|| zeros(x))).collect()
+}
+
+fn assert_close(found: Var<'_, f64>, expected: &Value, name: &str, what: &str) {
+    let (found, expected) = (found.value(), numbers(expected));
+    assert_eq!(found.len(), expected.len(), "{name}, {what}");
+    for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        let close = (found - expected).abs() <= 1e-10 * (1.0 + expected.abs());
+        assert!(close, "{name}, {what}, element {i}: {found}, PyTorch has {expected}");
+    }
+}
+
+#[test]
+fn values_and_two_orders_of_derivatives_are_those_of_pytorch() {
+    let table = table();
+    for (name, f) in functions() {
+        let row = &table[name];
+        assert!(row.is_object(), "{name} is not in the table");
+        let tape = Tape::new();
+        let x: Vec<Var<'_, f64>> = inputs(row).iter().map(|x| tape.leaf(x)).collect();
+        let y = f(&x);
+        assert_eq!(y.shape().to_vec(), lengths(&row["shape"]), "{name}");
+        assert_close(y, &row["value"], name, "value");
+        let first = gradients((y * tape.constant(spread(&y.shape(), -1.0, 1.0, 7))).sum(), &x);
+        let mut contracted = tape.constant(0.0);
+        for (k, &g) in first.iter().enumerate() {
+            contracted = contracted + (g * tape.constant(spread(&g.shape(), -1.0, 1.0, 11 + k))).sum();
+        }
+        let second = gradients(contracted, &x);
+        for k in 0..x.len() {
+            assert_close(first[k], &row["first"][k], name, &format!("gradient {k}"));
+            assert_close(second[k], &row["second"][k], name, &format!("second derivative {k}"));
+        }
+    }
+}
+
+#[test]
+fn derivatives_agree_with_differences() {
+    let table = table();
+    for (name, f) in functions() {
+        let outcome = gradcheck(f, &inputs(&table[name]), &Options::new().with_directions(1));
+        outcome.unwrap_or_else(|failure| panic!("{name}: {failure}"));
+    }
+}
+
+#[test]
+fn every_row_of_the_table_has_a_function() {
+    let table = table();
+    let rows: BTreeSet<&str> = table.as_object().expect("an object").keys().map(String::as_str).collect();
+    let functions: BTreeSet<&str> = functions().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(rows, functions);
+}

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use ndarray::{ArrayD, IxDyn, array};
 use serde_json::Value;
 use tapegrad::check::{Options, gradcheck};
-use tapegrad::{Tape, Var};
+use tapegrad::{KeepDims, Tape, Var};
 
 type Function = for<'t> fn(&[Var<'t, f64>]) -> Var<'t, f64>;
 
@@ -37,6 +37,87 @@ fn functions() -> Vec<(&'static str, Function)> {
     add!("diagonal", |x| x[0].diagonal(1).slice(0, ..2) * x[0].diagonal(-1));
     add!("pick_axis", |x| x[0].square().pick_axis(0, &array![2, 0, 2, 1]));
     add!("take", |x| x[0].square().take(0, &array![[3, 0], [3, 1]]));
+    add!("selu", |x| x[0].selu());
+    add!("celu", |x| x[0].celu(1.5));
+    add!("mish", |x| x[0].mish());
+    add!("softsign", |x| x[0].softsign());
+    add!("hardswish", |x| x[0].hardswish());
+    add!("relu6", |x| x[0].relu6());
+    add!("hardtanh", |x| x[0].hardtanh());
+    add!("softplus_beta", |x| x[0].softplus_beta(2.5));
+    add!("prelu", |x| x[0].prelu(x[1].expand_dims(1)));
+    add!("glu", |x| x[0].glu(-1));
+    add!("exp2", |x| x[0].exp2());
+    add!("floor", |x| x[0].floor() * x[0]);
+    add!("ceil", |x| x[0].ceil() * x[0]);
+    add!("round", |x| x[0].round() * x[0]);
+    add!("lgamma", |x| x[0].lgamma());
+    add!("digamma", |x| x[0].digamma());
+    add!("remainder", |x| x[0].remainder(x[1]));
+    add!("xlogy", |x| x[0].xlogy(x[1]));
+    add!("logaddexp", |x| x[0].logaddexp(x[1]));
+    add!("lerp", |x| x[0].lerp(x[1], x[2]));
+    add!("maximum with a number", |x| x[0].maximum(0.2) * x[0]);
+    add!("minimum with a number", |x| x[0].minimum(0.2) * x[0]);
+    add!("clamp_min", |x| x[0].clamp_min(0.2) * x[0]);
+    add!("clamp_max", |x| x[0].clamp_max(0.2) * x[0]);
+    add!("exponent_of", |x| x[0].exponent_of(2.5));
+    add!("operators that assign", |x| {
+        let mut y = x[0];
+        y *= 2.0;
+        y += x[1];
+        y -= 1.0;
+        y *= x[0];
+        y /= x[1];
+        y -= x[1];
+        y /= 3.0;
+        y
+    });
+    add!("sum of an iterator", |x| {
+        let terms = [x[0], x[0].square(), x[0].exp()];
+        let factors = [x[0], x[0].exp()];
+        terms.into_iter().sum::<Var<'_, f64>>() * factors.iter().product::<Var<'_, f64>>()
+    });
+    add!("sum_axis", |x| x[0].sum_axis(1).square());
+    add!("mean_axis", |x| x[0].mean_axis(0).square());
+    add!("max_axis", |x| x[0].max_axis(1).square());
+    add!("min_axis", |x| x[0].min_axis(-1).square());
+    add!("prod_axis", |x| x[0].prod_axis(1));
+    add!("norm_axis", |x| x[0].norm_axis(1));
+    add!("logsumexp_axis", |x| x[0].logsumexp_axis(0));
+    add!("var_axis", |x| x[0].var_axis(1, 1));
+    add!("std_axis", |x| x[0].std_axis(1, 0));
+    add!("cumprod", |x| x[0].cumprod(1));
+    add!("cumprod with zeros", |x| (x[0] * x[0].tape().constant(array![1.0, 1.0, 0.0, 1.0, 1.0])).cumprod(1));
+    add!("logcumsumexp", |x| x[0].logcumsumexp(0));
+    add!("cummax", |x| x[0].cummax(1) * x[0]);
+    add!("cummin", |x| x[0].cummin(0) * x[0]);
+    add!("lp_norm", |x| x[0].lp_norm(2.5));
+    add!("lp_norm_axes", |x| x[0].lp_norm_axes(3.0, [0, 2], KeepDims::Yes) * x[0]);
+    add!("lp_norm 1", |x| x[0].lp_norm(1.0).square());
+    add!("lp_norm infinity", |x| x[0].lp_norm_axes(f64::INFINITY, [1], KeepDims::No).square());
+    add!("cdist", |x| x[0].cdist(x[1], 2.0));
+    add!("cdist 3", |x| x[0].cdist(x[1], 3.0));
+    add!("cosine_similarity", |x| x[0].cosine_similarity(x[1], -1, 1e-8));
+    add!("outer", |x| x[0].outer(x[1]));
+    add!("slogdet", |x| {
+        let (sign, size) = x[0].slogdet();
+        sign * size
+    });
+    add!("sort", |x| x[0].sort(1) * x[0].tape().constant(array![1.0, 2.0, 3.0, 4.0, 5.0]) * x[0]);
+    add!("topk", |x| x[0].topk(0, 3).0.square());
+    add!("argmax", |x| x[0].square().pick_axis(1, &x[0].argmax(1)));
+    add!("argmin", |x| x[0].square().pick_axis(0, &x[0].argmin(0)));
+    macro_rules! einsum {
+        ($($subscripts:literal)*) => {
+            $( functions.push((concat!("einsum ", $subscripts), |x| Var::einsum($subscripts, x))); )*
+        };
+    }
+    einsum! {
+        "ij,jk->ik" "ij,jk" "ba" "bij,bjk->bik" "bij,bkj->kbi" "i,j->ij" "ij,ij->" "ii->i" "ii" "iji->j" "ij,j->i" "ij->j"
+        "i,ij,j->" "ab,bc,cd,de->ae" "...ij,...jk->...ik" "...i->..." "...ij->...ji" "b...,b->b..." "ij,kl,ij->lk"
+        "bhid,bhjd->bhij" "ij,jk,ik->ik" ",ij->ji"
+    }
     functions
 }
 

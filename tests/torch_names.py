@@ -158,6 +158,45 @@ EINSUMS = {
 for subscripts, shapes in EINSUMS.items():
     case("einsum " + subscripts, shapes, lambda *x, subscripts=subscripts: torch.einsum(subscripts, *x))
 
+# Losses.
+LABELS, IGNORED, WEIGHTS = I([2, 0, 1]), I([2, 9, 1]), I([0.5, 2.0, 1.5, 0.0])
+for reduction in ["mean", "sum", "none"]:
+    of = {"reduction": reduction}
+    case("mse_loss " + reduction, [[2, 3], [2, 3]], lambda x, t, of=of: F.mse_loss(x, t, **of))
+    case("l1_loss " + reduction, [[2, 3], [2, 3]], lambda x, t, of=of: F.l1_loss(x, t, **of))
+    case("huber_loss " + reduction, [[2, 3], [2, 3]], lambda x, t, of=of: F.huber_loss(x, t, delta=0.7, **of))
+    case("smooth_l1_loss " + reduction, [[2, 3], [2, 3]], lambda x, t, of=of: F.smooth_l1_loss(x, t, beta=0.7, **of))
+    case("cross_entropy " + reduction, [[2, 3], [2, 3]], lambda x, t, of=of: F.cross_entropy(x, t.softmax(1), **of))
+    case("cross_entropy_labels " + reduction, [[3, 4]], lambda x, of=of: F.cross_entropy(x, LABELS, **of))
+    case("nll_loss " + reduction, [[3, 4]], lambda x, of=of: F.nll_loss(x.square(), LABELS, **of))
+    case(
+        "binary_cross_entropy " + reduction,
+        [[2, 3], [2, 3]],
+        lambda x, t, of=of: F.binary_cross_entropy(x.sigmoid(), t.sigmoid(), **of),
+    )
+    case(
+        "binary_cross_entropy_with_logits " + reduction,
+        [[2, 3], [2, 3]],
+        lambda x, t, of=of: F.binary_cross_entropy_with_logits(x, t.sigmoid(), **of),
+    )
+    case(
+        "weighted_binary_cross_entropy_with_logits " + reduction,
+        [[2, 3], [2, 3]],
+        lambda x, t, of=of: F.binary_cross_entropy_with_logits(x, t.sigmoid(), pos_weight=I([0.5, 2.0, 3.0]), **of),
+    )
+    case("kl_div " + reduction, [[2, 3], [2, 3]], lambda x, t, of=of: F.kl_div(x.log_softmax(1), t.softmax(1), **of))
+    case(
+        "cross_entropy_with weights " + reduction, [[3, 4]], lambda x, of=of: F.cross_entropy(x, LABELS, WEIGHTS, **of)
+    )
+    case(
+        "cross_entropy_with everything " + reduction,
+        [[3, 4]],
+        lambda x, of=of: F.cross_entropy(x, IGNORED, WEIGHTS, ignore_index=9, label_smoothing=0.3, **of),
+    )
+case("cross_entropy_with an ignored label", [[3, 4]], lambda x: F.cross_entropy(x, IGNORED, ignore_index=9))
+case("cross_entropy_with smoothing", [[3, 4]], lambda x: F.cross_entropy(x, LABELS, label_smoothing=0.3))
+case("smooth_l1_loss 0", [[2, 3], [2, 3]], lambda x, t: F.smooth_l1_loss(x, t, beta=0.0))
+
 
 def table():
     rows = {}
@@ -174,7 +213,7 @@ def table():
 
         first = gradients(loss)
         second = gradients(sum((g * spread(list(g.shape), -1.0, 1.0, 11 + k)).sum() for k, g in enumerate(first)))
-        numbers = lambda a: a.detach().flatten().tolist()
+        numbers = lambda a: (a.detach() + torch.zeros(a.shape)).flatten().tolist()  # a tensor of zeros may hold none
         rows[name] = {
             "shapes": shapes,
             "range": [low, high],

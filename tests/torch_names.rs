@@ -6,10 +6,11 @@
 
 use std::collections::BTreeSet;
 
-use ndarray::{ArrayD, IxDyn, array};
+use ndarray::{ArrayD, ArrayViewD, IxDyn, array};
 use serde_json::Value;
+use tapegrad::Reduction::{Mean, None, Sum};
 use tapegrad::check::{Options, gradcheck};
-use tapegrad::{KeepDims, Tape, Var};
+use tapegrad::{CrossEntropyOptions, KeepDims, Program, Tape, Var};
 
 type Function = for<'t> fn(&[Var<'t, f64>]) -> Var<'t, f64>;
 
@@ -19,6 +20,9 @@ fn functions() -> Vec<(&'static str, Function)> {
     macro_rules! add {
         ($name:literal, |$x:ident| $f:expr) => {
             functions.push(($name, |$x| $f))
+        };
+        (concat $name:literal, $reduction:literal, |$x:ident| $f:expr) => {
+            functions.push((concat!($name, " ", $reduction), |$x| $f))
         };
     }
     add!("index", |x| x[0].index(-1, -2).expand_dims(1) * x[0].index(0, 1));
@@ -118,7 +122,48 @@ fn functions() -> Vec<(&'static str, Function)> {
         "i,ij,j->" "ab,bc,cd,de->ae" "...ij,...jk->...ik" "...i->..." "...ij->...ji" "b...,b->b..." "ij,kl,ij->lk"
         "bhid,bhjd->bhij" "ij,jk,ik->ik" ",ij->ji"
     }
+    macro_rules! losses {
+        ($($reduction:ident $name:literal;)*) => { $(
+            add!(concat "mse_loss", $name, |x| x[0].mse_loss(x[1], $reduction));
+            add!(concat "l1_loss", $name, |x| x[0].l1_loss(x[1], $reduction));
+            add!(concat "huber_loss", $name, |x| x[0].huber_loss(x[1], 0.7, $reduction));
+            add!(concat "smooth_l1_loss", $name, |x| x[0].smooth_l1_loss(x[1], 0.7, $reduction));
+            add!(concat "cross_entropy", $name, |x| x[0].cross_entropy(x[1].softmax(1), $reduction));
+            add!(concat "cross_entropy_labels", $name, |x| x[0].cross_entropy_labels(&[2, 0, 1], $reduction));
+            add!(concat "nll_loss", $name, |x| x[0].square().nll_loss(&[2, 0, 1], $reduction));
+            add!(concat "binary_cross_entropy", $name, |x| {
+                x[0].sigmoid().binary_cross_entropy(x[1].sigmoid(), $reduction)
+            });
+            add!(concat "binary_cross_entropy_with_logits", $name, |x| {
+                x[0].binary_cross_entropy_with_logits(x[1].sigmoid(), $reduction)
+            });
+            add!(concat "weighted_binary_cross_entropy_with_logits", $name, |x| {
+                let weight = x[0].tape().constant(array![0.5, 2.0, 3.0]);
+                x[0].weighted_binary_cross_entropy_with_logits(x[1].sigmoid(), weight, $reduction)
+            });
+            add!(concat "kl_div", $name, |x| x[0].log_softmax(1).kl_div(x[1].softmax(1), $reduction));
+            add!(concat "cross_entropy_with weights", $name, |x| {
+                x[0].cross_entropy_with(&[2, 0, 1], &weighted().with_reduction($reduction))
+            });
+            add!(concat "cross_entropy_with everything", $name, |x| {
+                let options = weighted().with_ignored(9).with_smoothing(0.3).with_reduction($reduction);
+                x[0].cross_entropy_with(&[2, 9, 1], &options)
+            });
+        )* };
+    }
+    losses! { Mean "mean"; Sum "sum"; None "none"; }
+    add!("cross_entropy_with an ignored label", |x| {
+        x[0].cross_entropy_with(&[2, 9, 1], &CrossEntropyOptions::new().with_ignored(9))
+    });
+    add!("cross_entropy_with smoothing", |x| {
+        x[0].cross_entropy_with(&[2, 0, 1], &CrossEntropyOptions::new().with_smoothing(0.3))
+    });
+    add!("smooth_l1_loss 0", |x| x[0].smooth_l1_loss(x[1], 0.0, Mean));
     functions
+}
+
+fn weighted() -> CrossEntropyOptions<f64> {
+    CrossEntropyOptions::new().with_weights([0.5, 2.0, 1.5, 0.0])
 }
 
 fn table() -> Value {
@@ -149,12 +194,6 @@ fn inputs(row: &Value) -> Vec<ArrayD<f64>> {
     shapes.enumerate().map(|(k, shape)| spread(&lengths(shape), range[0], range[1], k)).collect()
 }
 
-/// Returns gradients of a number; zeros where it does not depend on an input.
-fn gradients<'t>(y: Var<'t, f64>, x: &[Var<'t, f64>]) -> Vec<Var<'t, f64>> {
-    let zeros = |x: &Var<'t, f64>| x.tape().constant(ArrayD::zeros(IxDyn(&x.shape())));
-    y.grads_or_none(x).iter().zip(x).map(|(grad, x)| grad.unwrap_or_else(|| zeros(x))).collect()
-}
-
 fn assert_close(found: Var<'_, f64>, expected: &Value, name: &str, what: &str) {
     let (found, expected) = (found.value(), numbers(expected));
     assert_eq!(found.len(), expected.len(), "{name}, {what}");
@@ -175,12 +214,12 @@ fn values_and_two_orders_of_derivatives_are_those_of_pytorch() {
         let y = f(&x);
         assert_eq!(y.shape().to_vec(), lengths(&row["shape"]), "{name}");
         assert_close(y, &row["value"], name, "value");
-        let first = gradients((y * tape.constant(spread(&y.shape(), -1.0, 1.0, 7))).sum(), &x);
+        let first = (y * tape.constant(spread(&y.shape(), -1.0, 1.0, 7))).sum().grads_or_zeros(&x);
         let mut contracted = tape.constant(0.0);
         for (k, &g) in first.iter().enumerate() {
-            contracted = contracted + (g * tape.constant(spread(&g.shape(), -1.0, 1.0, 11 + k))).sum();
+            contracted += (g * tape.constant(spread(&g.shape(), -1.0, 1.0, 11 + k))).sum();
         }
-        let second = gradients(contracted, &x);
+        let second = contracted.grads_or_zeros(&x);
         for k in 0..x.len() {
             assert_close(first[k], &row["first"][k], name, &format!("gradient {k}"));
             assert_close(second[k], &row["second"][k], name, &format!("second derivative {k}"));
@@ -198,9 +237,46 @@ fn derivatives_agree_with_differences() {
 }
 
 #[test]
+fn compiled_programs_of_them_run_on_other_inputs() {
+    let table = table();
+    for (name, f) in functions() {
+        let row = &table[name];
+        let compile = |inputs: Vec<ArrayD<f64>>| {
+            let tape = Tape::new();
+            let x: Vec<Var<'_, f64>> = inputs.iter().map(|x| tape.leaf(x)).collect();
+            let y = f(&x);
+            let gradients = y.sum().grads_or_zeros(&x);
+            let outputs: Vec<Var<'_, f64>> = std::iter::once(y).chain(gradients).collect();
+            let program = Program::compile(&x, &outputs).unwrap_or_else(|error| panic!("{name}: {error}"));
+            (program, outputs.iter().map(|y| y.value().to_owned()).collect::<Vec<ArrayD<f64>>>())
+        };
+        let others: Vec<ArrayD<f64>> = inputs(row).iter().map(|x| x.mapv(|x| 0.9 * x + 0.01)).collect();
+        let (mut program, _) = compile(inputs(row));
+        let (_, expected) = compile(others.clone());
+        let views: Vec<ArrayViewD<'_, f64>> = others.iter().map(|x| x.view()).collect();
+        let outcome = program.run(&views);
+        if ["sort", "topk", "argmax", "argmin"].contains(&name) {
+            assert!(outcome.is_err(), "{name}: the order of other numbers was not chosen");
+            continue;
+        }
+        let found = outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
+        for (k, expected) in expected.iter().enumerate() {
+            let bits = |array: &ArrayViewD<'_, f64>| array.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&found.value(k)), bits(&expected.view()), "{name}, output {k}");
+        }
+    }
+}
+
+#[test]
 fn every_row_of_the_table_has_a_function() {
     let table = table();
     let rows: BTreeSet<&str> = table.as_object().expect("an object").keys().map(String::as_str).collect();
     let functions: BTreeSet<&str> = functions().into_iter().map(|(name, _)| name).collect();
     assert_eq!(rows, functions);
+}
+
+#[test]
+#[should_panic(expected = "sum: an iterator without a Var has no tape")]
+fn the_sum_of_no_vars_is_refused() {
+    let _ = std::iter::empty::<Var<'_, f64>>().sum::<Var<'_, f64>>();
 }

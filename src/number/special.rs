@@ -103,7 +103,7 @@ fn hurwitz_zeta(s: f64, x: f64) -> f64 {
         a += 1.0;
     }
     let power = libm::pow(a, -s);
-    sum += power * a / (s - 1.0) + 0.5 * power;
+    sum += libm::pow(a, 1.0 - s) / (s - 1.0) + 0.5 * power;
     let mut factor = s * power / a;
     for (j, bernoulli) in (1..).zip(BERNOULLI) {
         let twice = f64::from(2 * j);

@@ -66,7 +66,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     ///
     /// # Panics
     ///
-    /// If `beta` is 0 or NaN.
+    /// If `beta` is not above 0.
     ///
     /// # Example
     ///
@@ -82,7 +82,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[track_caller]
     #[must_use]
     pub fn softplus_beta(self, beta: T) -> Self {
-        assert!(beta < T::ZERO || beta > T::ZERO, "softplus_beta: expected a beta other than 0, found {beta}");
+        assert!(beta > T::ZERO, "softplus_beta: expected a beta above 0, found {beta}");
         self.scale(beta).softplus().divide_by(beta)
     }
 

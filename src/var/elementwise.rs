@@ -167,11 +167,12 @@ impl<T: Scalar> Var<'_, T> {
     /// ```
     /// use tapegrad::Tape;
     ///
-    /// let tape = Tape::new();
+    /// let tape = Tape::<f64>::new();
     /// let x = tape.leaf(2.0);
     /// let y = x.exponent_of(3.0);
     /// y.backward();
-    /// assert_eq!((y.item(), x.grad().unwrap().sum()), (9.0, 9.0 * 3.0_f64.ln()));
+    /// assert_eq!(y.item(), 9.0);
+    /// assert!((x.grad().unwrap().sum() - 9.0 * 3.0_f64.ln()).abs() < 1e-14);
     /// ```
     #[doc(alias = "rpow")]
     #[doc(alias = "power")]

@@ -220,7 +220,7 @@ impl<T: Scalar> Var<'_, T> {
     /// size.backward();
     /// assert_eq!(sign.item(), -1.0);
     /// assert!((size.item() - 8.0_f64.ln()).abs() < 1e-15);
-    /// assert_eq!(a.grad().unwrap(), array![[0.0, 0.25], [0.5, 0.0]].into_dyn());
+    /// assert_eq!(a.grad().unwrap(), array![[0.0, 0.5], [0.25, 0.0]].into_dyn()); // a⁻ᵀ
     /// ```
     #[track_caller]
     #[must_use]

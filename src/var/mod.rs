@@ -1,6 +1,7 @@
 //! The methods and operators of [`Var`](crate::Var). Each records an operation.
 
 mod activation;
+mod cross_entropy;
 mod diagonal;
 mod differentiate;
 mod distance;
@@ -21,5 +22,6 @@ mod shape;
 mod split;
 mod window;
 
+pub use cross_entropy::CrossEntropyOptions;
 pub use operand::Operand;
 pub use window::Size2d;

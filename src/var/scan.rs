@@ -146,8 +146,9 @@ impl<T: Scalar> Var<'_, T> {
     /// Returns the later element, or the earlier one where `self` is below `bound` or `bound` is NaN.
     #[track_caller]
     fn unless_below(self, bound: Self, later: Self, earlier: Self) -> Self {
-        // The weight is 0 where it is below. A NaN is not equal to itself.
-        let mask = self.tie_weight(bound).mul(bound.equal(bound));
-        self.tape().apply(Op::Select, &[mask.id(), later.id(), earlier.id()])
+        // The weight is 0 where it is below. A NaN is not equal to itself. Never are both terms 1.
+        let weight = self.tie_weight(bound);
+        let mask = weight.equal(weight.zeros_like()).add(bound.equal(bound).one_minus());
+        self.tape().apply(Op::Select, &[mask.id(), earlier.id(), later.id()])
     }
 }

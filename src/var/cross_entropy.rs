@@ -119,6 +119,7 @@ impl<T: Scalar> Var<'_, T> {
     /// assert!((loss.item() - 2.0_f64.ln()).abs() < 1e-15);
     /// assert_eq!(x.grad().unwrap(), array![[-0.25, 0.25]].into_dyn()); // targets ¾ and ¼
     /// ```
+    #[doc(alias = "cross_entropy")]
     #[doc(alias = "CrossEntropyLoss")]
     #[track_caller]
     #[must_use]

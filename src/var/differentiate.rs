@@ -96,6 +96,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// assert_eq!(first.item(), 12.0); // 3 x²
     /// assert_eq!(second.item(), 12.0); // 6 x
     /// ```
+    #[doc(alias = "autograd")]
     #[track_caller]
     #[must_use]
     pub fn grads(self, targets: &[Self]) -> Vec<Self> {

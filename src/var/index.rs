@@ -263,6 +263,7 @@ impl<T: Scalar> Var<'_, T> {
     /// assert_eq!(x.pick_axis(0, &array![1, 0, 1]).value(), array![4.0, 2.0, 6.0].into_dyn());
     /// assert_eq!(x.pick_axis(-1, &array![2, 0]).value(), array![3.0, 4.0].into_dyn());
     /// ```
+    #[doc(alias = "take_along_dim")]
     #[track_caller]
     #[must_use]
     pub fn pick_axis<D: Dimension>(self, axis: isize, indices: &ArrayRef<usize, D>) -> Self {
@@ -409,6 +410,7 @@ impl<T: Scalar> Var<'_, T> {
     /// let y = x.scatter_add(0, &array![0, 2, 0, 0], source);
     /// assert_eq!(y.value(), array![18.0, 20.0, 32.0].into_dyn());
     /// ```
+    #[doc(alias = "index_add")]
     #[track_caller]
     #[must_use]
     pub fn scatter_add<D: Dimension>(self, axis: isize, indices: &ArrayRef<usize, D>, source: Self) -> Self {

@@ -165,6 +165,7 @@ impl<T: Scalar> Var<'_, T> {
     /// assert_eq!(y.value().sum(), 9.0);
     /// assert_eq!(x.grad().unwrap(), array![3.0, 3.0].into_dyn());
     /// ```
+    #[doc(alias = "expand")]
     #[track_caller]
     #[must_use]
     pub fn broadcast_to(self, shape: impl Into<Shape>) -> Self {
@@ -215,6 +216,8 @@ impl<T: Scalar> Var<'_, T> {
     /// let (a, b) = (tape.leaf(array![1.0, 2.0]), tape.leaf(array![3.0]));
     /// assert_eq!(Var::concat(&[a, b], 0).value(), array![1.0, 2.0, 3.0].into_dyn());
     /// ```
+    #[doc(alias = "cat")]
+    #[doc(alias = "concatenate")]
     #[track_caller]
     #[must_use]
     pub fn concat(parts: &[Self], axis: isize) -> Self {

@@ -280,3 +280,11 @@ fn every_row_of_the_table_has_a_function() {
 fn the_sum_of_no_vars_is_refused() {
     let _ = std::iter::empty::<Var<'_, f64>>().sum::<Var<'_, f64>>();
 }
+
+#[test]
+fn a_norm_of_zeros_makes_no_nan_on_the_way() {
+    let tape = Tape::new().checked();
+    let x = tape.leaf(array![0.0, 0.0]);
+    x.lp_norm(3.0).backward(); // a checked tape panics at a NaN
+    assert_eq!(x.grad().expect("reached"), array![0.0, 0.0].into_dyn());
+}

@@ -55,6 +55,13 @@ pub(crate) use sealed::Sealed;
 /// assert_eq!(tape.leaf(a.t()).value()[[0, 1]], 3.0);           // in any layout
 /// assert_eq!(tape.leaf(arr0(5.0)).item(), tape.leaf(5.0).item());
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be put on a tape of `{T}`",
+    label = "expected an array or a number of type `{T}`",
+    note = "write a number with a decimal point (`2.0`); for a list of numbers use `array![..]` of ndarray",
+    note = "convert the elements of an array of another type: `array.mapv(T::from)`",
+    note = "a `Param` is recorded by `tape.param(&param)`; a `Var` is on a tape already"
+)]
 pub trait Input<T>: Sealed<T> {}
 
 impl<T, I: Sealed<T>> Input<T> for I {}

@@ -1,6 +1,6 @@
 //! [`Reduction`]: how the terms of a loss become one number.
 
-/// How the terms of a loss become one number: their sum, divided by a count.
+/// How the terms of a loss become one number: their sum, divided by a count. Or they stay, with [`None`](Self::None).
 ///
 /// A loss has `n` rows, one for each example, and `d` terms in each row. An elementwise loss, such as
 /// [`Mse`](crate::nn::Mse), has one term for each output. A loss of whole rows, such as
@@ -30,16 +30,29 @@ pub enum Reduction {
     OutputMean,
     /// Not divided.
     Sum,
+    /// Not added up, for the recorded losses of [`Var`](crate::Var): a loss of whole rows gives a number for each row, an
+    /// elementwise loss a number for each element. The losses of [`nn`](crate::nn) are always one number, and refuse it.
+    None,
 }
 
 impl Reduction {
+    /// Returns the reduction; panics if it does not make one number of the terms of this loss.
+    #[track_caller]
+    pub(crate) fn to_one_number(self, loss: &str) -> Self {
+        assert!(
+            self != Self::None,
+            "{loss}: it is one number and takes no Reduction::None: for a loss of each sample use the losses of Var"
+        );
+        self
+    }
+
     /// Returns the divisor of the sum of `rows` times `terms` terms.
     pub(crate) fn divisor(self, rows: usize, terms: usize) -> f64 {
         let count = match self {
             Self::Mean => rows * terms,
             Self::BatchMean => rows,
             Self::OutputMean => terms,
-            Self::Sum => 1,
+            Self::Sum | Self::None => 1,
         };
         count as f64
     }

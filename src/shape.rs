@@ -103,6 +103,78 @@ impl FromIterator<usize> for Shape {
     }
 }
 
+/// The new shape of [`Var::reshape`](crate::Var::reshape). One length may be inferred: it is written `()`, as in candle.
+///
+/// Converts from everything that converts to a [`Shape`], and from tuples of two to five lengths with one `()` among
+/// them. So a shape with two inferred lengths does not compile.
+///
+/// # Example
+///
+/// ```
+/// use ndarray::Array3;
+/// use tapegrad::Tape;
+///
+/// let tape = Tape::new();
+/// let x = tape.leaf(Array3::<f64>::zeros((2, 3, 4)));
+/// assert_eq!(x.reshape((6, ())).shape().to_string(), "(6, 4)");
+/// assert_eq!(x.reshape(((), 2, 2)).shape().to_string(), "(6, 2, 2)");
+/// ```
+///
+/// ```compile_fail,E0277
+/// # use ndarray::Array3;
+/// # use tapegrad::Tape;
+/// # let tape = Tape::new();
+/// # let x = tape.leaf(Array3::<f64>::zeros((2, 3, 4)));
+/// x.reshape(((), 2, ())); // which of the two?
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewShape {
+    /// The lengths; 1 at the place of the inferred one.
+    shape: Shape,
+    inferred: Option<usize>,
+}
+
+impl NewShape {
+    /// Returns the shape for this number of elements. If no length can be inferred, it is an error.
+    pub(crate) fn resolve(self, count: usize) -> Result<Shape, String> {
+        let Self { shape, inferred } = self;
+        let Some(axis) = inferred else { return Ok(shape) };
+        let others = elements(&shape);
+        match count.checked_rem(others) {
+            Some(0) => Ok(shape.with_axis(axis, count / others)),
+            Some(_) => Err(format!("{count} elements cannot be split into groups of {others}")),
+            None => Err("beside a length of 0, no length can be inferred".into()),
+        }
+    }
+}
+
+impl<S: Into<Shape>> From<S> for NewShape {
+    #[inline]
+    fn from(shape: S) -> Self {
+        Self { shape: shape.into(), inferred: None }
+    }
+}
+
+/// A tuple of lengths with one `()`, as an array with 1 in its place.
+macro_rules! inferred {
+    ($( ($($before:ident),*; $($after:ident),*) )+) => { $(
+        impl From<($(inferred!(@length $before),)* (), $(inferred!(@length $after),)*)> for NewShape {
+            #[inline]
+            fn from(($($before,)* (), $($after,)*): ($(inferred!(@length $before),)* (), $(inferred!(@length $after),)*)) -> Self {
+                let before: &[usize] = &[$($before),*];
+                Self { shape: Shape::from([$($before,)* 1, $($after),*]), inferred: Some(before.len()) }
+            }
+        }
+    )+ };
+    (@length $name:ident) => { usize };
+}
+inferred! {
+    (; a) (a;)
+    (; a, b) (a; b) (a, b;)
+    (; a, b, c) (a; b, c) (a, b; c) (a, b, c;)
+    (; a, b, c, d) (a; b, c, d) (a, b; c, d) (a, b, c; d) (a, b, c, d;)
+}
+
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_slice() {
@@ -261,7 +333,7 @@ impl fmt::Debug for AxisSet {
 /// backward. With a positive step, a missing `start` is 0 and a missing `stop` is the length of the axis; with a
 /// negative step, they are the last position and the one before position 0. Positions beyond the axis are left out.
 ///
-/// Converts from `..`, `a..b`, `a..` and `..b`.
+/// Converts from `..`, `a..b`, `a..`, `..b`, `a..=b` and `..=b`, with bounds of any [`Position`] type.
 ///
 /// # Example
 ///
@@ -312,6 +384,77 @@ impl AxisRange {
         let first = if backward { start as usize - (count - 1) * step } else { start as usize };
         Some((first, if count == 1 { 1 } else { step }, count, backward && count > 1))
     }
+
+    /// Returns what [`resolve`](Self::resolve) returns, and an error if a position is beyond the axis, the range ends
+    /// before it starts, or the step is 0.
+    pub(crate) fn resolve_within(self, axis: usize, length: usize) -> Result<(usize, usize, usize, bool), String> {
+        let end = length as isize;
+        let place = |position: isize| if position < 0 { position.saturating_add(end) } else { position };
+        // A backward range has no position after the last one.
+        let highest = if self.step < 0 { end - 1 } else { end };
+        let (start, stop) = (self.start.map(place), self.stop.map(place));
+        let inside = [start, stop].into_iter().flatten().all(|position| (0..=highest).contains(&position));
+        let ordered = match (start, stop) {
+            (Some(start), Some(stop)) if self.step < 0 => stop <= start,
+            (Some(start), Some(stop)) => start <= stop,
+            _ => true,
+        };
+        let within = if inside && ordered { self.resolve(length) } else { None };
+        within.ok_or_else(|| {
+            let (start, stop) = (self.start.unwrap_or(0), self.stop.unwrap_or(end));
+            format!("{start}..{stop} in steps of {} is no range of axis {axis} of length {length}", self.step)
+        })
+    }
+
+    /// Returns the same range with another step.
+    pub(crate) fn with_step(self, step: usize) -> Self {
+        Self { step: step.to_isize(), ..self }
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for i32 {}
+    impl Sealed for isize {}
+    impl Sealed for usize {}
+}
+
+/// An integer that counts positions along an axis: `isize`, `usize`, or `i32`, the type of a plain literal. The trait is
+/// sealed.
+///
+/// # Example
+///
+/// ```
+/// use tapegrad::AxisRange;
+///
+/// let length: usize = 3;
+/// assert_eq!(AxisRange::from(0..length), AxisRange::from(0..3));
+/// assert_eq!(AxisRange::from(-2..), AxisRange::new(-2, None, 1));
+/// ```
+pub trait Position: sealed::Sealed + Copy {
+    /// Returns the position; the largest `isize` if it is beyond.
+    #[doc(hidden)]
+    fn to_isize(self) -> isize;
+}
+
+macro_rules! position {
+    ($($P:ident),+) => { $(
+        impl Position for $P {
+            #[inline]
+            fn to_isize(self) -> isize {
+                isize::try_from(self).unwrap_or(isize::MAX)
+            }
+        }
+    )+ };
+}
+position!(i32, isize, usize);
+
+/// Returns the end of a range whose last position is `last`. After position -1, the last of the axis, nothing comes.
+fn after<P: Position>(last: P) -> Option<isize> {
+    match last.to_isize() {
+        -1 => None,
+        last => Some(last.saturating_add(1)),
+    }
 }
 
 impl From<std::ops::RangeFull> for AxisRange {
@@ -321,24 +464,38 @@ impl From<std::ops::RangeFull> for AxisRange {
     }
 }
 
-impl From<std::ops::Range<isize>> for AxisRange {
+impl<P: Position> From<std::ops::Range<P>> for AxisRange {
     #[inline]
-    fn from(range: std::ops::Range<isize>) -> Self {
-        Self::new(range.start, range.end, 1)
+    fn from(range: std::ops::Range<P>) -> Self {
+        Self::new(range.start.to_isize(), range.end.to_isize(), 1)
     }
 }
 
-impl From<std::ops::RangeFrom<isize>> for AxisRange {
+impl<P: Position> From<std::ops::RangeFrom<P>> for AxisRange {
     #[inline]
-    fn from(range: std::ops::RangeFrom<isize>) -> Self {
-        Self::new(range.start, None, 1)
+    fn from(range: std::ops::RangeFrom<P>) -> Self {
+        Self::new(range.start.to_isize(), None, 1)
     }
 }
 
-impl From<std::ops::RangeTo<isize>> for AxisRange {
+impl<P: Position> From<std::ops::RangeTo<P>> for AxisRange {
     #[inline]
-    fn from(range: std::ops::RangeTo<isize>) -> Self {
-        Self::new(None, range.end, 1)
+    fn from(range: std::ops::RangeTo<P>) -> Self {
+        Self::new(None, range.end.to_isize(), 1)
+    }
+}
+
+impl<P: Position> From<std::ops::RangeInclusive<P>> for AxisRange {
+    #[inline]
+    fn from(range: std::ops::RangeInclusive<P>) -> Self {
+        Self::new(range.start().to_isize(), after(*range.end()), 1)
+    }
+}
+
+impl<P: Position> From<std::ops::RangeToInclusive<P>> for AxisRange {
+    #[inline]
+    fn from(range: std::ops::RangeToInclusive<P>) -> Self {
+        Self::new(None, after(range.end), 1)
     }
 }
 

@@ -34,5 +34,6 @@ mod reductions;
 mod rules;
 mod shapes;
 mod threads;
+mod torch_names;
 mod train;
 mod windows;

@@ -8,7 +8,7 @@ use tapegrad::data::{Batches, Samples};
 use tapegrad::nn::{AugmentedLinear, Graph, Linear, Module, Mse, NaryModule, Sequential, Sum, Tanh};
 use tapegrad::optim::Sgd;
 use tapegrad::train::{ByHand, Descent, Examples, mini_batch_descent};
-use tapegrad::{AxisRange, CustomOp, KeepDims, Param, Reduction, Shape, ShapeError, Tape, Var};
+use tapegrad::{AxisRange, CrossEntropyOptions, CustomOp, KeepDims, Param, Reduction, Shape, ShapeError, Tape, Var};
 
 /// One test at a time: the panic hook is the process's.
 static HOOK: Mutex<()> = Mutex::new(());
@@ -188,7 +188,57 @@ fn shapes_and_indices_that_do_not_fit_are_named() {
     let other = tape.leaf(zeros(3, 2));
     assert_panics!(Var::concat(&[x, other], 1), starts with "concat: (2, 3) x (3, 2): operand 1 differs from the first outside axis 1");
     assert_panics!(Var::<f64>::concat(&[], 1), "concat: there is nothing to join");
-    assert_panics!(x.slice(0, ..=usize::MAX), starts with "slice: (2, 3): 0..18446744073709551615 in steps of 1");
+    assert_panics!(x.slice(0, ..=usize::MAX), starts with "slice: (2, 3): 0..9223372036854775807 in steps of 1");
+    assert_panics!(x.slice(0, -3..), starts with "slice: (2, 3): -3..2 in steps of 1 is no range of axis 0 of length 2");
+    assert_panics!(x.slice(1, -1..1), starts with "slice: (2, 3): -1..1 in steps of 1 is no range of axis 1");
+    assert_panics!(x.slice(1, AxisRange::new(3, None, -1)), starts with "slice: (2, 3): 3..3 in steps of -1 is no range");
+    assert_panics!(x.slice(1, AxisRange::new(0, 1, -1)), starts with "slice: (2, 3): 0..1 in steps of -1 is no range");
+    assert_panics!(x.index(0, 2), starts with "index: (2, 3): position 2 is out of range for axis 0 of length 2");
+    assert_panics!(x.index(-1, -4), starts with "index: (2, 3): position -4 is out of range for axis 1 of length 3");
+    assert_panics!(x.split(0, 0), starts with "split: (2, 3): parts of length 0");
+    assert_panics!(x.split_sizes(1, &[1, 1]), starts with "split_sizes: (2, 3): [1, 1] add up to 2, the length of axis 1 is 3");
+    assert_panics!(x.chunk(0, 0), starts with "chunk: (2, 3): 0 chunks");
+    assert_panics!(x.flatten_axes(-1, 0), starts with "flatten_axes: (2, 3): axis 0 is before axis -1");
+    assert_panics!(x.reshape((4, ())), starts with "reshape: (2, 3): 6 elements cannot be split into groups of 4");
+    assert_panics!(x.reshape(((), 0)), starts with "reshape: (2, 3): beside a length of 0, no length can be inferred");
+    assert_panics!(vector.diagonal(0), starts with "diagonal: (3,): the operand has 1 axes, not at least 2");
+    assert_panics!(x.take(0, &array![[0], [2]]), starts with "take: (2, 3): index 2 at position 1 is out of range for axis 0");
+    assert_panics!(x.pick_axis(0, &array![0, 1]), starts with "pick_axis: (2, 3): indices of shape (2,), expected (3,)");
+    assert_panics!(x.pick_axis(0, &array![0, 2, 0]), starts with "pick_axis: (2, 3): index 2 is out of range for axis 0");
+    assert_panics!(x.glu(1), starts with "glu: (2, 3): the length 3 of axis 1 is odd");
+    assert_panics!(x.cumprod(2), starts with "cumprod: (2, 3): axis 2 is out of range");
+    assert_panics!(x.sum_axis(2), starts with "sum: (2, 3): axis 2 is out of range");
+    assert_panics!(x.topk(1, 4), starts with "topk: (2, 3): 4 elements of axis 1 of length 3");
+    assert_panics!(tape.leaf(zeros(2, 0)).argmax(1), starts with "argmax: (2, 0): axis 1 has no elements");
+    assert_panics!(x.slogdet(), starts with "slogdet: (2, 3): expected a square matrix");
+    assert_panics!(x.outer(vector), starts with "outer: (2, 3) x (3,): expected two vectors");
+    assert_panics!(x.cdist(x.transpose(), 2.0), starts with "cdist: (2, 3) x (3, 2): expected two matrices with rows of one length");
+    assert_panics!(x.lp_norm(0.0), "lp_norm: expected a power above 0, found 0");
+    assert_panics!(x.softplus_beta(0.0), "softplus_beta: expected a beta above 0, found 0");
+    assert_panics!(x.celu(-1.0), "celu: expected an alpha above 0, found -1");
+    assert_panics!(x.smooth_l1_loss(x, -1.0, Reduction::Sum), starts with "smooth_l1_loss: expected a beta of at least 0, found -1");
+    let options = CrossEntropyOptions::new().with_weights([1.0]).with_ignored(9);
+    assert_panics!(x.cross_entropy_with(&[0, 1], &options), starts with "cross_entropy_with: (2, 3): 1 weights are given for 3 classes");
+    assert_panics!(x.cross_entropy_with(&[9, 3], &options), starts with "cross_entropy_with: (2, 3): index 3 at position 1 is out of range");
+    let weight = tape.leaf(ndarray::Array3::<f64>::zeros((4, 1, 1)));
+    assert_panics!(x.weighted_binary_cross_entropy_with_logits(x, weight, Reduction::Sum), starts with "weighted_binary_cross_entropy_with_logits: (2, 3): a weight that makes the targets (4, 2, 3)");
+    assert_panics!(tapegrad::nn::Mse::<f64>::new().with_reduction(Reduction::None), starts with "Mse: it is one number and takes no Reduction::None");
+    assert_panics!(x.value_as::<ndarray::Ix1>(), "value_as: an array of shape (2, 3), expected 1 axes");
+    for (subscripts, finding) in [
+        ("ij,jk->ik", "ij,jk->ik names 2 operands, 1 are given"),
+        ("ijk", "\"ijk\" names 3 axes of an operand of 2"),
+        ("i", "\"i\" names 1 axes of an operand of 2"),
+        ("ii", "i has the lengths 2 and 3 in one operand"),
+        ("i1->i", "'1' in \"i1\" is no letter"),
+        ("ij->ii", "i is twice in the result of ij->ii"),
+        ("ij->k", "k is in the result of ij->k and in no operand"),
+        ("ij->...k", "k is in the result of ij->...k and in no operand"),
+    ] {
+        assert_panics!(Var::einsum(subscripts, &[x]), starts with format!("einsum: (2, 3): {finding}"));
+    }
+    assert_panics!(Var::einsum("ij,jk", &[x, x]), starts with "einsum: (2, 3) x (2, 3): j has the lengths 3 and 2");
+    assert_panics!(x.movedim(0, 2), starts with "movedim: (2, 3): axis 2 is out of range");
+    assert_panics!(x.repeat_interleave(0, usize::MAX), starts with "repeat_interleave: (2, 3): repeated ");
     assert_panics!(x.reshape([usize::MAX, 2]), starts with "reshape: (2, 3): 6 elements do not fill the shape");
     let empty = tape.leaf(zeros(2, 0));
     assert_panics!(empty.max(), starts with "max: (2, 0): the maximum over no elements does not exist");

@@ -200,6 +200,7 @@ fn call(function: &str, arguments: &[f64]) -> f64 {
         ("cosh", _) => x.cosh(),
         ("sigmoid", _) => 1.0 / (1.0 + (-x).exp()),
         ("sign", _) => x.signum(),
+        ("polygamma", &[_, order]) => Tape::new().constant(x).unary(Unary::Polygamma { order }).item(),
         _ => {
             let mut rows = Unary::<f64>::samples().into_iter().map(|(row, _)| row);
             let tape = Tape::new();

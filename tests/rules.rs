@@ -295,7 +295,7 @@ fn run(f: &Function, x: &[ArrayD<f64>], u: &ArrayD<f64>, w: &[ArrayD<f64>]) -> R
     let mut contracted = loss * loss * 0.5;
     for (grad, w) in grads.iter().zip(w) {
         if let Some(grad) = grad {
-            contracted = contracted + (*grad * tape.constant(w)).sum();
+            contracted += (*grad * tape.constant(w)).sum();
         }
     }
     let second = contracted.grads_or_none(&x).iter().map(|g| g.map(|g| g.value().to_owned())).collect();

@@ -279,3 +279,32 @@ fn a_few_elements_of_a_large_array_are_gathered_many_times() {
     assert_eq!((grad[[0, 0]], grad[[1, 0]], grad[[7, 1]]), (5.0, 4.0, 1.0));
     assert_eq!(grad.sum(), 4_000_000.0 + 3.0 + 60_000.0);
 }
+
+#[test]
+fn parts_at_the_ends_and_of_empty_axes() {
+    let tape = Tape::new();
+    let x = tape.leaf(array![0.0, 1.0, 2.0, 3.0, 4.0]);
+    let list = |y: tapegrad::Var<'_, f64>| y.value().iter().copied().collect::<Vec<_>>();
+    assert_eq!(list(x.slice(0, ..=-2)), [0.0, 1.0, 2.0, 3.0]);
+    assert_eq!(list(x.slice(0, -2..=-1)), [3.0, 4.0]);
+    assert_eq!(list(x.slice(0, 2_usize..=3)), [2.0, 3.0]);
+    assert_eq!(list(x.slice(0, AxisRange::new(-1, 1, -2))), [4.0, 2.0]);
+    assert_eq!(list(x.slice(0, 5..)), [0.0; 0]);
+    assert_eq!(list(x.slice_step(0, AxisRange::new(1, None, -1), 3)), [1.0, 4.0]);
+    assert_eq!(list(x.roll(0, isize::MIN)), list(x.roll(0, isize::MIN.rem_euclid(5))));
+    assert_eq!(list(x.roll(0, 5)), list(x));
+    let lengths = |parts: Vec<tapegrad::Var<'_, f64>>| parts.iter().map(|part| part.len()).collect::<Vec<_>>();
+    assert_eq!(lengths(x.chunk(0, 4)), [2, 2, 1]); // as torch.chunk
+    assert_eq!(lengths(x.chunk(0, 9)), [1; 5]);
+    assert_eq!(lengths(x.split(0, 9)), [5]);
+    let nothing = tape.leaf(ArrayD::<f64>::zeros(IxDyn(&[0, 2])));
+    assert_eq!(lengths(nothing.chunk(0, 3)), [0]);
+    assert_eq!(lengths(nothing.split(0, 3)), [0]);
+    assert!(nothing.unbind(0).is_empty() && nothing.is_empty());
+    assert_eq!(nothing.roll(0, 1).shape().to_string(), "(0, 2)");
+    assert_eq!(nothing.reshape((2, ())).shape().to_string(), "(2, 0)");
+    let matrix = tape.leaf(counted(&[2, 3]));
+    assert_eq!(list(matrix.diagonal(2)), [3.0]);
+    assert!(matrix.diagonal(3).is_empty() && matrix.diagonal(isize::MIN).is_empty());
+    assert_eq!(matrix.take(1, &ndarray::arr0(2)).shape().to_string(), "(2,)");
+}

@@ -1,7 +1,7 @@
 //! [`Functions`]: the functions that differ between the number types.
 
-use super::math;
 use super::vocabulary::vocabulary;
+use super::{math, special};
 
 macro_rules! functions {
     (

@@ -9,6 +9,7 @@ mod arithmetic;
 mod functions;
 mod math;
 pub(crate) mod simd;
+mod special;
 mod vocabulary;
 
 pub use algebra::Algebra;

@@ -55,6 +55,22 @@ macro_rules! vocabulary {
                 fn erf(): math::erf_f32, math::erf_f64;
                 /// The complementary error function.
                 fn erfc(): math::erfc_f32, math::erfc_f64;
+                /// `2^x`.
+                fn exp2(): libm::exp2f, libm::exp2;
+                /// The largest integer that is not above the number.
+                fn floor(): f32::floor, f64::floor;
+                /// The smallest integer that is not below the number.
+                fn ceil(): f32::ceil, f64::ceil;
+                /// The nearest integer, the even one of two.
+                fn round(): f32::round_ties_even, f64::round_ties_even;
+                /// The remainder with the sign of the divisor.
+                fn remainder(divisor: Self): special::remainder_f32, special::remainder_f64;
+                /// The logarithm of the size of the gamma function.
+                fn lgamma(): libm::lgammaf, libm::lgamma;
+                /// The derivative of `ln Γ`.
+                fn digamma(): special::digamma_f32, special::digamma_f64;
+                /// Derivative number `order`, from 1 on, of `digamma`.
+                fn polygamma(order: T): special::polygamma_f32, special::polygamma_f64;
                 /// `x^exponent`.
                 fn powf(exponent: T): f32::powf, f64::powf;
                 /// `self^exponent`.

@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 use crate::kernel::view::View;
 use crate::kernel::{elementwise, loops};
 use crate::number::{Algebra, Functions, Number, dispatch, inlined, outlined};
-use crate::op::rows::{GELU_CUBE, GELU_SLOPE, NORMAL_DENSITY, binary_rows, unary_rows};
+use crate::op::rows::{GELU_CUBE, GELU_SLOPE, NORMAL_DENSITY, SELU_ALPHA, SELU_SCALE, binary_rows, unary_rows};
 use crate::threads::{PIECE, in_pieces};
 
 /// The values that the derivative of a row reads besides the cotangent. They have to be kept, and the sweep gathers

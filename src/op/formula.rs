@@ -363,10 +363,25 @@ macro_rules! calls {
 }
 
 impl<T: Number> Algebra<T> for Term<'_> {
-    calls! { ln log2 log10 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh sigmoid erf erfc sign }
+    calls! {
+        ln log2 log10 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh sigmoid erf erfc sign floor ceil round lgamma
+        digamma
+    }
 
     fn exp(self) -> Self {
         self.sheet.name("e").power(self)
+    }
+
+    fn exp2(self) -> Self {
+        self.sheet.put(Part::Number("2".into())).power(self)
+    }
+
+    fn remainder(self, divisor: Self) -> Self {
+        self.sheet.call("remainder", &[self, divisor])
+    }
+
+    fn polygamma(self, order: T) -> Self {
+        self.sheet.call("polygamma", &[self, self.sheet.number(order)])
     }
 
     fn exp_m1(self) -> Self {

@@ -27,6 +27,11 @@ pub(crate) const GELU_SLOPE: f64 = std::f64::consts::FRAC_2_SQRT_PI * std::f64::
 /// The coefficient of `x³` in that argument (Hendrycks and Gimpel 2016).
 pub(crate) const GELU_CUBE: f64 = 0.044_715;
 
+/// The slope of [`Unary::Selu`](crate::op::Unary::Selu) where it is linear, and its ratio to the exponential part
+/// (Klambauer et al. 2017).
+pub(crate) const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
+pub(crate) const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
+
 /// Passes the rows of one operand to the macro `$then`.
 #[rustfmt::skip]
 macro_rules! unary_rows { ($then:ident) => { $then! {
@@ -709,6 +714,7 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
         on -2.0 to 2.0;
 
     /// Returns `ln(1 + e^x)`, a smooth rectifier, without overflow, accurate also where it is small.
+    /// [`softplus_beta`](crate::Var::softplus_beta) has a sharpness.
     ///
     /// # Derivative
     ///
@@ -792,6 +798,60 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
         [|g, x, y| (g * y).where_positive(-x)],
         on -2.0 to -0.1;
 
+    /// Returns `λ x` where `x` is positive, else `λ α (e^x - 1)`, the scaled exponential linear unit. The constants are
+    /// `λ = 1.0507…` and `α = 1.6732…` (Klambauer et al. 2017).
+    ///
+    /// # Derivative
+    ///
+    /// `λ` for `x > 0`, else `λ α e^x`, also at 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::<f64>::new();
+    /// let x = tape.leaf(array![-(2.0_f64.ln()), 2.0]);
+    /// let y = x.selu();
+    /// y.sum().backward();
+    /// assert!((y.value()[[0]] + 0.5 * 1.7580993408473766).abs() < 1e-15); // λ α (½ - 1)
+    /// assert_eq!(y.value()[[1]], 2.0 * x.grad().unwrap()[[1]]);
+    /// ```
+    pub Selu as selu: |x| {
+            let low = x.exp_m1() * T::from_f64(SELU_SCALE * SELU_ALPHA);
+            if x > T::ZERO { x * T::from_f64(SELU_SCALE) } else { low }
+        },
+        [|g, x, _| g * (x.elu_slope(T::from_f64(SELU_ALPHA)) * T::from_f64(SELU_SCALE))],
+        on -2.0 to -0.1;
+
+    /// Returns `x` where it is positive, else `alpha (e^(x / alpha) - 1)`, the continuously differentiable exponential
+    /// linear unit.
+    ///
+    /// # Derivative
+    ///
+    /// 1 for `x > 0`, else `e^(x / alpha)`. At 0 both are 1.
+    ///
+    /// # Panics
+    ///
+    /// If `alpha` is not above 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![-2.0 * 2.0_f64.ln(), 3.0]);
+    /// let y = x.celu(2.0);
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![-1.0, 3.0].into_dyn()); // 2 (½ - 1)
+    /// assert_eq!(x.grad().unwrap(), array![0.5, 1.0].into_dyn());
+    /// ```
+    pub Celu { alpha = 1.5 } as celu: |x| { let low = (x / alpha).exp_m1() * alpha; if x > T::ZERO { x } else { low } },
+        [|g, x, _| g * (x / alpha).elu_slope(T::ONE)],
+        on -2.0 to -0.1,
+        where alpha > T::ZERO, "celu: expected an alpha above 0, found {alpha}";
+
     /// Returns `x / (1 + e^-x)`, the sigmoid linear unit.
     ///
     /// # Derivative
@@ -811,6 +871,87 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
     #[doc(alias = "swish")]
     pub Silu as silu: |x| x * x.sigmoid(),
         [|g, x, _| { let s = x.sigmoid(); g * (s * (x * s.one_minus() + T::ONE)) }],
+        on -2.0 to 2.0;
+
+    /// Returns `x tanh(ln(1 + e^x))`, a smooth rectifier (Misra 2019), without overflow.
+    ///
+    /// # Derivative
+    ///
+    /// `t + x (1 - t²) s`, where `t = tanh(ln(1 + e^x))` and `s` is the logistic function of `x`. With `e = e^x` it is
+    /// `e (e + 2) / d + 4 x e (e + 1) / d²`, where `d = e (e + 2) + 2`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![0.0, 1000.0]);
+    /// let y = x.mish();
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![0.0, 1000.0].into_dyn());
+    /// assert_eq!(x.grad().unwrap(), array![0.6, 1.0].into_dyn()); // tanh(ln 2) = 3/5
+    /// ```
+    pub Mish as mish: |x| {
+            // From 40 on the factor is 1, and e² would overflow later.
+            let e = x.clamp(T::NEG_INFINITY, T::from_f64(40.0)).exp();
+            let numerator = e * (e + T::from_f64(2.0));
+            x * (numerator / (numerator + T::from_f64(2.0)))
+        },
+        [|g, x, _| {
+            let x = x.clamp(T::from_f64(-800.0), T::from_f64(40.0));
+            let e = x.exp();
+            let numerator = e * (e + T::from_f64(2.0));
+            let d = numerator + T::from_f64(2.0);
+            g * (numerator / d + x * (e / d) * ((e + T::ONE) / d) * T::from_f64(4.0))
+        }],
+        on -2.0 to 2.0;
+
+    /// Returns `x / (1 + |x|)`, which lies between -1 and 1; NaN of an infinity.
+    ///
+    /// # Derivative
+    ///
+    /// `1 / (1 + |x|)²`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(1.0);
+    /// let y = x.softsign();
+    /// y.backward();
+    /// assert_eq!((y.item(), x.grad().unwrap().sum()), (0.5, 0.25));
+    /// ```
+    pub Softsign as softsign: |x| x / (x.abs() + T::ONE),
+        [|g, x, _| { let size = x.abs() + T::ONE; g / size / size }],
+        on -2.0 to 2.0;
+
+    /// Returns `x relu6(x + 3) / 6`: 0 below -3, `x` above 3, and a parabola between.
+    ///
+    /// # Derivative
+    ///
+    /// `(2 x + 3) / 6` between -3 and 3, 0 below, 1 above. At -3 it is 0, at 3 it is 1.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![-4.0, 0.0, 4.0]);
+    /// let y = x.hardswish();
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![0.0, 0.0, 4.0].into_dyn());
+    /// assert_eq!(x.grad().unwrap(), array![0.0, 0.5, 1.0].into_dyn());
+    /// ```
+    #[doc(alias = "hard_swish")]
+    pub Hardswish as hardswish: |x| x * ((x + T::from_f64(3.0)).clamp(T::ZERO, T::from_f64(6.0)) / T::from_f64(6.0)),
+        [|g, x, _| {
+            let step = x + T::from_f64(3.0);
+            let slope = x.where_positive(step.in_range_mask(T::ZERO, T::from_f64(6.0)));
+            g * ((step.clamp(T::ZERO, T::from_f64(6.0)) + slope) / T::from_f64(6.0))
+        }],
         on -2.0 to 2.0;
 
     /// Returns `x Φ(x)`, the Gaussian error linear unit, where `Φ` is the normal distribution function.
@@ -899,6 +1040,126 @@ macro_rules! unary_rows { ($then:ident) => { $then! {
         on -1.0 to 1.0,
         where delta >= T::ZERO, "huber: expected a delta of at least 0, found {delta}";
 
+    /// Returns the power `2^x`.
+    ///
+    /// # Derivative
+    ///
+    /// `y ln 2`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(3.0);
+    /// let y = x.exp2();
+    /// y.backward();
+    /// assert_eq!((y.item(), x.grad().unwrap().sum()), (8.0, 8.0 * std::f64::consts::LN_2));
+    /// ```
+    pub Exp2 as exp2: |x| x.exp2(), [|g, _, y| g * (y * T::from_f64(std::f64::consts::LN_2))], on -2.0 to 2.0;
+
+    /// Returns the largest integer that is not above `x`.
+    ///
+    /// # Derivative
+    ///
+    /// 0
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![-0.5, 1.5]);
+    /// let y = x.floor();
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![-1.0, 1.0].into_dyn());
+    /// assert_eq!(x.grad().unwrap(), array![0.0, 0.0].into_dyn());
+    /// ```
+    pub Floor as floor: |x| x.floor(), [|g, _, _| g.zeros_like()], on 0.1 to 0.9;
+
+    /// Returns the smallest integer that is not below `x`.
+    ///
+    /// # Derivative
+    ///
+    /// 0
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// assert_eq!(tape.leaf(array![-1.5, 0.5]).ceil().value(), array![-1.0, 1.0].into_dyn());
+    /// ```
+    pub Ceil as ceil: |x| x.ceil(), [|g, _, _| g.zeros_like()], on 0.1 to 0.9;
+
+    /// Returns the nearest integer; of two that are equally near, the even one, as NumPy and PyTorch do.
+    ///
+    /// # Derivative
+    ///
+    /// 0
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// assert_eq!(tape.leaf(array![0.5, 0.7, 1.5, 2.5]).round().value(), array![0.0, 1.0, 2.0, 2.0].into_dyn());
+    /// ```
+    pub Round as round: |x| x.round(), [|g, _, _| g.zeros_like()], on 0.6 to 1.4;
+
+    /// Returns `ln |Γ(x)|`, the logarithm of the gamma function; infinity at 0 and at negative integers.
+    ///
+    /// # Derivative
+    ///
+    /// [`digamma`](crate::Var::digamma) of `x`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::<f64>::new();
+    /// let x = tape.leaf(5.0);
+    /// assert!((x.lgamma().item() - 24.0_f64.ln()).abs() < 1e-14); // Γ(5) = 4!
+    /// ```
+    #[doc(alias = "gammaln")]
+    #[doc(alias = "ln_gamma")]
+    pub Lgamma as lgamma: |x| x.lgamma(), [|g, x, _| g * x.digamma()], on 0.5 to 2.0;
+
+    /// Returns the digamma function, `Γ'(x) / Γ(x)`. At 0 it is infinite, at negative integers NaN.
+    ///
+    /// # Derivative
+    ///
+    /// The trigamma function `Σ 1 / (x + k)²` over `k` from 0 on. The further derivatives are polygamma functions.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::<f64>::new();
+    /// let x = tape.leaf(1.0);
+    /// let y = x.digamma();
+    /// y.backward();
+    /// assert!((y.item() + 0.577_215_664_901_532_9).abs() < 1e-15); // minus Euler's constant
+    /// assert!((x.grad().unwrap().sum() - std::f64::consts::PI.powi(2) / 6.0).abs() < 1e-14);
+    /// ```
+    #[doc(alias = "psi")]
+    pub Digamma as digamma: |x| x.digamma(), [|g, x, _| g * x.polygamma(T::ONE)], on 0.5 to 2.0;
+
+    /// Returns derivative number `order` of the digamma function, `(-1)^(n+1) n! Σ 1 / (x + k)^(n+1)` over `k` from 0 on,
+    /// with `n` the order, an integer from 1 on.
+    ///
+    /// # Derivative
+    ///
+    /// The same function of the next order.
+    #[doc(hidden)]
+    pub(crate) Polygamma { order = 1.0 } as polygamma: |x| x.polygamma(order),
+        [|g, x, _| g * x.polygamma(order + T::ONE)],
+        on 0.5 to 2.0,
+        where order >= T::ONE && order.floor() == order, "polygamma: expected an order of 1, 2, .., found {order}";
+
     /// Returns 1 where `low < x < high`, else 0: a mask, so no cotangent passes.
     #[doc(hidden)]
     pub(crate) InRangeMask { low = -1.0, high = 1.0 } as in_range_mask: |x| x.in_range_mask(low, high),
@@ -934,7 +1195,7 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
         [|g, _, b, _| g / b],
         [|g, _, b, y| -(g * y / b)];
 
-    /// Returns the larger of two elements, with NumPy's broadcasting; NaN if either is NaN.
+    /// Returns the larger of two elements, with NumPy's broadcasting; NaN if either is NaN. The second may be a number.
     ///
     /// # Derivative
     ///
@@ -963,7 +1224,7 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
         [|g, a, b, _| { let weight = b.tie_weight(a); g.where_positive(weight) * weight }];
 
     /// Returns the power `a^b` of two elements, with NumPy's broadcasting. [`powf`](crate::Var::powf) takes a number as
-    /// exponent.
+    /// exponent, [`exponent_of`](crate::Var::exponent_of) a number as base.
     ///
     /// As in IEEE 754, `a^0` is 1 for every `a`. A negative `a` to an exponent that is no integer is NaN.
     ///
@@ -1003,7 +1264,7 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
             (g * (y * (a + hole).ln())).where_positive(size)
         }];
 
-    /// Returns the smaller of two elements, with NumPy's broadcasting; NaN if either is NaN.
+    /// Returns the smaller of two elements, with NumPy's broadcasting; NaN if either is NaN. The second may be a number.
     ///
     /// # Derivative
     ///
@@ -1030,6 +1291,72 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
     pub Minimum as minimum: |a, b| -(-a).maximum(-b),
         [|g, a, b, _| { let weight = b.tie_weight(a); g.where_positive(weight) * weight }],
         [|g, a, b, _| { let weight = a.tie_weight(b); g.where_positive(weight) * weight }];
+
+    /// Returns the remainder of `a / b` with the sign of `b`, Python's `a % b`, with NumPy's broadcasting.
+    ///
+    /// It is `a - b floor(a / b)`, computed without the rounding of the quotient. For `b = 0` it is NaN.
+    ///
+    /// # Derivative
+    ///
+    /// 1 by `a`, `-floor(a / b)` by `b`, also where the remainder jumps.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not broadcast.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let (a, b) = (tape.leaf(array![7.0, -7.0]), tape.leaf(array![3.0, 3.0]));
+    /// let y = a.remainder(b);
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![1.0, 2.0].into_dyn());
+    /// assert_eq!(b.grad().unwrap(), array![-2.0, 3.0].into_dyn());
+    /// ```
+    pub Remainder as remainder: |a, b| a.remainder(b),
+        [same],
+        [|g, a, b, y| -(g * ((a - y) / b).round())], on 1.0 to 2.0;
+
+    /// Returns `ln(e^a + e^b)` without overflow, with NumPy's broadcasting. It is minus infinity where both are.
+    ///
+    /// # Derivative
+    ///
+    /// `e^a / (e^a + e^b)` by `a`, `e^b / (e^a + e^b)` by `b`. An operand of minus infinity gets 0. Two operands of infinity
+    /// get half each.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not broadcast.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let (a, b) = (tape.leaf(1000.0), tape.leaf(1000.0));
+    /// let y = a.logaddexp(b);
+    /// y.backward();
+    /// assert_eq!(y.item(), 1000.0 + 2.0_f64.ln());
+    /// assert_eq!((a.grad().unwrap().sum(), b.grad().unwrap().sum()), (0.5, 0.5));
+    /// ```
+    pub Logaddexp as logaddexp: |a, b| {
+            let y = a.maximum(b) + (-(a - b).abs()).exp().ln_1p();
+            // Of equal infinities the difference is NaN.
+            if a == b { a + T::from_f64(std::f64::consts::LN_2) } else { y }
+        },
+        [|g, a, b, _| {
+            let high = a.maximum(b);
+            let (p, q) = (a.exp_difference(high), b.exp_difference(high));
+            g * p.zero_divide(p + q)
+        }],
+        [|g, a, b, _| {
+            let high = a.maximum(b);
+            let (p, q) = (a.exp_difference(high), b.exp_difference(high));
+            g * q.zero_divide(p + q)
+        }];
 
     /// Returns the angle of the point `(b, a)` with the first axis, between -π and π: `atan(a / b)` in the right
     /// quadrant, with NumPy's broadcasting.

@@ -54,19 +54,19 @@ impl<T: Scalar, L: Learner<T> + Send> InChunks<T, L> {
     ///
     /// # Panics
     ///
-    /// If the size is 0.
+    /// If the size is 0, or the reduction is [`Reduction::None`].
     #[track_caller]
     #[must_use]
     pub fn new(size: usize, reduction: Reduction, make: impl Fn() -> L + Send + Sync + 'static) -> Self {
         let chunks = Chunks::by_hand(size, move || (make(), None));
-        Self { chunks, reduction, output: Array2::default((0, 0)) }
+        Self { chunks, reduction: reduction.to_one_number("InChunks"), output: Array2::default((0, 0)) }
     }
 
     #[track_caller]
     fn run(&mut self, examples: &Examples<T>, pass: impl Fn(&mut L, &Examples<T>) -> T + Sync) -> T {
         let rows = match self.reduction {
             Reduction::Mean | Reduction::BatchMean => Rows::mean(examples.len()),
-            Reduction::OutputMean | Reduction::Sum => Rows::sum(examples.len()),
+            Reduction::OutputMean | Reduction::Sum | Reduction::None => Rows::sum(examples.len()),
         };
         let output = Mutex::new(&mut self.output);
         self.chunks.accumulate_by_hand(rows, |(learner, chunk), rows| {

@@ -98,6 +98,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// assert_eq!(first.item(), 12.0); // 3 x²
     /// assert_eq!(second.item(), 12.0); // 6 x
     /// ```
+    #[doc(alias = "autograd")]
     #[track_caller]
     #[must_use]
     pub fn grads(self, targets: &[Self]) -> Vec<Self> {
@@ -140,6 +141,33 @@ impl<'t, T: Scalar> Var<'t, T> {
             self.assert_same_tape("grads", target);
         }
         sweep::grad(self, None, targets, Location::caller())
+    }
+
+    /// Returns the gradients like [`grads`](Self::grads), and zeros for a target that the value does not depend on.
+    ///
+    /// Such a zero hides a mistake as well as a constant: [`grads_or_none`](Self::grads_or_none) tells them apart.
+    ///
+    /// # Panics
+    ///
+    /// If the value has more than one element.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let (x, unused) = (tape.leaf(3.0), tape.leaf(array![1.0, 2.0]));
+    /// let grads = x.square().grads_or_zeros(&[x, unused]);
+    /// assert_eq!(grads[0].item(), 6.0);
+    /// assert_eq!(grads[1].value(), array![0.0, 0.0].into_dyn());
+    /// ```
+    #[doc(alias = "materialize_grads")]
+    #[track_caller]
+    #[must_use]
+    pub fn grads_or_zeros(self, targets: &[Self]) -> Vec<Self> {
+        or_zeros(self.grads_or_none(targets), targets)
     }
 
     /// Returns the vector-Jacobian products of this value with a cotangent of its shape, by `targets`: the gradients of
@@ -187,6 +215,30 @@ impl<'t, T: Scalar> Var<'t, T> {
             self.assert_same_tape("vjp", target);
         }
         sweep::grad(self, Some(cotangent), targets, Location::caller())
+    }
+
+    /// Returns the products like [`vjp`](Self::vjp), and zeros for a target that the value does not depend on.
+    ///
+    /// # Panics
+    ///
+    /// If the cotangent has a different shape than the value, or an operand is on a different tape.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let (x, unused) = (tape.leaf(array![1.0, 2.0]), tape.leaf(1.0));
+    /// let pulled = x.square().vjp_or_zeros(tape.constant(array![1.0, 10.0]), &[x, unused]);
+    /// assert_eq!(pulled[0].value(), array![2.0, 40.0].into_dyn());
+    /// assert_eq!(pulled[1].item(), 0.0);
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn vjp_or_zeros(self, cotangent: Self, targets: &[Self]) -> Vec<Self> {
+        or_zeros(self.vjp_or_none(cotangent, targets), targets)
     }
 
     /// Returns the vector-Jacobian products of this value with a cotangent of its shape, by leaves and parameters, as
@@ -392,4 +444,17 @@ impl<'t, T: Scalar> Var<'t, T> {
             self.tape().describe(self.id())
         );
     }
+}
+
+/// Returns the gradients, with zeros in the shape of the target where there is none.
+#[track_caller]
+fn or_zeros<'t, T: Scalar>(grads: Vec<Option<Var<'t, T>>>, targets: &[Var<'t, T>]) -> Vec<Var<'t, T>> {
+    let mut result = Vec::with_capacity(targets.len());
+    for (grad, target) in grads.into_iter().zip(targets) {
+        result.push(match grad {
+            Some(grad) => grad,
+            None => target.tape().zeros(target.shape()),
+        });
+    }
+    result
 }

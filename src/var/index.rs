@@ -1,19 +1,23 @@
 //! Methods of [`Var`] that choose elements: by ranges, by indices, by a mask.
 
-use std::ops::{Bound, RangeBounds};
-
-use ndarray::{ArrayRef, Dimension};
+use ndarray::{ArrayRef, Axis, Dimension};
 use smallvec::SmallVec;
 
 use crate::input::Mask;
 use crate::op::{IndexList, Linear, Op};
 use crate::scalar::Scalar;
-use crate::shape::{AxisRange, AxisSet, Shape, ShapeError, elements, resolve_axis, row_major_strides};
+use crate::shape::{AxisRange, AxisSet, KeepDims, Shape, ShapeError, elements, resolve_axis, row_major_strides};
 use crate::tape::{Var, id_of};
 
 /// Ranges and indices.
 impl<T: Scalar> Var<'_, T> {
-    /// Returns a range of an axis. No data is copied.
+    /// Returns a range of an axis. Negative positions count from the end. Only a range that runs backward copies data.
+    ///
+    /// A position beyond the axis is a mistake here. [`slice_axes`](Self::slice_axes) leaves it out, as NumPy does.
+    ///
+    /// # Derivative
+    ///
+    /// `g` at the selected positions, 0 elsewhere.
     ///
     /// # Panics
     ///
@@ -28,15 +32,17 @@ impl<T: Scalar> Var<'_, T> {
     /// let tape = Tape::new();
     /// let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]);
     /// assert_eq!(x.slice(0, 1..).value(), array![[3.0, 4.0], [5.0, 6.0]].into_dyn());
+    /// assert_eq!(x.slice(0, ..-1).value(), array![[1.0, 2.0], [3.0, 4.0]].into_dyn());
     /// assert_eq!(x.slice(-1, ..1).shape().to_string(), "(3, 1)");
     /// ```
+    #[doc(alias = "narrow")]
     #[track_caller]
     #[must_use]
-    pub fn slice(self, axis: isize, range: impl RangeBounds<usize>) -> Self {
-        self.slice_step(axis, range, 1)
+    pub fn slice(self, axis: isize, range: impl Into<AxisRange>) -> Self {
+        self.slice_range(axis, range.into())
     }
 
-    /// Returns every `step`-th element of a range of an axis. No data is copied.
+    /// Returns every `step`-th element of a range of an axis, whatever step the range has itself. No data is copied.
     ///
     /// # Panics
     ///
@@ -54,28 +60,69 @@ impl<T: Scalar> Var<'_, T> {
     /// ```
     #[track_caller]
     #[must_use]
-    pub fn slice_step(self, axis: isize, range: impl RangeBounds<usize>, step: usize) -> Self {
+    pub fn slice_step(self, axis: isize, range: impl Into<AxisRange>, step: usize) -> Self {
+        self.slice_range(axis, range.into().with_step(step))
+    }
+
+    #[track_caller]
+    fn slice_range(self, axis: isize, range: AxisRange) -> Self {
         let shape = self.shape();
         let axis = self.check(resolve_axis("slice", axis, &shape));
-        let start = match range.start_bound() {
-            Bound::Included(&start) => start,
-            Bound::Excluded(&before) => before.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(&last) => last.saturating_add(1),
-            Bound::Excluded(&end) => end,
-            Bound::Unbounded => shape[axis],
-        };
-        if start > end || end > shape[axis] || step == 0 {
-            let finding =
-                format!("{start}..{end} in steps of {step} is no range of axis {axis} of length {}", shape[axis]);
-            self.check::<()>(Err(ShapeError::new("slice", &[&shape], finding)));
+        match range.resolve_within(axis, shape[axis]) {
+            Ok((start, step, length, reversed)) => {
+                let part = self.apply(Linear::Slice { axis, start, step, length });
+                if reversed { part.apply(Linear::Flip { axes: AxisSet::one(axis) }) } else { part }
+            }
+            Err(finding) => self.refuse("slice", finding),
         }
-        let length = (end - start).div_ceil(step);
-        // A step that is never taken may have any size, and would overflow as a stride.
-        let step = if length > 1 { step } else { 1 };
-        self.apply(Linear::Slice { axis, start, step, length })
+    }
+
+    /// Returns the part at one position of an axis, without that axis: NumPy's `x[i]` for axis 0. A negative position
+    /// counts from the end. No data is copied.
+    ///
+    /// # Shapes
+    ///
+    /// `(.., n, ..) -> (.., ..)`
+    ///
+    /// # Derivative
+    ///
+    /// `g` at the position, 0 elsewhere.
+    ///
+    /// # Panics
+    ///
+    /// If the axis or the position is out of range.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]);
+    /// assert_eq!(x.index(0, 1).value(), array![3.0, 4.0].into_dyn());
+    /// assert_eq!(x.index(-1, -1).value(), array![2.0, 4.0, 6.0].into_dyn());
+    /// ```
+    #[doc(alias = "get")]
+    #[doc(alias = "index_axis")]
+    #[doc(alias = "__getitem__")]
+    #[track_caller]
+    #[must_use]
+    pub fn index(self, axis: isize, position: isize) -> Self {
+        let shape = self.shape();
+        let axis = self.check(resolve_axis("index", axis, &shape));
+        let length = shape[axis] as isize;
+        if !(-length..length).contains(&position) {
+            self.refuse("index", format!("position {position} is out of range for axis {axis} of length {length}"));
+        }
+        self.at_position(axis, position.rem_euclid(length) as usize)
+    }
+
+    /// Returns the part at a position of an axis, both in range, without the axis.
+    #[track_caller]
+    pub(super) fn at_position(self, axis: usize, start: usize) -> Self {
+        let shape = self.shape().reduced(AxisSet::one(axis), KeepDims::No);
+        self.apply(Linear::Slice { axis, start, step: 1, length: 1 }).apply(Linear::Reshape { shape })
     }
 
     /// Returns the given positions of an axis, in the given order. A position may occur more than once.
@@ -111,7 +158,50 @@ impl<T: Scalar> Var<'_, T> {
         self.apply(Linear::IndexSelect { axis, indices })
     }
 
-    /// Returns one element of each row of a matrix: `y[i] = x[i, columns[i]]`.
+    /// Returns the given positions of an axis; the axes of `indices`, an array of any rank, replace that axis. For axis 0
+    /// of a matrix of vectors, one for each word, this is the embedding of the words.
+    ///
+    /// # Shapes
+    ///
+    /// `(a.., n, b..)` with `indices` of shape `(i..)` gives `(a.., i.., b..)`.
+    ///
+    /// # Derivative
+    ///
+    /// `g` added at the selected positions. Repeated positions accumulate.
+    ///
+    /// # Panics
+    ///
+    /// If the axis or an index is out of range.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let table = tape.leaf(array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]);
+    /// let y = table.take(0, &array![[2, 0], [2, 2]]);
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![[[5.0, 6.0], [1.0, 2.0]], [[5.0, 6.0], [5.0, 6.0]]].into_dyn());
+    /// assert_eq!(table.grad().unwrap(), array![[1.0, 1.0], [0.0, 0.0], [3.0, 3.0]].into_dyn());
+    /// ```
+    #[doc(alias = "embedding")]
+    #[track_caller]
+    #[must_use]
+    pub fn take<D: Dimension>(self, axis: isize, indices: &ArrayRef<usize, D>) -> Self {
+        let shape = self.shape();
+        let axis = self.check(resolve_axis("take", axis, &shape));
+        let list: SmallVec<[usize; 16]> = indices.iter().copied().collect();
+        self.check_indices("take", &list, axis, &shape);
+        let list = self.tape().index_list(list.iter().copied());
+        let around = shape[..axis].iter().chain(indices.shape()).chain(&shape[axis + 1..]);
+        let result = around.copied().collect();
+        self.apply(Linear::IndexSelect { axis, indices: list }).apply(Linear::Reshape { shape: result })
+    }
+
+    /// Returns one element of each row of a matrix: `y[i] = x[i, columns[i]]`. For other axes see
+    /// [`pick_axis`](Self::pick_axis).
     ///
     /// # Shapes
     ///
@@ -145,6 +235,47 @@ impl<T: Scalar> Var<'_, T> {
         }
         let columns = self.tape().index_list(columns.iter().copied());
         self.apply(Linear::TakeAlongRows { columns })
+    }
+
+    /// Returns one element along an axis for each place on the other axes: `y[i, k] = x[i, indices[i, k], k]` for axis 1 of
+    /// three.
+    ///
+    /// # Shapes
+    ///
+    /// `indices` and the result have the shape of the array without the axis.
+    ///
+    /// # Derivative
+    ///
+    /// `g` at the picked elements, 0 elsewhere. Elements are selected, not multiplied.
+    ///
+    /// # Panics
+    ///
+    /// If the axis or an index is out of range, or `indices` has another shape.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+    /// assert_eq!(x.pick_axis(0, &array![1, 0, 1]).value(), array![4.0, 2.0, 6.0].into_dyn());
+    /// assert_eq!(x.pick_axis(-1, &array![2, 0]).value(), array![3.0, 4.0].into_dyn());
+    /// ```
+    #[doc(alias = "take_along_dim")]
+    #[track_caller]
+    #[must_use]
+    pub fn pick_axis<D: Dimension>(self, axis: isize, indices: &ArrayRef<usize, D>) -> Self {
+        let shape = self.shape();
+        let index = self.check(resolve_axis("pick_axis", axis, &shape));
+        let rest = shape.reduced(AxisSet::one(index), KeepDims::No);
+        if *rest != *indices.shape() {
+            let found = Shape::from(indices.shape());
+            self.refuse("pick_axis", format!("indices of shape {found}, expected {rest}, without axis {index}"));
+        }
+        let indices = indices.view().insert_axis(Axis(index));
+        self.take_at("pick_axis", axis, &indices).apply(Linear::Reshape { shape: rest })
     }
 
     #[track_caller]
@@ -238,8 +369,13 @@ impl<T: Scalar> Var<'_, T> {
     #[track_caller]
     #[must_use]
     pub fn gather<D: Dimension>(self, axis: isize, indices: &ArrayRef<usize, D>) -> Self {
+        self.take_at("gather", axis, indices)
+    }
+
+    #[track_caller]
+    fn take_at<D: Dimension>(self, op: &'static str, axis: isize, indices: &ArrayRef<usize, D>) -> Self {
         let shape = self.shape();
-        let positions = self.positions("gather", axis, indices);
+        let positions = self.positions(op, axis, indices);
         let flat = self.apply(Linear::Reshape { shape: [elements(&shape)].into() });
         flat.apply(Linear::IndexSelect { axis: 0, indices: positions })
             .apply(Linear::Reshape { shape: indices.shape().into() })
@@ -274,6 +410,7 @@ impl<T: Scalar> Var<'_, T> {
     /// let y = x.scatter_add(0, &array![0, 2, 0, 0], source);
     /// assert_eq!(y.value(), array![18.0, 20.0, 32.0].into_dyn());
     /// ```
+    #[doc(alias = "index_add")]
     #[track_caller]
     #[must_use]
     pub fn scatter_add<D: Dimension>(self, axis: isize, indices: &ArrayRef<usize, D>, source: Self) -> Self {
@@ -364,5 +501,33 @@ impl<T: Scalar> Var<'_, T> {
         a.assert_same_tape("select", b);
         let mask = a.tape().constant(Mask(mask));
         a.tape().apply(Op::Select, &[mask.id(), a.id(), b.id()])
+    }
+
+    /// Returns the array with `value` where `mask` is true. Both broadcast.
+    ///
+    /// # Derivative
+    ///
+    /// `g` where the mask is false, 0 elsewhere. Elements are selected, not multiplied: an infinity or a NaN that is
+    /// replaced has no effect.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not broadcast.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let scores = tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// let y = scores.masked_fill(&array![false, true], f64::NEG_INFINITY).softmax(-1);
+    /// assert_eq!(y.value(), array![[1.0, 0.0], [1.0, 0.0]].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn masked_fill<D: Dimension>(self, mask: &ArrayRef<bool, D>, value: T) -> Self {
+        Self::select(mask, self.tape().constant(value), self)
     }
 }

@@ -1,9 +1,11 @@
 //! Methods of [`Var`] for linear algebra: products, inverses, determinants, linear systems.
 
+use smallvec::SmallVec;
+
 use crate::op::{Linear, Op, ReduceKind, Transposed, matmul_shape};
 use crate::scalar::Scalar;
 use crate::shape::{AxisSet, KeepDims, elements};
-use crate::tape::Var;
+use crate::tape::{Detach, Var};
 
 /// Linear algebra. The last two axes are matrices; axes before them are a batch.
 ///
@@ -189,6 +191,57 @@ impl<T: Scalar> Var<'_, T> {
     #[must_use]
     pub fn logdet(self) -> Self {
         self.apply(Op::LogDet)
+    }
+
+    /// Returns the sign of the determinant of a matrix, -1, 0 or 1, and the logarithm of its size: minus infinity for a
+    /// singular matrix.
+    ///
+    /// # Shapes
+    ///
+    /// `(.., n, n) -> (..)` for both.
+    ///
+    /// # Derivative
+    ///
+    /// Of the logarithm `g a⁻ᵀ`, NaN at a singular matrix. The sign is a constant.
+    ///
+    /// # Panics
+    ///
+    /// If the matrices are not square.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::<f64>::new();
+    /// let a = tape.leaf(array![[0.0, 2.0], [4.0, 0.0]]); // the determinant is -8
+    /// let (sign, size) = a.slogdet();
+    /// size.backward();
+    /// assert_eq!(sign.item(), -1.0);
+    /// assert!((size.item() - 8.0_f64.ln()).abs() < 1e-15);
+    /// assert_eq!(a.grad().unwrap(), array![[0.0, 0.5], [0.25, 0.0]].into_dyn()); // a⁻ᵀ
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn slogdet(self) -> (Self, Self) {
+        let shape = self.shape();
+        let rows = match *shape {
+            [.., rows, columns] if rows == columns => rows,
+            _ => self.refuse("slogdet", "expected a square matrix, or a batch of such".into()),
+        };
+        let detaching = self.tape().detach_all(Detach::Yes);
+        if rows == 0 {
+            return (self.det(), self.logdet()); // 1 and 0
+        }
+        // Rows of length 1 have the same sign, and their determinant does not overflow.
+        let sign = self.divide_no_nan(self.norm_axes([-1], KeepDims::Yes)).det().sign();
+        // The first row times the sign, so that the determinant is positive or 0.
+        let mut pads: SmallVec<[(usize, usize); 4]> = SmallVec::from_elem((0, 0), shape.len());
+        pads[shape.len() - 2] = (0, rows - 1);
+        let signs = sign.expand_dims(-1).expand_dims(-1).pad(&pads, T::ONE);
+        drop(detaching);
+        (sign, self.mul(signs).logdet())
     }
 
     /// Returns the sum of the elements on the diagonal of a matrix, which need not be square.

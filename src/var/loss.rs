@@ -3,6 +3,7 @@
 //! Each elementwise loss is a row of the table and a sum. The losses of [`nn`](crate::nn) are derived by hand,
 //! independently of these, and each checks the other.
 
+use super::operand::Operand;
 use crate::reduction::Reduction;
 use crate::scalar::Scalar;
 use crate::shape::ShapeError;
@@ -13,6 +14,9 @@ use crate::tape::Var;
 /// A target is a `Var`, so it may depend on parameters. Data are recorded as a [`constant`](crate::Tape::constant). The
 /// target must have the shape of the prediction: a loss does not broadcast, because different shapes are usually a
 /// mistake.
+///
+/// With [`Reduction::None`] a loss keeps its terms: one for each row of [`cross_entropy`](Var::cross_entropy),
+/// [`cross_entropy_labels`](Var::cross_entropy_labels) and [`nll_loss`](Var::nll_loss), one for each element of the others.
 impl<'t, T: Scalar> Var<'t, T> {
     /// Returns the mean squared error: the mean or the sum of `(x - target)²` over all elements.
     ///
@@ -103,11 +107,49 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// assert_eq!(loss.item(), 8.5); // 1² / 2 + 2 (5 - 1)
     /// assert_eq!(x.grad().unwrap(), array![1.0, 2.0].into_dyn());
     /// ```
+    #[doc(alias = "HuberLoss")]
     #[track_caller]
     #[must_use]
     pub fn huber_loss(self, target: Self, delta: T, reduction: Reduction) -> Self {
         self.check_target("huber_loss", target);
         (self - target).huber(delta).reduce_elements(reduction)
+    }
+
+    /// Returns the smooth absolute error: the mean or the sum over all elements of `d² / (2 beta)` where `|d| <= beta`, else
+    /// `|d| - beta / 2`, with `d = x - target`. It is [`huber_loss`](Self::huber_loss) divided by its `delta`, so far from the
+    /// target its slope is 1. With `beta = 0` it is [`l1_loss`](Self::l1_loss).
+    ///
+    /// # Derivative
+    ///
+    /// `d / beta` clamped to the interval from -1 to 1, divided by the number of elements for the mean.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes differ, `target` is on a different tape, or `beta` is negative or NaN.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{Reduction, Tape};
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![1.0, 8.0]);
+    /// let loss = x.smooth_l1_loss(tape.constant(array![0.0, 3.0]), 2.0, Reduction::Sum);
+    /// loss.backward();
+    /// assert_eq!(loss.item(), 4.25); // 1² / 4 + (5 - 1)
+    /// assert_eq!(x.grad().unwrap(), array![0.5, 1.0].into_dyn());
+    /// ```
+    #[doc(alias = "SmoothL1Loss")]
+    #[track_caller]
+    #[must_use]
+    pub fn smooth_l1_loss(self, target: Self, beta: T, reduction: Reduction) -> Self {
+        self.check_target("smooth_l1_loss", target);
+        assert!(beta >= T::ZERO, "smooth_l1_loss: expected a beta of at least 0, found {beta}");
+        if beta == T::ZERO {
+            return self.l1_loss(target, reduction);
+        }
+        self.sub(target).huber(beta).divide_by(beta).reduce_elements(reduction)
     }
 
     /// Returns the cross-entropy of scores (logits) with target distributions: the mean over the rows, or the sum, of
@@ -148,7 +190,11 @@ impl<'t, T: Scalar> Var<'t, T> {
     pub fn cross_entropy(self, target: Self, reduction: Reduction) -> Self {
         self.check_target("cross_entropy", target);
         let (rows, _) = self.check_classes("cross_entropy");
-        target.multiply_no_nan(self.log_softmax(-1)).negative_sum(reduction.divisor(rows, 1))
+        let terms = target.multiply_no_nan(self.log_softmax(-1));
+        match reduction {
+            Reduction::None => -terms.sum_axis(-1),
+            _ => terms.negative_sum(reduction.divisor(rows, 1)),
+        }
     }
 
     /// Returns the cross-entropy of scores (logits) with the number of the right class for each row: the mean over the
@@ -186,7 +232,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[must_use]
     pub fn cross_entropy_labels(self, labels: &[usize], reduction: Reduction) -> Self {
         self.check_labels("cross_entropy_labels", labels);
-        self.log_softmax(-1).pick(labels).negative_sum(reduction.divisor(labels.len(), 1))
+        self.log_softmax(-1).pick(labels).negative_mean(labels, reduction)
     }
 
     /// Returns the negative log-likelihood: the mean over the rows, or the sum, of `-x[label]`. The prediction holds
@@ -222,7 +268,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[must_use]
     pub fn nll_loss(self, labels: &[usize], reduction: Reduction) -> Self {
         self.check_labels("nll_loss", labels);
-        self.pick(labels).negative_sum(reduction.divisor(labels.len(), 1))
+        self.pick(labels).negative_mean(labels, reduction)
     }
 
     /// Returns the binary cross-entropy of probabilities: the mean or the sum of `-(t ln x + (1 - t) ln(1 - x))` over
@@ -294,6 +340,57 @@ impl<'t, T: Scalar> Var<'t, T> {
     pub fn binary_cross_entropy_with_logits(self, target: Self, reduction: Reduction) -> Self {
         self.check_target("binary_cross_entropy_with_logits", target);
         self.binary_cross_entropy_with_logits_term(target).reduce_elements(reduction)
+    }
+
+    /// Returns the binary cross-entropy of scores (logits) with a weight for the positive part: the mean or the sum of
+    /// `w t ln(1 + e^-x) + (1 - t) ln(1 + e^x)` over all elements, with `w` the weight, a number or a `Var`.
+    ///
+    /// A weight above 1 counts positive examples more, for instance where they are rare. The mean divides by the number of
+    /// elements, whatever the weight.
+    ///
+    /// # Shapes
+    ///
+    /// The weight broadcasts to the shape of the prediction: `(classes)` for `(batch, classes)`.
+    ///
+    /// # Derivative
+    ///
+    /// `(1 - t) s - w t (1 - s)`, with `s = sigmoid(x)`, divided by the number of elements for the mean.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes differ, the weight does not broadcast, or an operand is on a different tape.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{Reduction, Tape};
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![0.0, -1000.0, 0.0]);
+    /// let t = tape.constant(array![1.0, 1.0, 0.0]);
+    /// let loss = x.weighted_binary_cross_entropy_with_logits(t, 3.0, Reduction::None);
+    /// loss.sum().backward();
+    /// assert_eq!(loss.value(), array![3.0 * 2.0_f64.ln(), 3000.0, 2.0_f64.ln()].into_dyn());
+    /// assert_eq!(x.grad().unwrap(), array![-1.5, -3.0, 0.5].into_dyn());
+    /// ```
+    #[doc(alias = "pos_weight")]
+    #[track_caller]
+    #[must_use]
+    pub fn weighted_binary_cross_entropy_with_logits(
+        self,
+        target: Self,
+        weight: impl Operand<'t, T>,
+        reduction: Reduction,
+    ) -> Self {
+        const NAME: &str = "weighted_binary_cross_entropy_with_logits";
+        self.check_target(NAME, target);
+        let weighted = target * weight;
+        if weighted.shape() != self.shape() {
+            self.refuse(NAME, format!("a weight that makes the targets {}", weighted.shape()));
+        }
+        let positive = weighted.multiply_no_nan((-self).softplus());
+        (positive + target.one_minus().multiply_no_nan(self.softplus())).reduce_elements(reduction)
     }
 
     /// Returns the hinge loss: the mean or the sum of `max(0, 1 - t x)` over all elements, with targets `t` of -1 and
@@ -431,13 +528,29 @@ impl<'t, T: Scalar> Var<'t, T> {
     pub fn course_cross_entropy(self, target: Self, reduction: Reduction) -> Self {
         self.check_target("course_cross_entropy", target);
         let (rows, classes) = self.check_classes("course_cross_entropy");
-        self.softmax(-1).named("ŷ").course_cross_entropy_term(target).reduce(reduction.divisor(rows, classes))
+        let terms = self.softmax(-1).named("ŷ").course_cross_entropy_term(target);
+        match reduction {
+            Reduction::None => terms,
+            _ => terms.reduce(reduction.divisor(rows, classes)),
+        }
     }
 
-    /// Returns the sum of all elements, divided as the reduction says. The first axis counts examples, the others their
-    /// terms.
+    /// Returns minus the sum of a term for each label, divided as the reduction says, or minus the terms.
+    #[track_caller]
+    fn negative_mean(self, labels: &[usize], reduction: Reduction) -> Self {
+        match reduction {
+            Reduction::None => -self,
+            _ => self.negative_sum(reduction.divisor(labels.len(), 1)),
+        }
+    }
+
+    /// Returns the sum of all elements, divided as the reduction says, or the elements. The first axis counts examples, the
+    /// others their terms.
     #[track_caller]
     fn reduce_elements(self, reduction: Reduction) -> Self {
+        if reduction == Reduction::None {
+            return self;
+        }
         let (rows, terms) = match self.shape().split_first() {
             Some((&rows, terms)) => (rows, terms.iter().product()),
             None => (1, 1),
@@ -478,7 +591,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     }
 
     #[track_caller]
-    fn check_labels(self, name: &'static str, labels: &[usize]) {
+    pub(super) fn check_labels(self, name: &'static str, labels: &[usize]) {
         let shape = self.shape();
         let finding = match *shape {
             [rows, _] if rows == labels.len() => return self.check_indices(name, labels, 1, &shape),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-use ndarray::ArrayViewD;
+use ndarray::{ArrayView, ArrayViewD, Dimension};
 
 use crate::scalar::Scalar;
 use crate::shape::Shape;
@@ -30,6 +30,29 @@ impl<'t, T: Scalar> Var<'t, T> {
     pub fn value(self) -> ArrayViewD<'t, T> {
         self.tape().note_read(self.id(), Location::caller());
         self.tape().array(self.id())
+    }
+
+    /// Returns the value with its number of axes in the type: `value_as::<Ix2>()` is a view of a matrix.
+    ///
+    /// # Panics
+    ///
+    /// If the value has another number of axes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::{Ix2, array};
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// let matrix = (x * 2.0).value_as::<Ix2>();
+    /// assert_eq!(matrix.row(1), array![6.0, 8.0]);
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn value_as<D: Dimension>(self) -> ArrayView<'t, T, D> {
+        with_axes("value_as", self.value())
     }
 
     /// Returns the only element of a value with one element.
@@ -81,6 +104,39 @@ impl<'t, T: Scalar> Var<'t, T> {
         Shape::from(self.tape().nodes().shape(self.id()))
     }
 
+    /// Returns the number of elements.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+    /// assert_eq!((x.len(), x.ndim(), x.is_empty()), (6, 2, false));
+    /// ```
+    #[doc(alias = "numel")]
+    #[doc(alias = "elem_count")]
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.shape().elements()
+    }
+
+    /// Returns whether there are no elements.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the number of axes; 0 for a single number.
+    #[doc(alias = "dim")]
+    #[doc(alias = "rank")]
+    #[must_use]
+    pub fn ndim(self) -> usize {
+        self.shape().len()
+    }
+
     /// Returns the accumulated gradient of a leaf or a parameter; `None` if no backward sweep has reached it since it
     /// was recorded or cleared.
     ///
@@ -110,6 +166,41 @@ impl<'t, T: Scalar> Var<'t, T> {
             Some(param) => param.grad().map(|grad| self.tape().keep(&grad)),
             None => self.tape().leaf_grad(self.id()),
         }
+    }
+
+    /// Returns the gradient like [`grad`](Self::grad), with its number of axes in the type.
+    ///
+    /// # Panics
+    ///
+    /// If the gradient has another number of axes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::{Ix1, array};
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![1.0, 2.0]);
+    /// x.square().sum().backward();
+    /// let slope = x.grad_as::<Ix1>().unwrap();
+    /// assert_eq!(slope[1], 4.0);
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn grad_as<D: Dimension>(self) -> Option<ArrayView<'t, T, D>> {
+        let grad = self.grad()?;
+        Some(with_axes("grad_as", grad))
+    }
+}
+
+/// Returns an array with its number of axes in the type.
+#[track_caller]
+fn with_axes<'t, T, D: Dimension>(method: &str, array: ArrayViewD<'t, T>) -> ArrayView<'t, T, D> {
+    let (shape, expected) = (Shape::from(array.shape()), D::NDIM);
+    match array.into_dimensionality() {
+        Ok(array) => array,
+        Err(_) => panic!("{method}: an array of shape {shape}, expected {} axes", expected.unwrap_or(0)),
     }
 }
 

@@ -288,6 +288,7 @@ impl<T: Scalar> Var<'_, T> {
     /// assert_eq!(y.item(), 5.0);
     /// assert_eq!(x.grad().unwrap(), array![0.6, 0.8].into_dyn());
     /// ```
+    #[doc(alias = "vector_norm")]
     #[track_caller]
     #[must_use]
     pub fn norm(self) -> Self {

@@ -4,16 +4,21 @@ use smallvec::SmallVec;
 
 use crate::op::{Linear, Permutation};
 use crate::scalar::Scalar;
-use crate::shape::{AxisSet, Shape, ShapeError, check_memory, resolve_axis};
+use crate::shape::{AxisSet, NewShape, Shape, ShapeError, check_memory, elements, resolve_axis};
 use crate::tape::Var;
 
 /// Shapes.
 impl<T: Scalar> Var<'_, T> {
-    /// Returns the elements, in row-major order, in a new shape.
+    /// Returns the elements, in row-major order, in a new shape. One length of a tuple may be inferred: it is written `()`
+    /// (see [`NewShape`]).
+    ///
+    /// # Derivative
+    ///
+    /// `g` in the shape before.
     ///
     /// # Panics
     ///
-    /// If the new shape has a different number of elements.
+    /// If the new shape has a different number of elements, or a length cannot be inferred.
     ///
     /// # Example
     ///
@@ -24,11 +29,69 @@ impl<T: Scalar> Var<'_, T> {
     /// let tape = Tape::new();
     /// let x = tape.leaf(array![1.0, 2.0, 3.0, 4.0]);
     /// assert_eq!(x.reshape([2, 2]).value(), array![[1.0, 2.0], [3.0, 4.0]].into_dyn());
+    /// assert_eq!(x.reshape((2, ())).value(), x.reshape([2, 2]).value());
     /// ```
+    #[doc(alias = "view")]
+    #[doc(alias = "view_as")]
     #[track_caller]
     #[must_use]
-    pub fn reshape(self, shape: impl Into<Shape>) -> Self {
-        self.apply(Linear::Reshape { shape: shape.into() })
+    pub fn reshape(self, shape: impl Into<NewShape>) -> Self {
+        match shape.into().resolve(self.len()) {
+            Ok(shape) => self.apply(Linear::Reshape { shape }),
+            Err(finding) => self.refuse("reshape", finding),
+        }
+    }
+
+    /// Returns the elements, in row-major order, as a vector.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// assert_eq!(tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]).flatten().value(), array![1.0, 2.0, 3.0, 4.0].into_dyn());
+    /// ```
+    #[doc(alias = "ravel")]
+    #[doc(alias = "flatten_all")]
+    #[track_caller]
+    #[must_use]
+    pub fn flatten(self) -> Self {
+        self.apply(Linear::Reshape { shape: [self.len()].into() })
+    }
+
+    /// Returns the array with the axes `first` to `last` joined into one. `flatten_axes(1, -1)` makes a vector of each
+    /// example of a batch.
+    ///
+    /// # Panics
+    ///
+    /// If an axis is out of range, or `last` is before `first`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::Array4;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let images = tape.leaf(Array4::<f64>::zeros((10, 3, 4, 5)));
+    /// assert_eq!(images.flatten_axes(1, -1).shape().to_string(), "(10, 60)");
+    /// assert_eq!(images.flatten_axes(0, 1).shape().to_string(), "(30, 4, 5)");
+    /// ```
+    #[doc(alias = "flatten_from")]
+    #[track_caller]
+    #[must_use]
+    pub fn flatten_axes(self, first: isize, last: isize) -> Self {
+        let shape = self.shape();
+        let from = self.check(resolve_axis("flatten_axes", first, &shape));
+        let to = self.check(resolve_axis("flatten_axes", last, &shape));
+        if to < from {
+            self.refuse("flatten_axes", format!("axis {last} is before axis {first}"));
+        }
+        let joined = [elements(&shape[from..=to])];
+        let lengths = shape[..from].iter().chain(&joined).chain(&shape[to + 1..]);
+        self.apply(Linear::Reshape { shape: lengths.copied().collect() })
     }
 
     /// Returns the array with its axes in reverse order: the transpose of a matrix. No data is copied.
@@ -102,6 +165,7 @@ impl<T: Scalar> Var<'_, T> {
     /// assert_eq!(y.value().sum(), 9.0);
     /// assert_eq!(x.grad().unwrap(), array![3.0, 3.0].into_dyn());
     /// ```
+    #[doc(alias = "expand")]
     #[track_caller]
     #[must_use]
     pub fn broadcast_to(self, shape: impl Into<Shape>) -> Self {
@@ -152,6 +216,8 @@ impl<T: Scalar> Var<'_, T> {
     /// let (a, b) = (tape.leaf(array![1.0, 2.0]), tape.leaf(array![3.0]));
     /// assert_eq!(Var::concat(&[a, b], 0).value(), array![1.0, 2.0, 3.0].into_dyn());
     /// ```
+    #[doc(alias = "cat")]
+    #[doc(alias = "concatenate")]
     #[track_caller]
     #[must_use]
     pub fn concat(parts: &[Self], axis: isize) -> Self {
@@ -357,6 +423,113 @@ impl<T: Scalar> Var<'_, T> {
         self.apply(Linear::Permute { order: Permutation::swapped(shape.len(), first, second) })
     }
 
+    /// Returns the array with an axis moved to another place. The other axes stay in order. No data is copied.
+    ///
+    /// # Panics
+    ///
+    /// If an axis is out of range.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::Array3;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(Array3::<f64>::zeros((2, 3, 4)));
+    /// assert_eq!(x.movedim(0, -1).shape().to_string(), "(3, 4, 2)");
+    /// ```
+    #[doc(alias = "moveaxis")]
+    #[track_caller]
+    #[must_use]
+    pub fn movedim(self, from: isize, to: isize) -> Self {
+        let shape = self.shape();
+        let from = self.check(resolve_axis("movedim", from, &shape));
+        let to = self.check(resolve_axis("movedim", to, &shape));
+        let mut order: SmallVec<[usize; 8]> = (0..shape.len()).filter(|&axis| axis != from).collect();
+        order.insert(to, from);
+        self.apply(Linear::Permute { order: Permutation::new(order.into_iter()) })
+    }
+
+    /// Returns the array with its elements moved on by `shift` places along an axis: those that leave at one end come in at
+    /// the other.
+    ///
+    /// # Derivative
+    ///
+    /// `g`, rolled by `-shift`.
+    ///
+    /// # Panics
+    ///
+    /// If the axis is out of range.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![1.0, 2.0, 3.0]);
+    /// assert_eq!(x.roll(0, 1).value(), array![3.0, 1.0, 2.0].into_dyn());
+    /// assert_eq!(x.roll(0, -1).value(), array![2.0, 3.0, 1.0].into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn roll(self, axis: isize, shift: isize) -> Self {
+        let shape = self.shape();
+        let axis = self.check(resolve_axis("roll", axis, &shape));
+        let length = shape[axis];
+        let shift = shift.checked_rem_euclid(length as isize).unwrap_or(0) as usize; // without full turns
+        if shift == 0 {
+            return self;
+        }
+        let part = |start, length| self.apply(Linear::Slice { axis, start, step: 1, length });
+        let (last, first) = (part(length - shift, shift), part(0, length - shift));
+        self.tape().apply(Linear::Concat { axis }, &[last.id(), first.id()])
+    }
+
+    /// Returns the array with each part along an axis repeated `repeats` times, copies beside each other.
+    /// [`tile`](Self::tile) repeats the whole array.
+    ///
+    /// # Derivative
+    ///
+    /// `g` summed over the copies.
+    ///
+    /// # Panics
+    ///
+    /// If the axis is out of range, or the result is too large for memory.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![1.0, 2.0]);
+    /// let y = x.repeat_interleave(0, 2);
+    /// y.sum().backward();
+    /// assert_eq!(y.value(), array![1.0, 1.0, 2.0, 2.0].into_dyn());
+    /// assert_eq!(x.grad().unwrap(), array![2.0, 2.0].into_dyn());
+    /// ```
+    #[doc(alias = "repeat")]
+    #[track_caller]
+    #[must_use]
+    pub fn repeat_interleave(self, axis: isize, repeats: usize) -> Self {
+        let shape = self.shape();
+        let axis = self.check(resolve_axis("repeat_interleave", axis, &shape));
+        let result = shape.with_axis(axis, shape[axis].saturating_mul(repeats));
+        if let Err(finding) = check_memory(&result) {
+            self.refuse("repeat_interleave", format!("repeated {repeats} times: {finding}"));
+        }
+        let with_copies = |copies: usize| -> Shape {
+            shape[..=axis].iter().copied().chain([copies]).chain(shape[axis + 1..].iter().copied()).collect()
+        };
+        self.apply(Linear::Reshape { shape: with_copies(1) })
+            .apply(Linear::BroadcastTo { shape: with_copies(repeats) })
+            .apply(Linear::Reshape { shape: result })
+    }
+
     /// Returns the array repeated `reps[i]` times along axis `i`, one copy after the other. As in NumPy, missing axes
     /// and missing repetitions on the left count as 1.
     ///
@@ -400,95 +573,5 @@ impl<T: Scalar> Var<'_, T> {
         self.apply(Linear::Reshape { shape: apart })
             .apply(Linear::BroadcastTo { shape: wide })
             .apply(Linear::Reshape { shape: result })
-    }
-
-    /// Returns the diagonal of a matrix, or the square matrix with this vector as its diagonal and zeros elsewhere.
-    ///
-    /// The diagonal of a matrix is not copied. Axes before the last two are a batch of matrices.
-    ///
-    /// # Shapes
-    ///
-    /// `(.., m, n) -> (.., min(m, n))`, `(n) -> (n, n)`.
-    ///
-    /// # Derivative
-    ///
-    /// By a vector, the diagonal of `g`. By a matrix, the matrix with `g` as its diagonal.
-    ///
-    /// # Panics
-    ///
-    /// If the array has no axis.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use ndarray::array;
-    /// use tapegrad::Tape;
-    ///
-    /// let tape = Tape::new();
-    /// let x = tape.leaf(array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
-    /// let d = x.diag();
-    /// assert_eq!(d.value(), array![1.0, 5.0].into_dyn());
-    /// assert_eq!(d.diag().value(), array![[1.0, 0.0], [0.0, 5.0]].into_dyn());
-    /// ```
-    #[track_caller]
-    #[must_use]
-    pub fn diag(self) -> Self {
-        match *self.shape() {
-            [length] => self.apply(Linear::DiagonalBackward { rows: length, columns: length }),
-            [_, _, ..] => self.apply(Linear::Diagonal),
-            [] => self.refuse("diag", "a number has no diagonal".into()),
-        }
-    }
-
-    /// Returns the lower triangle: the elements on and below diagonal `k`, zeros above it. Diagonal 0 is the main
-    /// diagonal, 1 the one above it, -1 the one below. The last two axes are matrices.
-    ///
-    /// # Derivative
-    ///
-    /// The same triangle of `g`. Elements are selected, not multiplied, so an infinity outside the triangle has no
-    /// effect.
-    ///
-    /// # Panics
-    ///
-    /// If the array has fewer than two axes.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use ndarray::array;
-    /// use tapegrad::Tape;
-    ///
-    /// let tape = Tape::new();
-    /// let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]);
-    /// assert_eq!(x.tril(0).value(), array![[1.0, 0.0], [3.0, 4.0]].into_dyn());
-    /// assert_eq!(x.tril(-1).value(), array![[0.0, 0.0], [3.0, 0.0]].into_dyn());
-    /// ```
-    #[track_caller]
-    #[must_use]
-    pub fn tril(self, k: isize) -> Self {
-        self.apply(Linear::Tril { offset: k })
-    }
-
-    /// Returns the upper triangle: the elements on and above diagonal `k`, zeros below it. Diagonals count as in
-    /// [`tril`](Self::tril).
-    ///
-    /// # Panics
-    ///
-    /// If the array has fewer than two axes.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use ndarray::array;
-    /// use tapegrad::Tape;
-    ///
-    /// let tape = Tape::new();
-    /// let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]);
-    /// assert_eq!(x.triu(0).value(), array![[1.0, 2.0], [0.0, 4.0]].into_dyn());
-    /// ```
-    #[track_caller]
-    #[must_use]
-    pub fn triu(self, k: isize) -> Self {
-        self.apply(Linear::Triu { offset: k })
     }
 }

@@ -38,9 +38,14 @@ macro_rules! elementwise_loss {
             }
 
             /// Returns the loss with this reduction.
+            ///
+            /// # Panics
+            ///
+            /// If it is [`Reduction::None`].
+            #[track_caller]
             #[must_use]
             pub fn with_reduction(self, reduction: Reduction) -> Self {
-                Self { reduction, ..self }
+                Self { reduction: reduction.to_one_number(stringify!($Loss)), ..self }
             }
 
             #[inline(always)]

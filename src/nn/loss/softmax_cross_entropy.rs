@@ -77,6 +77,10 @@ impl<T: Scalar> SoftmaxCrossEntropy<T> {
 
     /// Returns the loss with this reduction. A row is one term.
     ///
+    /// # Panics
+    ///
+    /// If it is [`Reduction::None`].
+    ///
     /// # Example
     ///
     /// ```
@@ -88,9 +92,10 @@ impl<T: Scalar> SoftmaxCrossEntropy<T> {
     /// let mut loss = SoftmaxCrossEntropy::new().with_reduction(Reduction::Sum);
     /// assert_eq!(loss.backward_labels(&[1, 0], &array![[7.0, 7.0], [3.0, 3.0]]), array![[0.5, -0.5], [-0.5, 0.5]]);
     /// ```
+    #[track_caller]
     #[must_use]
     pub fn with_reduction(self, reduction: Reduction) -> Self {
-        Self { reduction, ..self }
+        Self { reduction: reduction.to_one_number("SoftmaxCrossEntropy"), ..self }
     }
 
     /// Returns the divisor of the sum over this number of rows.

@@ -81,7 +81,7 @@ impl<T: Scalar> NaryModule<T> for Sum<T> {
         // Not a fold: the nodes' source lines would be those of its closure.
         let mut sum = inputs[0];
         for &x in &inputs[1..] {
-            sum = sum + x;
+            sum += x;
         }
         sum
     }

@@ -98,7 +98,7 @@ impl Problem {
         let row = |k: usize| pose.slice(1, k..=k).squeeze(1);
         let mut world = turn(row(0)) * row(1).expand_dims(1);
         if self.is_mirrored {
-            world = world * theta.tape().constant(arr1(&[-1.0, 1.0, 1.0]));
+            world *= theta.tape().constant(arr1(&[-1.0, 1.0, 1.0]));
         }
         let bones = world.matmul(self.bones(pose, v[3])).swapaxes(0, 1).reshape([3 * rows, 4 * self.parents.len()]);
         let places = self.skin(v).matmul(bones.transpose()).reshape([points, 3, rows]);

@@ -80,7 +80,8 @@ pub(crate) fn polygamma_f64(x: f64, order: f64) -> f64 {
     } else {
         // With x = f - m: the terms from f on, and those from f - 1 down to x.
         let f = x - x.floor();
-        let below = hurwitz_zeta(s, 1.0 - f) - hurwitz_zeta(s, 1.0 - x);
+        // Near 0 from below, f is rounded to 1, while the distance to the pole above is exact.
+        let below = hurwitz_zeta(s, x.ceil() - x) - hurwitz_zeta(s, 1.0 - x);
         hurwitz_zeta(s, f) + if even(s) { below } else { -below }
     };
     if even(order) { -factorial * zeta } else { factorial * zeta }

@@ -119,8 +119,10 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[track_caller]
     #[must_use]
     pub fn prelu(self, weight: impl Operand<'t, T>) -> Self {
-        let low = self * weight;
         let positive = self.leaky_slope(T::ZERO); // 1 or 0: a recorded mask
+        // A positive x does not meet the weight: an infinite one would make the weight's gradient NaN.
+        let low =
+            self.tape().apply(Op::Select, &[positive.id(), self.tape().zeros(self.shape()).id(), self.id()]) * weight;
         self.tape().apply(Op::Select, &[positive.id(), self.id(), low.id()])
     }
 

@@ -153,11 +153,13 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[track_caller]
     #[must_use]
     pub fn cosine_similarity(self, other: Self, axis: isize, eps: T) -> Self {
-        let products = self.mul(other);
-        let shape = products.shape();
-        let wide = |x: Self| if x.shape() == shape { x } else { x.broadcast_to(shape.clone()) };
-        let length = |x: Self| wide(x).norm_axes([axis], KeepDims::No).clamp_min(eps);
-        products.sum_axes([axis], KeepDims::No) / (length(self) * length(other))
+        let shape = self.mul(other).shape();
+        // Each vector is divided by its length first: the products of the elements may overflow.
+        let unit = |x: Self| {
+            let x = if x.shape() == shape { x } else { x.broadcast_to(shape.clone()) };
+            x / x.norm_axes([axis], KeepDims::Yes).clamp_min(eps)
+        };
+        (unit(self) * unit(other)).sum_axes([axis], KeepDims::No)
     }
 
     /// Returns the outer product of two vectors: `y[i, j] = a[i] b[j]`.

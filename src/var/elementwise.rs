@@ -235,6 +235,8 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[track_caller]
     #[must_use]
     pub fn lerp(self, end: impl Operand<'t, T>, weight: impl Operand<'t, T>) -> Self {
-        self + (self.beside(end) - self) * weight
+        // Exact at both ends, unlike `x + weight (end - x)`.
+        let weight = self.beside(weight);
+        self.beside(end) * weight - self * (weight - T::ONE)
     }
 }

@@ -32,6 +32,9 @@ impl<T: Scalar> Var<'_, T> {
     /// By `x[k]`, the sum over `i >= k` of `g[i]` times the product of the elements 0 to `i` except `k`. Nothing is divided,
     /// so derivatives of any order are exact beside zeros.
     ///
+    /// The products of inner ranges are formed as well. If one of them overflows or underflows, so do the results that it
+    /// belongs to: `[0, 1e200, 1e200]` gives `[0, 0, NaN]`.
+    ///
     /// # Panics
     ///
     /// If the axis is out of range.

@@ -92,7 +92,7 @@ fn solve_owned<T: Number + Matmul>(a: Vec<T>, n: usize, b: &[T], columns: usize,
 /// The lower triangular `y` with `y yᵀ = (a + aᵀ) / 2`; NaN if that matrix is not positive definite.
 pub(crate) fn cholesky<T: Number + Matmul>(a: &[T], n: usize, y: &mut [T]) {
     let half = T::from_f64(0.5);
-    let mut factor: Vec<T> = a.iter().zip(transpose(a, n)).map(|(&a, b)| (a + b) * half).collect();
+    let mut factor: Vec<T> = a.iter().zip(transpose(a, n)).map(|(&a, b)| a * half + b * half).collect();
     if factor::cholesky(&mut factor, n).is_none() {
         return y.fill(nan());
     }

@@ -6,7 +6,8 @@
 //!   computed at compile time.
 //! - Elementwise operations of one size, and the rules of their backward pass, run together, tile by tile in the cache.
 //!   What only such a group reads never reaches memory.
-//! - Views are not computed. Arrays whose time is over give their memory to later ones. A run allocates nothing.
+//! - Views are not computed. Arrays whose time is over give their memory to later ones. A run on one thread allocates
+//!   nothing.
 //!
 //! The arithmetic is the same as on the tape, and so are the bits of the results.
 //!

@@ -361,3 +361,41 @@ fn single_precision_solves_likewise() {
     assert!(second.value().iter().all(|x| x.is_finite()));
     assert!(near(a.matmul(a.solve(a)), a));
 }
+
+#[test]
+fn the_sign_of_a_determinant_is_found_where_the_determinant_underflows() {
+    // Eigenvalues 1e-4, and once 100 + 1e-4: the determinant is below 1e-390.
+    let near_ones = Array2::<f64>::eye(100) * 1e-4 + 1.0;
+    let mut swapped = near_ones.clone();
+    swapped.row_mut(3).assign(&near_ones.row(7));
+    swapped.row_mut(7).assign(&near_ones.row(3));
+    let tape = Tape::new().checked(); // no NaN on the way
+    for (regular, expected) in [(near_ones, 1.0), (swapped, -1.0)] {
+        let a = tape.leaf(regular);
+        let (sign, size) = a.slogdet();
+        assert_eq!(sign.item(), expected);
+        let exact = 99.0 * 1e-4_f64.ln() + 100.0001_f64.ln();
+        assert!((size.item() - exact).abs() < 1e-8, "{}", size.item() - exact);
+        size.backward();
+        assert!(close(
+            &a.grad().expect("a gradient").to_owned().into_dimensionality::<Ix2>().expect("a matrix"),
+            &matrix(a.inv().transpose()),
+            1e-9
+        ));
+    }
+    let tape = Tape::new();
+    let empty = tape.leaf(Array2::<f64>::zeros((0, 0)));
+    let (sign, size) = empty.slogdet();
+    size.backward();
+    assert_eq!((sign.item(), size.item()), (1.0, 0.0));
+    assert_eq!(empty.grad().map(|g| g.len()), Some(0));
+    assert_eq!(tape.leaf(array![[1.0, 2.0], [2.0, 4.0]]).slogdet().0.item(), 0.0);
+    for x in [NAN, INF] {
+        assert!(tape.leaf(array![[x, 1.0], [1.0, 1.0]]).slogdet().0.item().is_nan());
+    }
+}
+
+#[test]
+fn a_cholesky_factor_of_a_huge_number_exists() {
+    assert_eq!(Tape::new().leaf(array![[1e308]]).cholesky().item(), 1e308_f64.sqrt());
+}

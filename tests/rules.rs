@@ -249,6 +249,10 @@ fn samples() -> Vec<Sample> {
         * 1e6);
     add!("logdet", [[3, 3]], |x| shifted(x[0]).logdet());
     add!("logdet batched", [[2, 3, 3]], |x| shifted(x[0]).logdet());
+    add!("slogdet", [[3, 3]], |x| {
+        let (sign, size) = shifted(x[0]).slogdet();
+        sign * size
+    });
     add!("trace", [[3, 4]], |x| x[0].trace());
     add!("trace batched", [[2, 3, 4]], |x| x[0].trace());
     add!("solve", [[4, 4], [4]], |x| shifted(x[0]).solve(x[1]));

@@ -292,32 +292,13 @@ fn a_norm_of_zeros_makes_no_nan_on_the_way() {
 /// What overflows or underflows on the way does not spoil the result.
 #[test]
 fn results_that_exist_are_found_where_steps_overflow() {
-    use ndarray::{Array2, array};
-    use tapegrad::Tape;
-
     let tape = Tape::<f64>::new();
-    let near_ones = tape.leaf(Array2::<f64>::eye(100) * 1e-4 + 1.0);
-    let (sign, size) = near_ones.slogdet();
-    assert_eq!(sign.item(), 1.0);
-    assert_eq!(size.item(), near_ones.logdet().item());
-    let swapped = tape.leaf(
-        (Array2::<f64>::eye(100) * 1e-4 + 1.0).slice(ndarray::s![..;-1, ..]).slice(ndarray::s![1.., 1..]).to_owned(),
-    );
-    let (sign, size) = swapped.slogdet();
-    assert_eq!(sign.item().abs(), 1.0);
-    assert!((size.item() - (98.0 * 1e-4_f64.ln() + (99.0_f64).ln())).abs() < 20.0, "{}", size.item());
-    let empty = tape.leaf(Array2::<f64>::zeros((0, 0)));
-    empty.slogdet().1.sum().backward();
-    assert_eq!(empty.grad().unwrap().len(), 0);
-    assert!(tape.leaf(array![[f64::NAN, 1.0], [1.0, 1.0]]).slogdet().0.item().is_nan());
-
     for x in [array![1e160, 0.0], array![1e200, 1e200], array![1e-200, 1e-200]] {
         let x = tape.leaf(x);
         let cosine = x.cosine_similarity(x, 0, 0.0);
         assert!((cosine.item() - 1.0).abs() < 1e-15);
         assert!(cosine.grads(&[x])[0].value().iter().all(|g| g.abs() < 1e-10 / x.abs().max().item()));
     }
-    assert_eq!(tape.leaf(array![[1e308]]).cholesky().item(), 1e308_f64.sqrt());
     assert_eq!(tape.leaf(array![1e20]).lerp(1.0, 1.0).item(), 1.0);
     let x = tape.leaf(array![-1e-20]);
     x.digamma().backward();

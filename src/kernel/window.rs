@@ -296,8 +296,8 @@ impl<T: Number> Rows<T> {
     }
 }
 
-/// Calls `f` with the largest elements of neighbouring windows, the position of the first window, the number of windows
-/// before it, and their number.
+/// Calls `f` for each run of neighbouring windows. The arguments are their largest elements, the position of the first
+/// window in `x`, the number of windows before it, and the length of the run.
 #[inline(always)]
 fn for_each_row<T: Number, const STRIDE: usize>(
     x: &[T],

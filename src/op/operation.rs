@@ -179,6 +179,8 @@ operations! {
     DetDerivative { order: u8 } = "det_derivative", ["[order {order}]"];
     /// The logarithm of the determinant of each matrix.
     LogDet = "logdet";
+    /// The sign of the determinant of each matrix, which is a constant.
+    DetSign = "det_sign", chosen_by 0;
     /// The `x` with `a x = b`, or `aᵀ x = b`.
     Solve { left: Transposed } = "solve", ["{}", both_transposed(*left, Transposed::No)];
     /// The lower triangular `y` with `y yᵀ = x`.

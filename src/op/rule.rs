@@ -293,6 +293,8 @@ pub(crate) fn vjp<T: Number, I: RuleContext<T>>(op: &Op<T>, k: usize, i: &I, mut
                 _ => panic!("det: there are derivatives up to order 5"),
             }
         }
+        // No cotangent passes.
+        Op::DetSign => i.mul(i.x(0), i.matrix_of_one(g)),
         // g a⁻ᵀ
         Op::LogDet => i.mul(i.transpose(i.apply(Op::Inverse, [i.x(0)])), i.matrix_of_one(g)),
         // Giles 2008, 2.3.1: a x = b: db = a⁻ᵀ g, da = -db xᵀ; with aᵀ in the place of a, da is transposed.

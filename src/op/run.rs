@@ -129,6 +129,7 @@ impl<T: Computed> Op<T> {
                 });
             }
             Self::Det => each_number(&x.row_major(0), x.shape(0), out, T::ONE, linalg::det),
+            Self::DetSign => each_number(&x.row_major(0), x.shape(0), out, T::ONE, linalg::det_sign),
             Self::LogDet => each_number(&x.row_major(0), x.shape(0), out, T::ZERO, linalg::log_det),
             Self::Solve { left } => {
                 let [n, columns] = last_two(shape);

@@ -84,7 +84,7 @@ impl<T: Number> Op<T> {
                 [.., rows, columns] if rows == columns => Ok(Shape::from(x)),
                 _ => Err(error(not_square(x))),
             },
-            Self::Det | Self::LogDet => match *x {
+            Self::Det | Self::DetSign | Self::LogDet => match *x {
                 [ref batch @ .., rows, columns] if rows == columns => Ok(Shape::from(batch)),
                 _ => Err(error(not_square(x))),
             },

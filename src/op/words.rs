@@ -103,6 +103,7 @@ impl<T: Number> Op<T> {
             Self::Det => format!("det({x})"),
             Self::DetDerivative { order: 1 } => format!("cofactors({x})"),
             Self::DetDerivative { order } => format!("derivative of det, order {order}, at {}", at.x.join(", ")),
+            Self::DetSign => format!("sign det({x})"),
             Self::LogDet => format!("ln det({x})"),
             Self::Solve { left: Transposed::No } => format!("{x}⁻¹ {}", second()),
             Self::Solve { left: Transposed::Yes } => format!("{x}⁻ᵀ {}", second()),
@@ -168,6 +169,7 @@ impl<T: Number> Op<T> {
                 0 => format!("derivative of det, order {}, with g as a direction", order + 1),
                 _ => format!("derivative of det, order {order}, with g in place of {}", at.x[k]),
             },
+            Self::DetSign => "0".into(),
             Self::LogDet => format!("g {x}⁻ᵀ"),
             Self::Solve { left } => {
                 let db = match left {

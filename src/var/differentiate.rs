@@ -446,7 +446,7 @@ impl<'t, T: Scalar> Var<'t, T> {
     }
 }
 
-/// Returns the gradients, with zeros in the shape of the target where there is none.
+/// Returns the gradients. Where there is no gradient, it gives zeros of the target's shape.
 #[track_caller]
 fn or_zeros<'t, T: Scalar>(grads: Vec<Option<Var<'t, T>>>, targets: &[Var<'t, T>]) -> Vec<Var<'t, T>> {
     let mut result = Vec::with_capacity(targets.len());

@@ -1,12 +1,11 @@
 //! Methods of [`Var`] for linear algebra: products, inverses, determinants, linear systems.
 
-use ndarray::Array1;
 use smallvec::SmallVec;
 
 use crate::op::{Linear, Op, ReduceKind, Transposed, matmul_shape};
 use crate::scalar::Scalar;
 use crate::shape::{AxisSet, KeepDims, elements};
-use crate::tape::{Detach, Var};
+use crate::tape::Var;
 
 /// Linear algebra. The last two axes are matrices; axes before them are a batch.
 ///
@@ -231,31 +230,14 @@ impl<T: Scalar> Var<'_, T> {
             [.., rows, columns] if rows == columns => rows,
             _ => self.refuse("slogdet", "expected a square matrix, or a batch of such".into()),
         };
+        let sign = self.apply(Op::DetSign);
         if rows == 0 {
-            return (self.det().detach(), self.logdet()); // 1 and 0
+            return (sign, self.logdet()); // 1 and 0
         }
-        let detaching = self.tape().detach_all(Detach::Yes);
-        // The determinant itself may overflow or underflow. Its logarithm exists if it is positive; with a negative first
-        // row, if it is negative.
-        let is_positive = |a: Self| {
-            let logarithm = a.logdet();
-            // 1 for a number, 0 for minus infinity, then 0 for NaN.
-            let exists = (logarithm - logarithm.maximum(T::from_f64(-1e38))).exp();
-            let zeros = self.tape().zeros(exists.shape());
-            let is_nan = (zeros + T::ONE).where_positive(-exists);
-            self.tape().apply(Op::Select, &[is_nan.id(), zeros.id(), exists.id()])
-        };
-        let mut negative_first = vec![T::ONE; rows];
-        negative_first[0] = -T::ONE;
-        let negative_first = self.tape().constant(Array1::from_vec(negative_first)).expand_dims(-1);
-        // 0, or NaN if an element is not finite.
-        let finite = self.abs().max_axes([-2, -1], KeepDims::No) * T::ZERO;
-        let sign = is_positive(self) - is_positive(self.mul(negative_first)) + finite;
         // The first row times the sign, so that the determinant is positive or 0.
         let mut pads: SmallVec<[(usize, usize); 4]> = SmallVec::from_elem((0, 0), shape.len());
         pads[shape.len() - 2] = (0, rows - 1);
         let signs = sign.expand_dims(-1).expand_dims(-1).pad(&pads, T::ONE);
-        drop(detaching);
         (sign, self.mul(signs).logdet())
     }
 

@@ -68,8 +68,13 @@ impl<T: Scalar> Var<'_, T> {
     #[track_caller]
     #[must_use]
     pub fn argsort(self, axis: isize) -> ArrayD<usize> {
+        self.order("argsort", axis)
+    }
+
+    #[track_caller]
+    fn order(self, method: &'static str, axis: isize) -> ArrayD<usize> {
         let shape = self.shape();
-        let axis = self.check(resolve_axis("argsort", axis, &shape));
+        let axis = self.check(resolve_axis(method, axis, &shape));
         self.choose(axis, shape[axis], ascending)
     }
 
@@ -100,7 +105,7 @@ impl<T: Scalar> Var<'_, T> {
     #[track_caller]
     #[must_use]
     pub fn sort(self, axis: isize) -> Self {
-        self.gather(axis, &self.argsort(axis))
+        self.gather(axis, &self.order("sort", axis))
     }
 
     /// Returns the `k` largest elements along an axis, the largest first, and their positions. Of equal elements the first

@@ -3,6 +3,8 @@
 //! A matrix is cut into its left and its right half, which are factorized one after the other (Toledo 1997; Golub and
 //! Van Loan 2013, 3.2.11 and 4.2.9).
 
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 
 use crate::kernel::linalg::triangular::{BASE, Diagonal, Part, Triangle, half, product, subtract, subtract_product};
@@ -42,8 +44,7 @@ impl<T: Number + Matmul> Lu<T> {
         let (size, width) = (middle - first, end - middle);
         let at = |row: usize, column: usize| row * n + column;
         // The block on the diagonal and those to its right lie in the same rows of memory.
-        let corner: Vec<T> =
-            (first..middle).flat_map(|row| &self.factors[at(row, first)..at(row, middle)]).copied().collect();
+        let corner = copied_block(&self.factors, n, first..middle);
         let corner = Triangle::new(&corner, size, Part::Lower, Diagonal::Unit);
         corner.solve(&mut self.factors[at(first, middle)..at(middle - 1, end)], n, width, scratch);
         if middle < n {
@@ -60,9 +61,13 @@ impl<T: Number + Matmul> Lu<T> {
         self.factors.iter().step_by(self.n + 1).copied()
     }
 
-    /// Returns the determinant of `p`: 1 or -1.
-    pub(super) fn sign(&self) -> T {
-        self.sign
+    /// Returns the sign of the determinant: -1, 0 or 1.
+    pub(super) fn determinant_sign(&self) -> T {
+        self.diagonal().fold(self.sign, |sign, x| match x {
+            x if x == T::ZERO => T::ZERO,
+            x if x < T::ZERO => -sign,
+            _ => sign,
+        })
     }
 
     pub(super) fn determinant(&self) -> T {
@@ -97,6 +102,11 @@ impl<T: Number + Matmul> Lu<T> {
             Triangle::new(&self.factors, self.n, part, diagonal).solve(x, columns, columns, &mut scratch);
         }
     }
+}
+
+/// Returns a copy of a square block on the diagonal of a matrix with `n` columns.
+fn copied_block<T: Number>(a: &[T], n: usize, rows: Range<usize>) -> Vec<T> {
+    rows.clone().flat_map(|row| &a[row * n..][rows.clone()]).copied().collect()
 }
 
 /// A few columns of an LU factorization.
@@ -169,7 +179,7 @@ fn cholesky_block<T: Number + Matmul>(
     cholesky_block(a, n, first, middle, scratch)?;
     let at = |row: usize, column: usize| row * n + column;
     // The block on the diagonal and the one to its right lie in the same rows of memory.
-    let corner: Vec<T> = (first..middle).flat_map(|row| &a[at(row, first)..at(row, middle)]).copied().collect();
+    let corner = copied_block(a, n, first..middle);
     let corner = Triangle::new(&corner, size, Part::Upper, Diagonal::Given).transposed();
     let (upper, lower) = a.split_at_mut(at(middle, 0));
     corner.solve(&mut upper[at(first, middle)..], n, width, scratch);

@@ -47,10 +47,14 @@ pub(crate) fn log_det<T: Number + Matmul>(a: &[T], n: usize) -> T {
         return nan();
     }
     let lu = Lu::new(a.to_vec(), n);
-    let negative = lu.diagonal().filter(|x| *x < T::ZERO).count();
     let sum = lu.diagonal().fold(T::ZERO, |sum, x| sum + x.abs().ln());
-    let positive = (lu.sign() > T::ZERO) == (negative % 2 == 0);
-    if positive || lu.is_singular() { sum } else { nan() }
+    if lu.determinant_sign() < T::ZERO { nan() } else { sum }
+}
+
+/// Returns the sign of the determinant: -1, 0 or 1; NaN if an element is infinite or NaN. It does not compute the
+/// determinant, which may overflow or underflow.
+pub(crate) fn det_sign<T: Number + Matmul>(a: &[T], n: usize) -> T {
+    if a.iter().all(|x| x.is_finite()) { Lu::new(a.to_vec(), n).determinant_sign() } else { nan() }
 }
 
 /// `x = a⁻¹ b` for a `b` with `columns` columns; NaN for a singular matrix. Triangular matrices are solved by

@@ -422,7 +422,8 @@ pub(super) enum RowLoop<'a, T> {
 
 impl<T: Number> RowLoop<'_, T> {
     /// Runs the loop on the caller's instruction set: a tile does not ask again which instructions the CPU has.
-    #[inline]
+    // Not inlined: tiles and straight-line programs share it.
+    #[inline(never)]
     pub(super) fn run<S: Simd>(self, simd: S) {
         let runner = Known(simd);
         match self {

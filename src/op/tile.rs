@@ -5,6 +5,7 @@
 //!
 //! Threads share the tiles of a large group. Sums keep the order of [`TileSum`], so the number of threads changes no bit.
 
+use std::fmt;
 use std::mem;
 use std::ops::{DerefMut, Range};
 
@@ -33,6 +34,19 @@ pub enum TileRow<T> {
     PullBinary(Binary, usize),
     /// The sum of all elements of the group's size: the sum of this number.
     Sum(usize),
+}
+
+impl<T: Number> fmt::Display for TileRow<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unary(row) => row.fmt(f),
+            Self::Binary(row) => row.fmt(f),
+            Self::Select => f.write_str("select"),
+            Self::PullUnary(row) => write!(f, "pull {row}"),
+            Self::PullBinary(row, k) => write!(f, "pull {k} of {row}"),
+            Self::Sum(_) => f.write_str("sum"),
+        }
+    }
 }
 
 /// Where a step reads, and where it writes.

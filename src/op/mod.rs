@@ -9,12 +9,14 @@
 //! | `elementwise` | the rows as operations: kernel, pullback, rule |
 //! | `operation` | all operations, with names and parameters |
 //! | `shape_rule`, `view_rule` | the shape of a result; the operations whose result is a view of the operand |
+//! | `batch` | an operation that does the same to several arrays |
 //! | `run`, `engine` | the kernel of each operation, behind one door for each number type |
 //! | `rule` | the derivatives of structural operations |
 //! | `tile`, `straight` | rows that run together, in a program: tile by tile, or number by number |
 //! | `formula`, `words` | operations and rules as one writes them on paper: rows by running them on names |
 
 mod axes;
+mod batch;
 mod data;
 mod elementwise;
 mod engine;

@@ -12,12 +12,12 @@ use pulp::{Simd, WithSimd};
 use smallvec::SmallVec;
 
 use crate::number::{Algebra, Number, dispatch, vocabulary};
-use crate::op::elementwise::{Binary, RowLoop, Unary};
+use crate::op::elementwise::{Binary, Unary, select};
 use crate::op::tile::{Outside, TileRow};
 
-/// The arithmetic that a step does without a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arithmetic {
+/// The arithmetic of rows and rules, which takes no call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Arithmetic {
     /// `a + b`.
     Add,
     /// `a - b`.
@@ -43,20 +43,46 @@ impl Arithmetic {
     }
 }
 
-/// What a step computes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What a step computes from the registers `a`, `b` and `c`. Products are rounded before they are added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Code {
-    /// Of two registers; a negation reads the first alone.
-    Arithmetic(Arithmetic),
-    /// Another row of the table: its position among the rows is in the place of the first operand.
+    /// `a + b`.
+    Add,
+    /// `a - b`.
+    Sub,
+    /// `a * b`.
+    Mul,
+    /// `a / b`.
+    Div,
+    /// `-a`.
+    Neg,
+    /// `c + a * b`.
+    AddProduct,
+    /// `c - a * b`.
+    SubProduct,
+    /// `a * b - c`.
+    ProductSub,
+    /// Another row of the table. Its position among the rows is in the place of `a`.
     Row,
 }
 
-/// A step: it reads registers and writes one.
+impl From<Arithmetic> for Code {
+    fn from(arithmetic: Arithmetic) -> Self {
+        match arithmetic {
+            Arithmetic::Add => Self::Add,
+            Arithmetic::Sub => Self::Sub,
+            Arithmetic::Mul => Self::Mul,
+            Arithmetic::Div => Self::Div,
+            Arithmetic::Neg => Self::Neg,
+        }
+    }
+}
+
+/// A step: it reads registers and writes one. Registers that it does not read are those of `a`.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     code: Code,
-    operands: [u32; 2],
+    operands: [u32; 3],
     target: u32,
 }
 
@@ -112,13 +138,18 @@ impl<T: Number> Straight<T> {
             load.elements.iter().map(read)
         });
         let steps = self.steps.iter().map(|step| {
+            let [a, b, c] = step.operands;
             let text = match step.code {
-                Code::Arithmetic(Arithmetic::Neg) => format!("neg {}", names(&step.operands[..1])),
-                Code::Arithmetic(arithmetic) => {
-                    format!("{} {}", format!("{arithmetic:?}").to_lowercase(), names(&step.operands))
-                }
+                Code::Add => format!("r{a} + r{b}"),
+                Code::Sub => format!("r{a} - r{b}"),
+                Code::Mul => format!("r{a} * r{b}"),
+                Code::Div => format!("r{a} / r{b}"),
+                Code::Neg => format!("-r{a}"),
+                Code::AddProduct => format!("r{c} + r{a} * r{b}"),
+                Code::SubProduct => format!("r{c} - r{a} * r{b}"),
+                Code::ProductSub => format!("r{a} * r{b} - r{c}"),
                 Code::Row => {
-                    let Row { row, operands } = &self.rows[step.operands[0] as usize];
+                    let Row { row, operands } = &self.rows[a as usize];
                     format!("{row} {}", names(operands))
                 }
             };
@@ -159,9 +190,16 @@ impl<T: Number> WithSimd for Run<'_, T> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { program, registers } = self;
         for step in &program.steps {
-            let [a, b] = step.operands.map(|register| register as usize);
+            let [a, b, c] = step.operands.map(|register| register as usize);
             let y = match step.code {
-                Code::Arithmetic(arithmetic) => arithmetic.of(registers[a], registers[b]),
+                Code::Add => registers[a] + registers[b],
+                Code::Sub => registers[a] - registers[b],
+                Code::Mul => registers[a] * registers[b],
+                Code::Div => registers[a] / registers[b],
+                Code::Neg => -registers[a],
+                Code::AddProduct => registers[c] + registers[a] * registers[b],
+                Code::SubProduct => registers[c] - registers[a] * registers[b],
+                Code::ProductSub => registers[a] * registers[b] - registers[c],
                 Code::Row => program.rows[a].number(simd, registers),
             };
             registers[step.target as usize] = y;
@@ -174,17 +212,17 @@ impl<T: Number> Row<T> {
     fn number<S: Simd>(&self, simd: S, registers: &[T]) -> T {
         let operand = |k: usize| [registers[self.operands[k] as usize]];
         let mut y = [T::ZERO];
-        match self.row {
-            TileRow::Unary(row) => RowLoop::Unary(row, &operand(0), &mut y).run(simd),
-            TileRow::Binary(row) => RowLoop::Binary(row, &operand(0), &operand(1), &mut y).run(simd),
-            TileRow::Select => RowLoop::Select(&operand(0), &operand(1), &operand(2), &mut y).run(simd),
+        match &self.row {
+            TileRow::Unary(row) => row.run(simd, &operand(0), &mut y),
+            TileRow::Binary(row) => row.run(simd, &operand(0), &operand(1), &mut y),
+            TileRow::Select => select(simd, &operand(0), &operand(1), &operand(2), &mut y),
             TileRow::PullUnary(row) => {
                 y = operand(0);
-                RowLoop::PullUnary(row, &mut y, &operand(1), &operand(2)).run(simd);
+                row.run_pull(simd, &mut y, &operand(1), &operand(2));
             }
             TileRow::PullBinary(row, k) => {
                 y = operand(0);
-                RowLoop::PullBinary(row, k, &mut y, &operand(1), &operand(2), &operand(3)).run(simd);
+                row.run_pull(simd, *k, &mut y, &operand(1), &operand(2), &operand(3));
             }
             // The builder makes additions of it.
             TileRow::Sum(_) => {}
@@ -216,10 +254,13 @@ impl<T> Made<T> {
 }
 
 /// Builds a [`Straight`] number by number.
+///
+/// Equal arithmetic is one step, and steps that change no bit are left out: times 1, minus 0, two signs.
 pub struct StraightBuilder<T> {
     made: RefCell<Vec<Made<T>>>,
     constants: RefCell<HashMap<u64, Id>>,
     loads: RefCell<HashMap<(usize, usize), Id>>,
+    steps: RefCell<HashMap<(Arithmetic, [Id; 2]), Id>>,
     /// A rule has called a function, which arithmetic alone does not compute.
     called: Cell<bool>,
 }
@@ -230,6 +271,7 @@ impl<T: Number> StraightBuilder<T> {
             made: RefCell::new(Vec::new()),
             constants: RefCell::new(HashMap::new()),
             loads: RefCell::new(HashMap::new()),
+            steps: RefCell::new(HashMap::new()),
             called: Cell::new(false),
         }
     }
@@ -242,27 +284,91 @@ impl<T: Number> StraightBuilder<T> {
 
     /// Returns a constant.
     pub(crate) fn constant(&self, number: T) -> Id {
-        *self
-            .constants
-            .borrow_mut()
-            .entry(number.to_f64().to_bits())
-            .or_insert_with(|| self.put(Made::Constant(number)))
+        let bits = number.to_f64().to_bits();
+        *self.constants.borrow_mut().entry(bits).or_insert_with(|| self.put(Made::Constant(number)))
     }
 
     /// Returns an element of an array from outside.
     pub(crate) fn load(&self, array: usize, element: usize) -> Id {
-        *self.loads.borrow_mut().entry((array, element)).or_insert_with(|| self.put(Made::Load { array, element }))
+        let load = || self.put(Made::Load { array, element });
+        *self.loads.borrow_mut().entry((array, element)).or_insert_with(load)
     }
 
-    fn arithmetic(&self, arithmetic: Arithmetic, operands: [Id; 2]) -> Id {
-        let constant = |id: Id| match self.made.borrow()[id as usize] {
+    /// Returns a number that is a constant.
+    fn known(&self, id: Id) -> Option<T> {
+        match self.made.borrow()[id as usize] {
             Made::Constant(number) => Some(number),
             _ => None,
-        };
-        match operands.map(constant) {
-            [Some(a), Some(b)] => self.constant(arithmetic.of(a, b)),
-            _ => self.put(Made::Arithmetic(arithmetic, operands)),
         }
+    }
+
+    /// Returns the number that this one is the negative of.
+    fn negated(&self, id: Id) -> Option<Id> {
+        match self.made.borrow()[id as usize] {
+            Made::Arithmetic(Arithmetic::Neg, [of, _]) => Some(of),
+            _ => None,
+        }
+    }
+
+    /// Returns the factors of a product with a constant.
+    fn scaled(&self, id: Id) -> Option<(T, Id)> {
+        let Made::Arithmetic(Arithmetic::Mul, [a, b]) = self.made.borrow()[id as usize] else { return None };
+        self.known(a).map(|factor| (factor, b)).or_else(|| self.known(b).map(|factor| (factor, a)))
+    }
+
+    /// Returns whether a number is never -0: then `x + 0` is `x`.
+    fn is_never_minus_zero(&self, id: Id) -> bool {
+        match self.made.borrow()[id as usize] {
+            Made::Constant(number) => number.to_f64().to_bits() != (-0.0_f64).to_bits(),
+            Made::Arithmetic(Arithmetic::Mul, [a, b]) => a == b,
+            // Of two numbers, only -0 and -0 have the sum -0. It is enough to look at constants and squares.
+            Made::Arithmetic(Arithmetic::Add, [a, b]) => {
+                [a, b].into_iter().any(|x| match self.made.borrow()[x as usize] {
+                    Made::Constant(number) => number.to_f64().to_bits() != (-0.0_f64).to_bits(),
+                    Made::Arithmetic(Arithmetic::Mul, [a, b]) => a == b,
+                    _ => false,
+                })
+            }
+            Made::Arithmetic(..) | Made::Load { .. } | Made::Row(..) => false,
+        }
+    }
+
+    fn arithmetic(&self, arithmetic: Arithmetic, [a, b]: [Id; 2]) -> Id {
+        use Arithmetic::{Add, Div, Mul, Neg, Sub};
+        let bits = |x: Option<T>| x.map(|x| x.to_f64().to_bits());
+        let is = |x: Option<T>, number: f64| bits(x) == Some(number.to_bits());
+        let (x, y) = (self.known(a), self.known(b));
+        if let (Some(x), Some(y)) = (x, y) {
+            return self.constant(arithmetic.of(x, y));
+        }
+        let (minus_a, minus_b) = (self.negated(a), self.negated(b));
+        let negative = |id: Id| self.arithmetic(Neg, [id, id]);
+        match (arithmetic, minus_a, minus_b) {
+            (Neg, Some(of), _) => return of,
+            (Add, _, Some(of)) => return self.arithmetic(Sub, [a, of]),
+            (Add, Some(of), None) => return self.arithmetic(Sub, [b, of]),
+            (Sub, _, Some(of)) => return self.arithmetic(Add, [a, of]),
+            (Mul | Div, Some(a), Some(b)) => return self.arithmetic(arithmetic, [a, b]),
+            (Mul | Div, Some(a), None) => return negative(self.arithmetic(arithmetic, [a, b])),
+            (Mul | Div, None, Some(b)) => return negative(self.arithmetic(arithmetic, [a, b])),
+            _ => {}
+        }
+        if let (Neg, Some((factor, other))) = (arithmetic, self.scaled(a)) {
+            return self.arithmetic(Mul, [self.constant(-factor), other]);
+        }
+        match arithmetic {
+            Mul if is(x, 1.0) => return b,
+            Mul | Div if is(y, 1.0) => return a,
+            Mul if is(x, -1.0) => return negative(b),
+            Mul | Div if is(y, -1.0) => return negative(a),
+            Sub if is(y, 0.0) => return a,
+            Add if is(x, -0.0) || is(x, 0.0) && self.is_never_minus_zero(b) => return b,
+            Add if is(y, -0.0) || is(y, 0.0) && self.is_never_minus_zero(a) => return a,
+            _ => {}
+        }
+        let operands = if matches!(arithmetic, Add | Mul) { [a.min(b), a.max(b)] } else { [a, b] };
+        let step = || self.put(Made::Arithmetic(arithmetic, operands));
+        *self.steps.borrow_mut().entry((arithmetic, operands)).or_insert_with(step)
     }
 
     /// Returns the sum of numbers, one after the other.
@@ -305,18 +411,48 @@ impl<T: Number> StraightBuilder<T> {
     /// Returns the program that makes these arrays. Only what they need is computed.
     pub(crate) fn finish(self, arrays: &[&[Id]]) -> Straight<T> {
         let made = self.made.into_inner();
-        let stored = || arrays.iter().copied().flatten();
-        // The last step that reads a number; a number that is stored is read after all steps.
-        let mut last: Vec<Option<usize>> = vec![None; made.len()];
-        stored().for_each(|&id| last[id as usize] = Some(usize::MAX));
+        // How often each number is read. What is stored is read once more.
+        let mut reads: Vec<usize> = vec![0; made.len()];
+        arrays.iter().copied().flatten().for_each(|&id| reads[id as usize] += 1);
         for (position, number) in made.iter().enumerate().rev() {
-            if last[position].is_some() {
-                for &operand in number.operands() {
-                    last[operand as usize] = last[operand as usize].max(Some(position));
+            if reads[position] > 0 {
+                number.operands().iter().for_each(|&operand| reads[operand as usize] += 1);
+            }
+        }
+        // A product that only a sum or a difference reads is a part of its step.
+        let product = |id: Id| match made[id as usize] {
+            Made::Arithmetic(Arithmetic::Mul, factors) if reads[id as usize] == 1 => Some(factors),
+            _ => None,
+        };
+        let step = |number: &Made<T>| -> Option<(Code, SmallVec<[Id; 3]>)> {
+            let &Made::Arithmetic(arithmetic, [a, b]) = number else { return None };
+            let fused = match (arithmetic, product(a), product(b)) {
+                (Arithmetic::Add, _, Some([c, d])) => Some((Code::AddProduct, [c, d, a])),
+                (Arithmetic::Add, Some([c, d]), None) => Some((Code::AddProduct, [c, d, b])),
+                (Arithmetic::Sub, _, Some([c, d])) => Some((Code::SubProduct, [c, d, a])),
+                (Arithmetic::Sub, Some([c, d]), None) => Some((Code::ProductSub, [c, d, b])),
+                _ => None,
+            };
+            Some(match fused {
+                Some((code, operands)) => (code, SmallVec::from_slice(&operands)),
+                None => (arithmetic.into(), SmallVec::from_slice(number.operands())),
+            })
+        };
+        let mut inside = vec![false; made.len()];
+        for (position, number) in made.iter().enumerate() {
+            if let (Made::Arithmetic(_, operands), Some((code, _)), true) = (number, step(number), reads[position] > 0)
+            {
+                match code {
+                    Code::AddProduct | Code::SubProduct => {
+                        let second = product(operands[1]).is_some();
+                        inside[operands[usize::from(second)] as usize] = true;
+                    }
+                    Code::ProductSub => inside[operands[0] as usize] = true,
+                    _ => {}
                 }
             }
         }
-        let mut register: Vec<u32> = vec![0; made.len()];
+
         let mut program = Straight {
             constants: Vec::new(),
             loads: Vec::new(),
@@ -325,7 +461,8 @@ impl<T: Number> StraightBuilder<T> {
             stores: Vec::new(),
             registers: 0,
         };
-        let needed = || made.iter().enumerate().filter(|&(position, _)| last[position].is_some());
+        let mut register: Vec<u32> = vec![0; made.len()];
+        let needed = || made.iter().enumerate().filter(|&(position, _)| reads[position] > 0 && !inside[position]);
         let new = |program: &mut Straight<T>| {
             program.registers += 1;
             u32::try_from(program.registers - 1).expect("fewer registers than 2³²")
@@ -347,31 +484,38 @@ impl<T: Number> StraightBuilder<T> {
                 program.loads[load].elements.push((element, register[position]));
             }
         }
+        // The last step that reads a number. A number that is stored is read after all steps.
+        let mut last: Vec<usize> = vec![0; made.len()];
+        let operands = |number: &Made<T>| match step(number) {
+            Some((_, operands)) => operands,
+            None => number.operands().iter().copied().collect(),
+        };
+        for (position, number) in needed() {
+            operands(number).iter().for_each(|&operand| last[operand as usize] = position);
+        }
+        arrays.iter().copied().flatten().for_each(|&id| last[id as usize] = usize::MAX);
         let mut free: Vec<u32> = Vec::new();
         for (position, number) in needed() {
-            let registers: SmallVec<[u32; 4]> = number.operands().iter().map(|&id| register[id as usize]).collect();
-            let (code, operands) = match number {
-                Made::Constant(_) | Made::Load { .. } => continue,
-                Made::Arithmetic(arithmetic, _) => {
-                    (Code::Arithmetic(*arithmetic), [registers[0], registers[registers.len() - 1]])
-                }
-                Made::Row(row, _) => {
-                    let row = Row { row: row.clone(), operands: registers };
-                    program.rows.push(row);
+            let read = operands(number);
+            let registers: SmallVec<[u32; 4]> = read.iter().map(|&id| register[id as usize]).collect();
+            let (code, places) = match (number, step(number)) {
+                (Made::Row(row, _), _) => {
+                    program.rows.push(Row { row: row.clone(), operands: registers });
                     let place = u32::try_from(program.rows.len() - 1).expect("fewer rows than 2³²");
-                    (Code::Row, [place, 0])
+                    (Code::Row, [place; 3])
                 }
+                (_, Some((code, _))) => (code, [0, 1, 2].map(|k| *registers.get(k).unwrap_or(&registers[0]))),
+                (_, None) => continue,
             };
             // Numbers that are read for the last time give their registers to later ones, to this one first.
-            for (k, &operand) in number.operands().iter().enumerate() {
+            for (k, &operand) in read.iter().enumerate() {
                 let constant = matches!(made[operand as usize], Made::Constant(_));
-                let again = number.operands()[..k].contains(&operand);
-                if last[operand as usize] == Some(position) && !constant && !again {
+                if last[operand as usize] == position && !constant && !read[..k].contains(&operand) {
                     free.push(register[operand as usize]);
                 }
             }
             register[position] = free.pop().unwrap_or_else(|| new(&mut program));
-            program.steps.push(Step { code, operands, target: register[position] });
+            program.steps.push(Step { code, operands: places, target: register[position] });
         }
         program.stores = arrays.iter().map(|array| array.iter().map(|&id| register[id as usize]).collect()).collect();
         program

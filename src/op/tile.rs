@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use crate::kernel::reduce::{TileSum, sum_inlined};
 use crate::kernel::view::{Reader, View};
 use crate::number::{Number, dispatch};
-use crate::op::elementwise::{Binary, RowLoop, Unary};
+use crate::op::elementwise::{Binary, Unary, select};
 use crate::shape::Shape;
 use crate::threads::{self, PIECE};
 
@@ -268,21 +268,20 @@ impl<'a, T: Number> Tile<'a, T> {
                 out.copy_from_slice(operand(0));
             }
         };
-        let row_loop = match step.row {
-            TileRow::Unary(row) => RowLoop::Unary(row, operand(0), out),
-            TileRow::Binary(row) => RowLoop::Binary(row, operand(0), operand(1), out),
-            TileRow::Select => RowLoop::Select(operand(0), operand(1), operand(2), out),
+        match &step.row {
+            TileRow::Unary(row) => row.run(simd, operand(0), out),
+            TileRow::Binary(row) => row.run(simd, operand(0), operand(1), out),
+            TileRow::Select => select(simd, operand(0), operand(1), operand(2), out),
             TileRow::PullUnary(row) => {
                 cotangent(out);
-                RowLoop::PullUnary(row, out, operand(1), operand(2))
+                row.run_pull(simd, out, operand(1), operand(2));
             }
             TileRow::PullBinary(row, k) => {
                 cotangent(out);
-                RowLoop::PullBinary(row, k, out, operand(1), operand(2), operand(3))
+                row.run_pull(simd, *k, out, operand(1), operand(2), operand(3));
             }
             // It writes no tile.
-            TileRow::Sum(_) => return,
-        };
-        row_loop.run(simd);
+            TileRow::Sum(_) => {}
+        }
     }
 }

@@ -471,3 +471,25 @@ fn parts_of_small_arrays_take_no_step_and_a_sum_keeps_its_order() {
     moves(&leaves);
     assert_as_recorded(&x, &run, sums).unwrap();
 }
+
+/// Selected, added and summed arrays of up to 128 elements become single numbers where that takes less time.
+#[test]
+fn programs_of_selections_and_sums_have_the_bits_of_the_tape() {
+    fn minors<'t>(x: &[Var<'t, f64>]) -> Vec<Var<'t, f64>> {
+        let indices: Vec<usize> = (0..60).map(|k| (k * k + 3) % 25).collect();
+        let chosen = x[0].index_select(0, &indices);
+        let terms = (chosen * x[0].index_select(0, &indices[5..6]) * chosen).reshape([5, 3, 4]);
+        let sums = [vec![0_isize], vec![1], vec![2], vec![0, 1], vec![0, 2], vec![1, 2], vec![0, 1, 2]];
+        let sums: Vec<_> = sums.iter().map(|axes| terms.sum_axes(axes, KeepDims::No)).collect();
+        let loss = sums.iter().map(|y| y.square().sum()).reduce(|a, b| a + b).unwrap();
+        let gradient = loss.grad_wrt(x[0]);
+        let second = (gradient * x[0]).sum().grad_wrt(x[0]);
+        [sums, vec![loss, gradient, second]].concat()
+    }
+    let data = |shift: usize| ArrayD::from_shape_fn(IxDyn(&[25]), |i| ((i[0] * 37 + shift) % 101) as f64 / 50.0 - 1.0);
+    assert_as_recorded(&[data(0)], &[data(11)], minors).unwrap();
+    let tape = Tape::new();
+    let x = [tape.leaf(data(0))];
+    let text = Program::compile(&x, &minors(&x)).unwrap().to_string();
+    assert!(text.contains("steps on single numbers"), "{text}");
+}

@@ -36,6 +36,22 @@ pub enum TileRow<T> {
     Sum(usize),
 }
 
+impl<T> TileRow<T> {
+    /// Returns whether single numbers take no call.
+    pub(crate) fn is_arithmetic(&self) -> bool {
+        match self {
+            Self::Unary(row) | Self::PullUnary(row) => {
+                matches!(row, Unary::Neg | Unary::Square | Unary::AddNumber { .. } | Unary::Scale { .. })
+            }
+            Self::Binary(row) | Self::PullBinary(row, _) => {
+                matches!(row, Binary::Add | Binary::Sub | Binary::Mul | Binary::Div)
+            }
+            Self::Select => false,
+            Self::Sum(_) => true,
+        }
+    }
+}
+
 impl<T: Number> fmt::Display for TileRow<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -296,13 +296,15 @@ impl Drafts {
     /// of its size that comes after all its operands, or computes some of them.
     fn new<T: Scalar>(graph: &Graph<T>, located: &[Located]) -> Self {
         let mut drafts = Self { list: Vec::new(), unit: vec![None; graph.values.len()], recipes: HashMap::new() };
+        let limit = straight::limit(graph, located);
         for (value, found) in graph.values.iter().enumerate() {
             let Origin::Computed { action, operands } = &found.origin else { continue };
             if located[value].root != value || matches!(action, Action::Copy) {
                 continue;
             }
             let size = elements(&found.shape);
-            let recipe = if drafts.group_of_sum(graph, located, found).is_none() { recipe(graph, value) } else { None };
+            let summed = drafts.group_of_sum(graph, located, found).is_some();
+            let recipe = if summed { None } else { recipe(graph, value, limit) };
             let straight = recipe.is_some();
             drafts.recipes.extend(recipe.map(|recipe| (value, recipe)));
             let row = !straight && size > 0 && tile_row(found).is_some();

@@ -12,8 +12,10 @@ use crate::shape::{KeepDims, elements};
 
 /// The largest number of elements of such an array. A row on more of them is faster as a loop.
 const FEW: usize = 8;
-/// The largest number of elements that such an array may choose from.
-const CHOICE: usize = 64;
+/// The largest number in a program without larger arrays, where numbers take less time in all.
+const MANY: usize = 128;
+/// The largest number of elements of all arrays of such a program together.
+const ALL: usize = 1 << 14;
 
 /// How the elements of an array come about.
 pub(super) enum Recipe {
@@ -25,11 +27,41 @@ pub(super) enum Recipe {
     Sum(Vec<usize>),
 }
 
-/// Returns the recipe of a value with few elements.
-pub(super) fn recipe<T: Scalar>(graph: &Graph<T>, value: usize) -> Option<Recipe> {
+/// Returns the largest number of elements of an array that becomes single numbers.
+///
+/// Programs of small arrays that are selected, joined and summed again and again take less time as numbers. The estimates
+/// are in nanoseconds.
+pub(super) fn limit<T: Scalar>(graph: &Graph<T>, located: &[Located]) -> usize {
+    let (mut all, mut as_numbers, mut as_arrays) = (0, 0.0, 0.0);
+    for (value, found) in graph.values.iter().enumerate() {
+        let Origin::Computed { action, operands } = &found.origin else { continue };
+        if located[value].root != value {
+            continue;
+        }
+        let read = operands.iter().map(|&x| elements(&graph.values[x].shape)).max().unwrap_or(0);
+        let count = elements(&found.shape).max(read);
+        all += count;
+        if count > MANY || all > ALL {
+            return FEW;
+        }
+        let (each, array) = match (tile_row(found), action) {
+            (Some(row), _) if row.is_arithmetic() => (1.3, 20.0),
+            (Some(_), _) => (10.0, 30.0 + 0.5 * count as f64),
+            (None, Action::Op(Op::Linear(_) | Op::Reduce { kind: ReduceKind::Sum, .. })) => (1.0, 120.0),
+            // Its operands and its result pass through memory.
+            (None, _) => (3.0, 0.0),
+        };
+        as_numbers += each * count as f64;
+        as_arrays += array;
+    }
+    if as_numbers < as_arrays { MANY } else { FEW }
+}
+
+/// Returns the recipe of a value of at most `limit` elements.
+pub(super) fn recipe<T: Scalar>(graph: &Graph<T>, value: usize, limit: usize) -> Option<Recipe> {
     let found = &graph.values[value];
     let Origin::Computed { action, operands } = &found.origin else { return None };
-    if !(1..=FEW).contains(&elements(&found.shape)) {
+    if !(1..=limit).contains(&elements(&found.shape)) {
         return None;
     }
     if tile_row(found).is_some() {
@@ -37,15 +69,53 @@ pub(super) fn recipe<T: Scalar>(graph: &Graph<T>, value: usize) -> Option<Recipe
     }
     let read: usize = operands.iter().map(|&x| elements(&graph.values[x].shape)).sum();
     let Action::Op(op) = action else { return None };
-    let result = match op {
-        Op::Reduce { kind: ReduceKind::Sum, axes, .. } => graph.values[operands[0]].shape.reduced(*axes, KeepDims::Yes),
-        Op::Linear(Linear::SumTo { shape }) => shape.clone(),
-        Op::Linear(_) if read <= CHOICE => return moves(graph, op, operands, &found.shape).map(Recipe::Moves),
+    let of = |x: usize| &*graph.values[x].shape;
+    let targets = match op {
+        Op::Reduce { kind: ReduceKind::Sum, axes, .. } if read <= limit => {
+            repeated(&graph.values[operands[0]].shape.reduced(*axes, KeepDims::Yes), of(operands[0]))
+        }
+        Op::Linear(Linear::SumTo { shape }) if read <= limit => repeated(shape, of(operands[0])),
+        // Its adjoint reads each element from where the operation adds it.
+        &Op::Linear(Linear::IndexAdd { axis, indices, .. }) if read <= limit => {
+            let positions: Vec<T> = (0..elements(&found.shape)).map(|k| T::from_f64(k as f64)).collect();
+            let view = View::contiguous(&positions, &found.shape);
+            let read = run(graph, &Op::Linear(Linear::IndexSelect { axis, indices }), &[view], of(operands[0]));
+            read.into_iter().map(|position| position.to_f64() as usize).collect()
+        }
+        Op::Linear(_) if read <= FEW * limit => return moves(graph, op, operands, &found.shape).map(Recipe::Moves),
         _ => return None,
     };
-    let targets = View::<T> { data: &[], shape: &result, strides: None };
-    let shape = &graph.values[operands[0]].shape;
-    (read <= FEW).then(|| Recipe::Sum(positions(shape, &targets.broadcast_strides(shape))))
+    adds_in_order(graph, op, of(operands[0]), &found.shape, &targets).then_some(Recipe::Sum(targets))
+}
+
+/// Returns for each element of `wide` the position of the element of `narrow` that is repeated there.
+fn repeated(narrow: &[usize], wide: &[usize]) -> Vec<usize> {
+    positions(wide, &View::<f64> { data: &[], shape: narrow, strides: None }.broadcast_strides(wide))
+}
+
+/// Runs an operation on arrays that are not those of a run.
+fn run<T: Scalar>(graph: &Graph<T>, op: &Op<T>, operands: &[View<'_, T>], shape: &[usize]) -> Vec<T> {
+    let mut out = vec![T::ZERO; elements(shape)];
+    T::run(op, operands, shape, &mut out, &graph.data, &Pool::default());
+    out
+}
+
+/// Returns an irregular number from 1 to below 2: a sum of two is no third, and neither is a mean.
+fn irregular<T: Scalar>(k: usize) -> T {
+    let golden = (5.0_f64.sqrt() - 1.0) / 2.0;
+    T::from_f64(1.0 + ((k * k + k) as f64 * golden).fract() / 2.0)
+}
+
+/// Returns whether an operation adds the elements of its operand to those of its result one after the other. Numbers of
+/// many sizes are added in that order; another order rounds otherwise.
+fn adds_in_order<T: Scalar>(graph: &Graph<T>, op: &Op<T>, from: &[usize], to: &[usize], targets: &[usize]) -> bool {
+    (0..3).all(|probe| {
+        let size = |k: usize| T::from_f64((((k * 7 + probe * 5) % 11) as f64 - 5.0).exp2());
+        let x: Vec<T> = (0..targets.len()).map(|k| irregular::<T>(k + probe * 31) * size(k)).collect();
+        let mut sums = vec![T::ZERO; elements(to)];
+        targets.iter().zip(&x).for_each(|(&target, &x)| sums[target] += x);
+        run(graph, op, &[View::contiguous(&x, from)], to) == sums
+    })
 }
 
 /// Returns the source of each element, if an operation only moves elements. It is found out by running the operation on
@@ -56,30 +126,28 @@ fn moves<T: Scalar>(
     operands: &[usize],
     shape: &[usize],
 ) -> Option<Vec<Option<(usize, usize)>>> {
-    // From 1 to below 2, and irregular: a sum of two is no third, and neither is a mean.
-    let golden = (5.0_f64.sqrt() - 1.0) / 2.0;
-    let number = |k: usize| T::from_f64(1.0 + ((k * k + k) as f64 * golden).fract() / 2.0);
-    let mut sources = Vec::new();
+    let mut sources = HashMap::new();
     let mut data: Vec<Vec<T>> = Vec::new();
     for (position, &operand) in operands.iter().enumerate() {
         let first = sources.len();
-        sources.extend((0..elements(&graph.values[operand].shape)).map(|element| (position, element)));
-        data.push((first..sources.len()).map(number).collect());
+        let numbers = (0..elements(&graph.values[operand].shape)).map(|element| {
+            let number: T = irregular(first + element);
+            sources.insert(number.to_f64().to_bits(), (position, element));
+            number
+        });
+        data.push(numbers.collect());
+    }
+    // Two numbers that are the same would be taken for one another.
+    if sources.len() != data.iter().map(Vec::len).sum::<usize>() {
+        return None;
     }
     let views: Vec<View<'_, T>> = operands
         .iter()
         .zip(&data)
         .map(|(&operand, data)| View { data, shape: &graph.values[operand].shape, strides: None })
         .collect();
-    let mut out = vec![T::ZERO; elements(shape)];
-    T::run(op, &views, shape, &mut out, &graph.data, &Pool::default());
-    let source = |&y: &T| {
-        if y == T::ZERO {
-            return Some(None);
-        }
-        (0..sources.len()).find(|&k| number(k) == y).map(|k| Some(sources[k]))
-    };
-    out.iter().map(source).collect()
+    let source = |&y: &T| if y == T::ZERO { Some(None) } else { sources.get(&y.to_f64().to_bits()).map(|&x| Some(x)) };
+    run(graph, op, &views, shape).iter().map(source).collect()
 }
 
 /// Returns the positions in memory of the elements of an array, in row-major order.

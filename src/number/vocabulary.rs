@@ -72,9 +72,9 @@ macro_rules! vocabulary {
                 /// Derivative number `order`, from 1 on, of `digamma`.
                 fn polygamma(order: T): special::polygamma_f32, special::polygamma_f64;
                 /// `x^exponent`.
-                fn powf(exponent: T): f32::powf, f64::powf;
+                fn powf(exponent: T): math::pow_f32, libm::pow;
                 /// `self^exponent`.
-                fn pow(exponent: Self): f32::powf, f64::powf;
+                fn pow(exponent: Self): math::pow_f32, libm::pow;
             }
             by_formula {
                 /// The sine.

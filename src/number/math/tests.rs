@@ -484,3 +484,33 @@ const ERFC: &[(f64, f64, i32)] = &[
     (26.4261017205757, 1.1075710153416353e-305, -54), (26.54, 2.6455581744685104e-308, 365), (27.1, 2.33e-321, 243),
     (27.5, 0.0, 0),
 ];
+
+#[test]
+fn single_precision_powers_have_the_special_cases_of_std_and_its_accuracy() {
+    let special = [0.0, 0.5, 1.0, 2.0, 3.0, 0.3, 16777215.0, 16777216.0, 1e30, f32::INFINITY, f32::NAN, 1e-40];
+    let special: Vec<f32> = special.iter().flat_map(|&x| [x, -x]).collect();
+    for &x in &special {
+        for &p in &special {
+            let (found, expected) = (pow_f32(x, p), x.powf(p));
+            let near = (found - expected).abs() <= f32::EPSILON * expected.abs() && found.signum() == expected.signum();
+            assert!(
+                near || found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan(),
+                "({x})^({p}) = {found}, not {expected}"
+            );
+        }
+    }
+    let mut largest = 0.0;
+    for bits in (0..0x7f80_0000_u32).step_by(50_021) {
+        for p in [-7.3_f32, -2.0, -0.5, 0.1, 1.0 / 3.0, 1.5, 2.0, 3.0, 2.5, 11.7] {
+            let x = f32::from_bits(bits);
+            let (found, exact) = (pow_f32(x, p), f64::from(x).powf(f64::from(p)));
+            let rounded = exact as f32;
+            if rounded == 0.0 || rounded.is_infinite() {
+                assert_eq!(found.to_bits(), rounded.to_bits(), "({x:e})^({p})");
+            } else {
+                largest = f64::max(largest, (f64::from(found) - exact).abs() / ulp(exact, 23, -126));
+            }
+        }
+    }
+    assert!(largest < 0.51, "{largest}");
+}

@@ -270,14 +270,27 @@ pub(super) fn product<T: Computed>(
         return;
     }
     let batch = broadcast("matmul", a_batch, b_batch).expect("the shape rule refuses batches that do not broadcast");
+    let multiply = |(c, (a_start, b_start)): (&mut [T], (usize, usize))| {
+        // If k is 0, the matrices have no first element.
+        let (a, b) = if k == 0 { (&[][..], &[][..]) } else { (&a_matrix.data[a_start..], &b_matrix.data[b_start..]) };
+        matmul(m, n, k, MatrixRef { data: a, ..a_matrix }, MatrixRef { data: b, ..b_matrix }, c, accumulate);
+    };
+    // The distance between the matrices of an operand, if they lie one after the other or are the same one.
+    let distance = |x: View<'_, T>, own: &[usize], size: usize| match x.strides {
+        _ if own.is_empty() => Some(0),
+        None if *own == *batch => Some(size),
+        _ => None,
+    };
+    let distances = distance(a, a_batch, m * k).zip(distance(b, b_batch, k * n));
     // Pieces of many multiplications.
     in_pieces(out, m * n, (m * n).max(PIECE * 16 / k.max(1)), |first, out| {
-        let starts = view::starts(a, &batch).zip(view::starts(b, &batch)).skip(first / (m * n));
-        for (c, (a_start, b_start)) in out.chunks_exact_mut(m * n).zip(starts) {
-            // If k is 0, the matrices have no first element.
-            let (a, b) =
-                if k == 0 { (&[][..], &[][..]) } else { (&a_matrix.data[a_start..], &b_matrix.data[b_start..]) };
-            matmul(m, n, k, MatrixRef { data: a, ..a_matrix }, MatrixRef { data: b, ..b_matrix }, c, accumulate);
+        let (first, products) = (first / (m * n), out.chunks_exact_mut(m * n));
+        match distances {
+            Some((a, b)) => products.zip((first..).map(|i| (i * a, i * b))).for_each(multiply),
+            None => {
+                let starts = view::starts(a, &batch).zip(view::starts(b, &batch)).skip(first);
+                products.zip(starts).for_each(multiply);
+            }
         }
     });
 }

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::on_arrays::shape_of;
 use crate::kernel::view::{self, View};
 use crate::memory::Lent;
-use crate::op::{ConcatOffsets, Evaluated, Linear, Op, RuleContext, Saves, vjp};
+use crate::op::{ConcatOffsets, Evaluated, Linear, Op, RuleContext, Saves, Transposed, vjp};
 use crate::scalar::Scalar;
 use crate::shape::{Shape, elements};
 use crate::tape::{Dependence, Nodes, Step, Tape, Var};
@@ -189,6 +189,15 @@ impl<'a, T: Scalar> AtBatch<'a, T> {
 
     /// Applies an operation to all members at once.
     fn at_once(&self, op: &Op<T>, operands: &[Value<'a, T>], shape: Shape) -> Value<'a, T> {
+        // The matrices of a batch below each other are one matrix, if all are multiplied by the same one.
+        if let (Op::Matmul { left: Transposed::No, .. }, [a, b]) = (op, operands)
+            && let (true, false, &[rows, columns], 2) = (a.is_many(), b.is_many(), a.shape(), b.shape().len())
+        {
+            let below = [self.count * rows, columns];
+            let views = [View { data: a.memory().data, shape: &below, strides: None }, b.memory()];
+            let out = self.compute(op, &views, &shape_of(op, &views));
+            return Value::Made { data: Rc::new(out), shape, many: true };
+        }
         // Operands of fewer axes are padded on the left, where broadcasting would add axes.
         let ranks = operands.iter().map(|value| value.shape().len());
         let rank = match op {

@@ -9,6 +9,7 @@
 //!
 //! With few rows or columns a copy would cost more than it saves. Then the large operand is read once, in place:
 //!
+//! * The product has a few numbers in all: a row of it stays in registers ([`tiny`]).
 //! * `k` is 1 or a little more: there is little to sum and much to store ([`few::few_steps`]).
 //! * The vectors of the large operand run along `k`: dot products, a few rows with a few columns at a time ([`dots`]).
 //! * They run across `k`: multiples of its rows are added up. If `a` has one row and the rows of `b` are short, the
@@ -19,7 +20,7 @@
 //! instruction set or on how many threads share the work:
 //!
 //! * Each product is added by a fused multiply-add, from the first step to the last, to a sum that begins with 0, or with
-//!   the old content of `c` if the paths of [`few`] add to it. [`tiles`] sums each piece of `k` by itself and adds the
+//!   the old content of `c` if the paths of [`few`] add to it. [`tiny`] and [`tiles`] add to `c` in the end. [`tiles`] sums each piece of `k` by itself and adds the
 //!   sums of the pieces to `c`, from the first to the last.
 //! * Dot products have a sum for each lane of a line of 64 bytes, which takes as many vectors as the machine needs. Steps
 //!   after the last whole line are added to the first lanes if there is no whole line, else to the last lanes. Then each
@@ -41,6 +42,7 @@ mod pack;
 mod path;
 mod plain;
 mod tiles;
+mod tiny;
 
 use pulp::Arch;
 
@@ -257,7 +259,10 @@ mod tests {
     }
 
     /// A shape for each path, and for each edge of the blocks.
-    const SHAPES: [(usize, usize, usize); 25] = [
+    const SHAPES: [(usize, usize, usize); 28] = [
+        (4, 4, 4),
+        (8, 3, 5),
+        (2, 1, 8),
         (1, 1, 1),
         (1, 10, 784),
         (1, 16, 16),

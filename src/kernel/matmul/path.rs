@@ -10,6 +10,7 @@ use crate::kernel::matmul::lanes::LINE;
 use crate::kernel::matmul::operand::Product;
 use crate::kernel::matmul::plain;
 use crate::kernel::matmul::tiles::tiles;
+use crate::kernel::matmul::tiny::{self, tiny};
 use crate::number::{Vectors, dispatch_or};
 use crate::threads;
 
@@ -25,6 +26,8 @@ const PARALLEL: usize = 1 << 22;
 /// The way to compute a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Path {
+    /// A few numbers.
+    Tiny,
     /// One row of `a`, and rows of `b` so short that their sums stay in registers.
     ShortRow,
     /// Dot products of rows of `a` with the few columns of `b`.
@@ -48,7 +51,9 @@ impl<T: Vectors> Product<'_, T> {
     #[inline(always)]
     fn path(&self) -> Path {
         let Product { m, n, k, a, b, .. } = *self;
-        if k == 1 || k <= STEPS && n >= 2 * FEW && m > 1 {
+        if n <= tiny::COLUMNS && m <= tiny::ROWS && k <= tiny::ROWS {
+            Path::Tiny
+        } else if k == 1 || k <= STEPS && n >= 2 * FEW && m > 1 {
             Path::FewSteps
         } else if m == 1 && b.col_stride == 1 && n * size_of::<T>() <= SHORT {
             Path::ShortRow
@@ -140,6 +145,7 @@ macro_rules! kernels {
     )* };
 }
 kernels! {
+    Tiny(_simd, product) => tiny(product), plain plain::in_pieces;
     ShortRow(simd, product) => short_row(simd, product), plain plain::in_chains;
     RowsOfB(simd, product) => add_all_rows(simd, product), plain plain::one_by_one;
     Dots(simd, product) => few_dots(simd, product), plain plain::in_lanes;
@@ -155,6 +161,7 @@ impl<T: Vectors> Product<'_, T> {
     #[inline(always)]
     fn run(self, arch: Arch, path: Path) {
         match path {
+            Path::Tiny => self.run_by::<Tiny>(arch),
             Path::ShortRow => self.run_by::<ShortRow>(arch),
             Path::DotsFewColumns => self.run_by::<Dots>(arch),
             Path::DotsFewRows => self.transposed().run_by::<Dots>(arch),

@@ -170,10 +170,15 @@ pub mod nn;
 mod number;
 pub mod op;
 pub mod optim;
+#[cfg(feature = "mpi")]
+#[cfg_attr(docsrs, doc(cfg(feature = "mpi")))]
+pub mod parallel;
 mod param;
 mod program;
 mod reduction;
 mod scalar;
+#[doc = include_str!("scaling_out.md")]
+pub mod scaling_out {}
 pub mod shape;
 mod sweep;
 mod tape;

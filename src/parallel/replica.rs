@@ -57,12 +57,15 @@ pub struct Replica<'m, T> {
     starts: Vec<usize>,
     /// The range of each rank among the numbers of all parameters.
     ranges: Vec<Range<usize>>,
-    /// The sums of this rank's parts: for each rank the numbers of its range, one part after the other.
+    /// The sums of this rank's parts: for each rank the numbers of its range, one part after the other. Those of its own
+    /// range are in `received`.
     packed: Vec<T>,
     /// The numbers of this rank's range, of all parts of all ranks.
     received: Vec<T>,
     /// The numbers of all parameters.
     total: Vec<T>,
+    /// The number of the parameter that the last chunks reached first, second and so on: they do it again.
+    order: Vec<usize>,
 }
 
 impl<'m, T: Scalar + Equivalence> Replica<'m, T> {
@@ -96,7 +99,16 @@ impl<'m, T: Scalar + Equivalence> Replica<'m, T> {
         let length = starts[distinct.len()];
         let ranges = mpi.ranges(length);
         let total = vec![T::ZERO; length];
-        let mut new = Self { mpi, params: distinct, starts, ranges, packed: Vec::new(), received: Vec::new(), total };
+        let mut new = Self {
+            mpi,
+            params: distinct,
+            starts,
+            ranges,
+            packed: Vec::new(),
+            received: Vec::new(),
+            total,
+            order: Vec::new(),
+        };
         new.broadcast()?;
         Ok(new)
     }
@@ -262,25 +274,36 @@ impl<'m, T: Scalar + Equivalence> Replica<'m, T> {
         run_chunks: impl FnOnce(Sums<'_, T>) -> Result<Option<Range<usize>>, E>,
     ) -> Result<(Shards, Vec<u64>), E> {
         let shards = self.mpi.shards(rows.count(), size)?;
-        let parts = shards.parts_of(self.mpi.rank());
-        // What no part reaches stays -0: `x + -0` is `x` for every `x`, also for 0 and -0.
-        self.packed.clear();
-        self.packed.resize(parts.len() * self.total.len(), T::from_f64(-0.0));
-        let mut words = vec![0; parts.len() + self.params.len().div_ceil(64)];
+        let (me, parts) = (self.mpi.rank(), shards.parts_of(self.mpi.rank()));
+        let length = self.ranges[me].len();
+        self.packed.resize(parts.len() * self.total.len(), T::ZERO);
+        self.received.resize(shards.parts().len() * length, T::ZERO);
+        let flags = self.params.len().div_ceil(64);
+        let mut words = vec![0; parts.len() + flags];
         let mut not_finite: Option<String> = None;
         let nodes = &shards.parts()[parts.clone()];
+        let Self { params, starts, ranges, packed, received, order, .. } = self;
+        let own = &mut received[parts.start * length..parts.end * length];
         let mut each = |position: usize, loss: f64, gradients: &Gradients<T>| {
             words[position] = loss.to_bits();
+            let mut to = Packed { ranges, me, part: position, parts: parts.len(), packed, own };
+            let (mut reached, mut count) = (vec![0; flags], 0);
             gradients.each(|param, g| {
-                let Some(number) = self.params.iter().position(|own| own.is(param)) else {
-                    panic!("accumulate_gradients: {param:?} is not a parameter of the replica");
-                };
-                words[parts.len() + number / 64] |= 1 << (number % 64);
-                if not_finite.is_none() && !g.iter().all(|g| g.is_finite()) {
+                let number = number_of(param, params, order, count);
+                count += 1;
+                reached[number / 64] |= 1_u64 << (number % 64);
+                // Without an early end the compiler makes vectors of it.
+                if !g.iter().fold(true, |finite, g| finite & g.is_finite()) && not_finite.is_none() {
                     not_finite = Some(format!("the gradient of {param:?}"));
                 }
-                pack(g, self.starts[number], &self.ranges, (position, parts.len()), &mut self.packed);
+                to.write(starts[number], g.len(), |to, from| to.copy_from_slice(&g[from]));
             });
+            for number in (0..params.len()).filter(|number| reached[number / 64] >> (number % 64) & 1 == 0) {
+                // `x + -0` is `x` for every `x`, also for 0 and -0.
+                let length = starts[number + 1] - starts[number];
+                to.write(starts[number], length, |to, _| to.fill(T::from_f64(-0.0)));
+            }
+            words[parts.len()..].iter_mut().zip(&reached).for_each(|(word, bits)| *word |= bits);
         };
         let loss = run_chunks(Sums { nodes, each: &mut each })?;
         let what = loss.map(|rows| format!("the loss of rows {rows:?}")).or(not_finite);
@@ -326,7 +349,6 @@ impl<'m, T: Scalar + Equivalence> Replica<'m, T> {
         let (me, size) = (self.mpi.rank(), self.mpi.size());
         let (mine, own_parts) = (self.ranges[me].clone(), shards.parts_of(me));
         let length = mine.len();
-        self.received.resize(shards.parts().len() * length, T::ZERO);
         let packed = |rank: usize| {
             let range = &self.ranges[rank];
             &self.packed[range.start * own_parts.len()..range.end * own_parts.len()]
@@ -336,9 +358,7 @@ impl<'m, T: Scalar + Equivalence> Replica<'m, T> {
         for rank in 0..size {
             let (to, after) = rest.split_at_mut(shards.parts_of(rank).len() * length);
             rest = after;
-            if rank == me {
-                to.copy_from_slice(packed(me));
-            } else if !to.is_empty() {
+            if rank != me && !to.is_empty() {
                 receives.push((rank, to));
             }
         }
@@ -370,18 +390,51 @@ impl<'m, T: Scalar + Equivalence> Replica<'m, T> {
     }
 }
 
-/// Copies the gradient of a parameter, whose numbers begin at `start`, to its place among the numbers of part `part` of
-/// `parts`: for each rank's range, the numbers of one part follow those of another.
-fn pack<T: Scalar>(g: &[T], start: usize, ranges: &[Range<usize>], (part, parts): (usize, usize), packed: &mut [T]) {
-    let first = ranges.partition_point(|range| range.end <= start);
-    for range in &ranges[first..] {
-        let (from, to) = (range.start.max(start), range.end.min(start + g.len()));
-        if from >= to {
-            break;
+/// The places of one part's numbers.
+struct Packed<'a, T> {
+    ranges: &'a [Range<usize>],
+    me: usize,
+    part: usize,
+    /// The number of parts of this rank.
+    parts: usize,
+    packed: &'a mut [T],
+    own: &'a mut [T],
+}
+
+impl<T> Packed<'_, T> {
+    /// Calls `write` with the places of the numbers from `start` on, piece by piece, and with the positions of each piece
+    /// among these numbers.
+    fn write(&mut self, start: usize, length: usize, mut write: impl FnMut(&mut [T], Range<usize>)) {
+        let first = self.ranges.partition_point(|range| range.end <= start);
+        for (rank, range) in self.ranges.iter().enumerate().skip(first) {
+            let (from, to) = (range.start.max(start), range.end.min(start + length));
+            if from >= to {
+                break;
+            }
+            let place = self.part * range.len() + (from - range.start);
+            let (all, place) = match rank == self.me {
+                true => (&mut *self.own, place),
+                false => (&mut *self.packed, range.start * self.parts + place),
+            };
+            write(&mut all[place..place + (to - from)], from - start..to - start);
         }
-        let place = range.start * parts + part * range.len() + (from - range.start);
-        packed[place..place + (to - from)].copy_from_slice(&g[from - start..to - start]);
     }
+}
+
+/// Returns the position of a parameter among all, which is kept in `order`.
+#[track_caller]
+fn number_of<T: Scalar>(param: &Param<T>, params: &[Param<T>], order: &mut Vec<usize>, count: usize) -> usize {
+    if let Some(&number) = order.get(count)
+        && params[number].is(param)
+    {
+        return number;
+    }
+    let Some(number) = params.iter().position(|own| own.is(param)) else {
+        panic!("accumulate_gradients: {param:?} is not a parameter of the replica");
+    };
+    order.truncate(count);
+    order.push(number);
+    number
 }
 
 fn never<R>(result: Result<R, Infallible>) -> Result<R> {

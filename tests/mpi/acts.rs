@@ -197,13 +197,13 @@ fn descend(mpi: &Mpi) -> Result<String> {
     })
 }
 
-/// One parameter of the first rows, one whose gradient is -0, and one that nothing reaches.
+/// One parameter of all rows, one that only the first row reaches with a gradient of -0, and one that nothing reaches.
 fn reach(mpi: &Mpi) -> Result<String> {
     let (first, zero, never) = (Param::new(array![1.0, 2.0]), Param::new(array![3.0]), Param::new(array![4.0]));
     let mut replica = Replica::new(mpi, [&first, &zero, &never])?;
     replica.accumulate_gradients(&mut Chunks::new(1), Rows::sum(4), |tape, rows| match rows.start {
         0 => tape.param(&first).slice(0, 1..2).sum() * 6.0 + tape.param(&zero).sum() * -0.0,
-        _ => tape.param(&zero).sum() * -0.0,
+        _ => tape.param(&first).sum() * 0.0,
     })?;
     let show = |w: &Param<f64>| w.grad().map_or("None".to_string(), |grad| format!("{grad:?}"));
     let first = first.grad().map(|grad| format!("[{}, {}]", grad[[0]], grad[[1]])).unwrap_or_default();

@@ -129,6 +129,8 @@ mod tests {
         for ranks in 1..=64 {
             for chunks in ranks..200 {
                 let shards = Shards::new(chunks, ranks).expect("enough chunks");
+                let parts: Vec<usize> = (0..ranks).flat_map(|rank| shards.parts_of(rank)).collect();
+                assert!(parts.iter().copied().eq(0..shards.parts().len()));
                 let lengths: Vec<usize> = (0..ranks).map(|rank| shards.chunks(rank).len()).collect();
                 let ends: Vec<usize> = (0..ranks).map(|rank| shards.chunks(rank).end).collect();
                 assert_eq!((lengths.iter().sum::<usize>(), ends[ranks - 1]), (chunks, chunks));

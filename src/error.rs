@@ -52,6 +52,17 @@ pub enum Error {
         /// The content found.
         found: String,
     },
+    /// Another process of a run, or all of them together, cannot go on.
+    ///
+    /// This variant needs the feature `mpi`.
+    #[cfg(feature = "mpi")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "mpi")))]
+    Rank {
+        /// The number of the process.
+        rank: usize,
+        /// Its error.
+        message: String,
+    },
     /// A run of a [`Program`](crate::Program) finds another value than the code found when it recorded. The code may have
     /// taken a branch that depends on the value, so the program may not be what it would record now.
     Diverged {
@@ -88,6 +99,8 @@ impl fmt::Display for Error {
                 write!(f, "{}: expected {expected}, found {found}", path.display())
             }
             Self::Value { what, expected, found } => write!(f, "{what}: expected {expected}, found {found}"),
+            #[cfg(feature = "mpi")]
+            Self::Rank { rank, message } => write!(f, "rank {rank}: {message}"),
             Self::Diverged { node, location, expected, found } => write!(
                 f,
                 "the program was recorded while {location} read %{node}: expected {expected}, found {found}. Record it again \
@@ -101,6 +114,8 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
+            #[cfg(feature = "mpi")]
+            Self::Rank { .. } => None,
             Self::Content { .. } | Self::Value { .. } | Self::Diverged { .. } => None,
         }
     }

@@ -58,8 +58,9 @@
 //! | [`optim`] | optimizers and learning-rate schedules, for both paths |
 //! | [`train`] | batch, stochastic and mini-batch descent, for both paths |
 //! | [`chunks`] | the gradient of a large batch, chunk by chunk, for both paths |
+//! | `parallel` | the same over several processes, by MPI; needs the feature `mpi`, see [`scaling_out`] |
 //! | [`threads`] | one setting for everything that is shared among threads |
-//! | [`data`] | digits from files, batches, splits, accuracy, confusion |
+//! | [`data`] | digits from files, whole or by rows, batches, splits, accuracy, confusion |
 //! | [`shape`] | broadcasting, and the error for shapes that do not fit |
 //! | [`edge_cases`] | the contract at kinks, at infinities and for empty arrays |
 //! | [`adding_an_operation`] | how the library gets a new operation: one row, or at most five places |
@@ -120,7 +121,8 @@
 //! # Features
 //!
 //! All are off by default: `npy` reads `.npy` files, `npz` also reads and writes `.npz` files, `progress` shows a bar
-//! while a descent runs, and `rayon` shares large kernels and chunks among [`threads`].
+//! while a descent runs, `rayon` shares large kernels and chunks among [`threads`], and `mpi` shares chunks among processes.
+//! `mpi` needs an MPI library, a C compiler and libclang.
 //!
 //! # Edge cases
 //!
@@ -170,10 +172,15 @@ pub mod nn;
 mod number;
 pub mod op;
 pub mod optim;
+#[cfg(feature = "mpi")]
+#[cfg_attr(docsrs, doc(cfg(feature = "mpi")))]
+pub mod parallel;
 mod param;
 mod program;
 mod reduction;
 mod scalar;
+#[doc = include_str!("scaling_out.md")]
+pub mod scaling_out {}
 pub mod shape;
 mod sweep;
 mod tape;

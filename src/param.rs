@@ -457,6 +457,12 @@ impl<T: Scalar> Gradients<T> {
         }
     }
 
+    /// Calls `f` with each parameter that has a gradient here.
+    #[cfg(feature = "mpi")]
+    pub(crate) fn each(&self, mut f: impl FnMut(&Param<T>, &[T])) {
+        self.entries.iter().filter(|entry| entry.reached).for_each(|entry| f(&entry.param, &entry.g));
+    }
+
     /// Forgets all gradients and keeps their memory.
     pub(crate) fn clear(&mut self) {
         self.entries.iter_mut().for_each(|entry| entry.reached = false);

@@ -33,6 +33,7 @@ mod program;
 mod reductions;
 mod rules;
 mod shapes;
+mod stored;
 mod threads;
 mod torch_names;
 mod train;

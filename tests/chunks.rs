@@ -145,7 +145,7 @@ fn gradients_are_added_in_a_tree_over_the_numbers_of_chunks() {
     let big = (1_u64 << 53) as f64;
     assert_eq!(sum(&[big, 1.0, 1.0, 1.0]), (big + 1.0) + 2.0);
     assert_eq!(sum(&[1.0, 1.0, 1.0, big]), 2.0 + (1.0 + big));
-    assert_eq!(sum(&[big, 0.0, 1.0, 1.0, 1.0]), big + 2.0 + 1.0);
+    assert_eq!(sum(&[big, 0.0, 1.0, 1.0, 1.0]), (big + 1.0) + 2.0);
     assert_eq!(sum(&[0.0, 0.0, 0.0, 0.0, big, 1.0, 1.0]), (big + 1.0) + 1.0);
     assert_eq!(sum(&[0.0, 0.0, big, 0.0, 1.0, 1.0, 1.0]), big + (2.0 + 1.0));
     assert_eq!((big + 1.0, big + 2.0 - big), (big, 2.0));

@@ -44,9 +44,9 @@ use crate::tape::{Tape, Var};
 /// ```
 pub struct Chunks<T, S = Tape<T>> {
     /// The number of rows in a chunk.
-    size: usize,
-    make: Box<dyn Fn() -> S + Send + Sync>,
-    kept: Kept<T, S>,
+    pub(super) size: usize,
+    pub(super) make: Box<dyn Fn() -> S + Send + Sync>,
+    pub(super) kept: Kept<T, S>,
 }
 
 impl<T: Scalar> Chunks<T> {
@@ -231,12 +231,7 @@ impl<T: Scalar, S: Send> Chunks<T, S> {
         E: Send,
         F: Fn(&mut S, Range<usize>) -> Result<T, E> + Sync,
     {
-        let chunk = |state: &mut S, range: Range<usize>| {
-            let share = rows.share(&range);
-            let loss = if share == 0.0 { T::ZERO } else { pass(state, range).map_err(Failure::Error)? };
-            Ok(Computed { loss: share * loss.to_f64(), scale: T::from_f64(share) })
-        };
-        self.run(&rows, chunk)
+        self.run(&rows, |state, range| weigh(&rows, range, |range| pass(state, range)))
     }
 
     /// Runs all chunks and adds the gradients to those of the parameters.
@@ -258,13 +253,24 @@ impl<T: Scalar, S: Send> Chunks<T, S> {
     }
 }
 
+/// Runs a hand-derived pass on a chunk, and returns its part of the total.
+pub(super) fn weigh<T: Scalar, E>(
+    rows: &Rows<'_, T>,
+    range: Range<usize>,
+    pass: impl FnOnce(Range<usize>) -> Result<T, E>,
+) -> Result<Computed<T>, Failure<E>> {
+    let share = rows.share(&range);
+    let loss = if share == 0.0 { T::ZERO } else { pass(range).map_err(Failure::Error)? };
+    Ok(Computed { loss: share * loss.to_f64(), scale: T::from_f64(share) })
+}
+
 /// Returns the loss, or the user's error.
 ///
 /// # Panics
 ///
 /// If the user's function has a bug.
 #[track_caller]
-fn finish<T: Scalar, E>(loss: Result<f64, Failure<E>>) -> Result<T, E> {
+pub(super) fn finish<T: Scalar, E>(loss: Result<f64, Failure<E>>) -> Result<T, E> {
     match loss {
         Ok(loss) => Ok(T::from_f64(loss)),
         Err(Failure::Error(error)) => Err(error),
@@ -274,7 +280,7 @@ fn finish<T: Scalar, E>(loss: Result<f64, Failure<E>>) -> Result<T, E> {
 }
 
 /// Records the loss of a chunk, sweeps backward from it, and returns its part of the total.
-fn sweep<'t, T: Scalar, E>(
+pub(super) fn sweep<'t, T: Scalar, E>(
     tape: &'t Tape<T>,
     rows: &Rows<'_, T>,
     range: Range<usize>,

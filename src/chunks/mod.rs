@@ -13,9 +13,9 @@
 //! # The same bits for any number of threads
 //!
 //! With the feature `rayon`, chunks are spread over [threads](crate::threads). Losses and gradients are added in a tree
-//! over the chunks' numbers. A tree over `n` chunks adds the tree over the first `p` to the tree over the others. Here
-//! `p` is the largest power of two below `n`. So the order depends on the number of rows and the size of a chunk, and on
-//! nothing else.
+//! over the chunks' numbers. A tree over `n` chunks adds the tree over the first half of them to the tree over the
+//! others; the first half has one chunk more if `n` is odd. So the order depends on the number of rows and the size of a
+//! chunk, and on nothing else. With the feature `mpi`, processes share the chunks, and the tree is the same.
 //!
 //! The sum over all rows at once is added in another order. It differs by rounding.
 //!
@@ -56,8 +56,16 @@
 //! ```
 
 mod accumulate;
+#[cfg(feature = "mpi")]
+mod parts;
 mod rows;
+#[cfg(any(test, feature = "mpi"))]
+mod shards;
 mod tree;
 
 pub use accumulate::Chunks;
+#[cfg(feature = "mpi")]
+pub(crate) use parts::Sums;
 pub use rows::Rows;
+#[cfg(feature = "mpi")]
+pub(crate) use shards::Shards;

@@ -88,7 +88,7 @@ impl<'w, T: Scalar> Rows<'w, T> {
         Self { count: weights.len(), total: Total::Weighted { weights, sum } }
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count
     }
 
@@ -111,7 +111,7 @@ impl<'w, T: Scalar> Rows<'w, T> {
     }
 
     /// Returns the total of no rows.
-    pub(super) fn empty(&self) -> f64 {
+    pub(crate) fn empty(&self) -> f64 {
         match self.total {
             Total::Mean => f64::NAN,
             Total::Sum | Total::Weighted { .. } => 0.0,

@@ -99,7 +99,11 @@ where
 
     /// Runs all chunks; there is at least one. Of several errors, it returns that of the first chunk.
     pub(super) fn run(&self) -> Result<Part<T>, Failure<E>> {
-        let chunks = 0..self.rows.div_ceil(self.size);
+        self.run_subtree(0..self.rows.div_ceil(self.size))
+    }
+
+    /// Does the same for the chunks of one node of the tree.
+    pub(super) fn run_subtree(&self, chunks: Range<usize>) -> Result<Part<T>, Failure<E>> {
         if threads::count() > 1 { self.shared(chunks) } else { self.one_by_one(chunks) }
     }
 
@@ -163,12 +167,10 @@ where
     }
 }
 
-/// Divides a list of chunks into the first `p`, where `p` is the largest power of two below their number, and the
-/// others; `None` for a single chunk.
-fn halves(chunks: &Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
-    let last = chunks.len().checked_sub(1).filter(|&last| last > 0)?;
-    let middle = chunks.start + (1 << last.ilog2());
-    Some((chunks.start..middle, middle..chunks.end))
+/// Divides a list of chunks into two halves, of which the first is not the shorter one; `None` for a single chunk.
+pub(super) fn halves(chunks: &Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
+    let middle = chunks.start + chunks.len().div_ceil(2);
+    (chunks.len() > 1).then_some((chunks.start..middle, middle..chunks.end))
 }
 
 /// Notes the number of a chunk that has failed, when dropped: also while a panic unwinds.

@@ -17,8 +17,8 @@ pub(super) fn to_samples<T: Scalar>(
     labels: &Path,
     numbers: ArrayD<f64>,
 ) -> Result<Samples<T>> {
-    let pixels = to_images::<T>(images, pixels)?;
-    let (numbers, classes) = to_labels(labels, numbers)?;
+    let pixels = to_images::<T>(images, pixels, 0)?;
+    let (numbers, classes) = to_labels(labels, numbers, 0)?;
     if numbers.len() != pixels.nrows() {
         let name = images.file_name().unwrap_or(images.as_os_str()).to_string_lossy();
         let expected = format!("{} labels, one for each image of {name}", pixels.nrows());
@@ -28,7 +28,8 @@ pub(super) fn to_samples<T: Scalar>(
     Samples::new(pixels, numbers, classes)
 }
 
-fn to_images<T: Scalar>(path: &Path, array: ArrayD<f64>) -> Result<Array2<T>> {
+/// Checks an array of images. The first one is row `first` of the file.
+pub(super) fn to_images<T: Scalar>(path: &Path, array: ArrayD<f64>, first: usize) -> Result<Array2<T>> {
     let found = format!("shape {:?}", array.shape());
     let Ok(images) = array.into_dimensionality::<Ix2>() else {
         return Err(Error::content(path, "an array of shape (samples, pixels)", found));
@@ -41,14 +42,14 @@ fn to_images<T: Scalar>(path: &Path, array: ArrayD<f64>) -> Result<Array2<T>> {
     if let Some(((row, column), _)) = converted.indexed_iter().find(|(_, value)| !value.is_finite()) {
         let value = images[[row, column]];
         let dtype = if value.is_finite() { format!(" of type {}", T::DTYPE) } else { String::new() };
-        let found = format!("{value:?} in row {row}, column {column}");
+        let found = format!("{value:?} in row {}, column {column}", first + row);
         return Err(Error::content(path, format!("finite numbers{dtype}"), found));
     }
     Ok(converted)
 }
 
-/// Returns the class of each sample and the number of classes.
-fn to_labels(path: &Path, array: ArrayD<f64>) -> Result<(Vec<usize>, usize)> {
+/// Returns the class of each sample and the number of classes. The first label is row `first` of the file.
+pub(super) fn to_labels(path: &Path, array: ArrayD<f64>, first: usize) -> Result<(Vec<usize>, usize)> {
     let expected = "one-hot labels of shape (samples, classes) or whole numbers of shape (samples,)";
     let (rows, columns) = match *array.shape() {
         [rows] | [rows, 1] => (rows, 1),
@@ -60,11 +61,11 @@ fn to_labels(path: &Path, array: ArrayD<f64>) -> Result<(Vec<usize>, usize)> {
     }
     let values: Vec<f64> = array.iter().copied().collect();
     if columns > 1 {
-        let labels = values.chunks(columns).enumerate().map(|(row, values)| one_hot_class(path, row, values));
+        let labels = values.chunks(columns).enumerate().map(|(row, values)| one_hot_class(path, first + row, values));
         return Ok((labels.collect::<Result<_>>()?, columns));
     }
     let labels: Vec<usize> =
-        values.iter().enumerate().map(|(row, &value)| whole_number(path, row, value)).collect::<Result<_>>()?;
+        values.iter().enumerate().map(|(row, &value)| whole_number(path, first + row, value)).collect::<Result<_>>()?;
     let classes = labels.iter().max().map_or(0, |&largest| largest + 1);
     Ok((labels, classes))
 }

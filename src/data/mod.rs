@@ -1,6 +1,6 @@
 //! Labelled samples: from files, in batches, and how well a network tells them apart.
 //!
-//! [`load_usps`] reads text files. `.npy` files, read by `load_data`, need the feature `npy`. `.npz` files, read by `Npz`
+//! [`load_usps`] reads text files. `.npy` files, read by `load_data` or row by row by `open_data`, need the feature `npy`. `.npz` files, read by `Npz`
 //! and `load_usps` and written by `save_npz`, need the feature `npz`.
 
 mod arrays;
@@ -13,8 +13,12 @@ mod npy;
 mod npz;
 #[cfg(feature = "npz")]
 mod replace;
+#[cfg(feature = "npy")]
+mod rows_of_file;
 mod samples;
 mod shortened;
+#[cfg(feature = "npy")]
+mod stored;
 mod usps;
 
 pub use batches::Batches;
@@ -27,4 +31,7 @@ pub use metrics::{ConfusionMatrix, accuracy, predictions};
 #[cfg_attr(docsrs, doc(cfg(feature = "npz")))]
 pub use npz::{Npz, save_npz};
 pub use samples::{Samples, one_hot};
+#[cfg(feature = "npy")]
+#[cfg_attr(docsrs, doc(cfg(feature = "npy")))]
+pub use stored::{StoredData, StoredSamples, open_data};
 pub use usps::load_usps;

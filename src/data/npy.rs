@@ -1,5 +1,6 @@
 //! `.npy` files as arrays, checked before they take memory.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -21,7 +22,23 @@ pub(super) struct NumberType {
     decode: fn(&[u8]) -> std::result::Result<ArrayD<f64>, ReadNpyError>,
 }
 
+impl fmt::Debug for NumberType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
 impl NumberType {
+    /// Returns the size of a number in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Reads an array from the bytes of an `.npy` file that was made from rows of a checked one.
+    pub(super) fn decode(&self, path: &Path, file: &[u8]) -> Result<ArrayD<f64>> {
+        (self.decode)(file).map_err(|error| Error::content(path, "an .npy file", shortened(&error.to_string())))
+    }
+
     const fn new<N: ReadableElement>(
         name: &'static str,
         decode: fn(&[u8]) -> std::result::Result<ArrayD<f64>, ReadNpyError>,
@@ -62,13 +79,24 @@ pub(super) fn read_array(path: &Path, accepted: &[NumberType]) -> Result<ArrayD<
 
 /// Reads an array from the bytes of an `.npy` file.
 pub(super) fn decode_array(path: &Path, file: &[u8], accepted: &[NumberType]) -> Result<ArrayD<f64>> {
-    let number_type = check_header(path, file, file.len() as u64, accepted)?;
-    (number_type.decode)(file).map_err(|error| Error::content(path, "an .npy file", shortened(&error.to_string())))
+    check_header(path, file, file.len() as u64, accepted)?.decode(path, file)
 }
 
 /// Returns the number type of a file, and checks that its header fits its size. Of the file no more than the header is
 /// needed.
 pub(super) fn check_header(path: &Path, beginning: &[u8], size: u64, accepted: &[NumberType]) -> Result<NumberType> {
+    Ok(inspect(path, beginning, size, accepted)?.number_type)
+}
+
+/// What the header of a file says, and where its data begin.
+pub(super) struct Described {
+    pub(super) number_type: NumberType,
+    pub(super) header: Header,
+    pub(super) before: usize,
+}
+
+/// Does the same as [`check_header`], and returns all that the header says.
+pub(super) fn inspect(path: &Path, beginning: &[u8], size: u64, accepted: &[NumberType]) -> Result<Described> {
     let (header, before) = parse_header(beginning).map_err(|found| Error::content(path, "an .npy file", found))?;
     let Some(&number_type) = accepted.iter().find(|number_type| (number_type.is_described)(&header)) else {
         let names: Vec<&str> = accepted.iter().map(|number_type| number_type.name).collect();
@@ -77,7 +105,7 @@ pub(super) fn check_header(path: &Path, beginning: &[u8], size: u64, accepted: &
     };
     let data = data_bytes(&header.shape, number_type.bytes).map(|bytes| bytes as u64 + before as u64);
     match data {
-        Some(promised) if promised == size => Ok(number_type),
+        Some(promised) if promised == size => Ok(Described { number_type, header, before }),
         Some(promised) if promised < size => {
             Err(Error::content(path, "an .npy file", format!("{} bytes after its data", size - promised)))
         }

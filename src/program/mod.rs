@@ -16,6 +16,7 @@
 //! | `compiled` | the two below together |
 //! | `graph` | what is computed, read from a tape |
 //! | `plan` | in which order, what runs together, and where values lie |
+//! | `unit` | what runs at once |
 //! | `straight` | arrays of a few elements as single numbers |
 //! | `run` | one run |
 //! | `print` | the plan as text |
@@ -26,6 +27,7 @@ mod plan;
 mod print;
 mod run;
 mod straight;
+mod unit;
 
 use std::fmt;
 

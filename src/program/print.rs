@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::compiled::Compiled;
 use super::graph::{Action, Origin};
-use super::plan::{Unit, operands};
+use super::unit::{Unit, operands};
 use crate::op::TilePlace;
 use crate::scalar::Scalar;
 

@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 
 use super::compiled::Compiled;
 use super::graph::{Action, Guard, Origin, Test, Value};
-use super::plan::{Holder, Unit, operands};
+use super::plan::Holder;
+use super::unit::{Unit, operands};
 use crate::error::{Error, Result};
 use crate::kernel::view::{self, View};
 use crate::memory::Pool;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::graph::{Action, Graph, Origin};
-use super::plan::{Located, Unit, operands, tile_row};
+use super::unit::{Located, Unit, operands, tile_row};
 use crate::kernel::view::View;
 use crate::memory::Pool;
 use crate::op::{Linear, Op, ReduceKind, StraightBuilder};

@@ -49,6 +49,7 @@
 mod activation;
 mod augmented_linear;
 mod buffer;
+mod init;
 mod layer;
 mod linear;
 mod loss;
@@ -61,6 +62,7 @@ mod trainable;
 
 pub use activation::{Activation, ReLU, Sigmoid, Tanh};
 pub use augmented_linear::AugmentedLinear;
+pub use init::Init;
 pub use linear::Linear;
 pub use loss::{CrossEntropy, Hinge, Loss, Mse, Perceptron, SoftmaxCrossEntropy};
 pub use model::Model;

@@ -163,6 +163,9 @@ pub mod draw;
 #[doc = include_str!("edge_cases.md")]
 pub mod edge_cases {}
 mod error;
+#[cfg(any(feature = "npz", feature = "safetensors"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "npz", feature = "safetensors"))))]
+pub mod files;
 mod input;
 mod kernel;
 mod memory;

@@ -166,7 +166,7 @@ impl Init {
     ///
     /// let q = Init::orthogonal().draw::<f64>([3, 3], &mut StdRng::seed_from_u64(0));
     /// let q = q.into_dimensionality::<Ix2>().unwrap();
-    /// let identity = q.dot(&q.t()) - Array2::eye(3);
+    /// let identity = q.dot(&q.t()) - Array2::<f64>::eye(3);
     /// assert!(identity.iter().all(|off| off.abs() < 1e-15));
     /// ```
     #[track_caller]

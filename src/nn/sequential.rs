@@ -12,7 +12,7 @@ use super::buffer::Buffer;
 use super::layer::default_is_new;
 use super::linear::Linear;
 use super::module::{Module, check_shapes, expect, recorded_width};
-use super::trainable::extend_distinct;
+use super::trainable::{extend_distinct, extend_named};
 use crate::error::{Error, Result};
 use crate::param::Param;
 use crate::scalar::Scalar;
@@ -319,6 +319,13 @@ impl<T: Scalar> Module<T> for Sequential<T> {
 
     fn parameters(&self) -> &[Param<T>] {
         &self.parameters
+    }
+
+    /// Tied parameters have the name of the first layer.
+    fn named_parameters(&self) -> Vec<(String, Param<T>)> {
+        let mut named = Vec::new();
+        self.layers.iter().enumerate().for_each(|(k, layer)| extend_named(&mut named, k, layer.named_parameters()));
+        named
     }
 
     fn record<'t>(&self, tape: &'t Tape<T>, mut x: Var<'t, T>) -> Var<'t, T> {

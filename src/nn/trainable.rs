@@ -27,6 +27,28 @@ macro_rules! trainable {
             self.parameters().iter().for_each(|parameter| parameter.update(gradient_step));
         }
 
+        /// Returns the [`parameters`](Self::parameters) with names that differ, for saving. A network puts the place of a
+        /// layer before the layer's own names, as in `0.weight`. By default a name is the parameter's own; the place is
+        /// put before a name that another one has already, and a parameter without a name is called by its place.
+        ///
+        /// # Example
+        ///
+        /// ```
+        /// use rand::{SeedableRng, rngs::StdRng};
+        /// use tapegrad::nn::{Activation, Module, Sequential};
+        ///
+        /// # fn main() -> tapegrad::Result<()> {
+        /// let net = Sequential::<f32>::mlp(3, 4, 3, 2, Activation::Tanh, &mut StdRng::seed_from_u64(0))?;
+        /// let names: Vec<String> = net.named_parameters().into_iter().map(|(name, _)| name).collect();
+        /// assert_eq!(names, ["0.weight", "0.bias", "2.weight", "2.bias"]); // layer 1 is tanh
+        /// # Ok(())
+        /// # }
+        /// ```
+        #[doc(alias = "state_dict")]
+        fn named_parameters(&self) -> Vec<(String, $crate::param::Param<T>)> {
+            $crate::nn::trainable::with_own_names(&self.parameters())
+        }
+
         /// Returns the number of weights: the elements of all parameters.
         ///
         /// # Example
@@ -45,6 +67,32 @@ macro_rules! trainable {
 }
 
 pub(super) use trainable;
+
+/// Returns parameters with names that differ: their own where that is possible.
+pub(crate) fn with_own_names<T: Scalar>(parameters: &[Param<T>]) -> Vec<(String, Param<T>)> {
+    let mut named: Vec<(String, Param<T>)> = Vec::new();
+    for (index, parameter) in parameters.iter().enumerate() {
+        let mut name = parameter.name().to_string();
+        while name.is_empty() || named.iter().any(|(taken, _)| *taken == name) {
+            name = if name.is_empty() { index.to_string() } else { format!("{index}.{name}") };
+        }
+        named.push((name, parameter.clone()));
+    }
+    named
+}
+
+/// Appends the parameters that the list does not contain yet, each with the place of its layer before its name.
+pub(super) fn extend_named<T: Scalar>(
+    list: &mut Vec<(String, Param<T>)>,
+    place: usize,
+    parameters: Vec<(String, Param<T>)>,
+) {
+    for (name, parameter) in parameters {
+        if !list.iter().any(|(_, known)| known.is(&parameter)) {
+            list.push((format!("{place}.{name}"), parameter));
+        }
+    }
+}
 
 /// Appends the parameters that the list does not contain yet.
 pub(super) fn extend_distinct<T: Scalar>(list: &mut Vec<Param<T>>, parameters: &[Param<T>]) {

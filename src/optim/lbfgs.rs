@@ -36,20 +36,20 @@ use crate::scalar::Scalar;
 /// use tapegrad::{Param, Tape};
 ///
 /// // Rosenbrock's valley: (1 - x)² + 100 (y - x²)², with the minimum 0 at (1, 1)
-/// let (x, y) = (Param::new(array![-1.5]), Param::new(array![2.0]));
+/// let (x, y) = (Param::new(array![-1.5_f64]), Param::new(array![2.0]));
 /// let mut lbfgs = Lbfgs::new([&x, &y]).with_tolerances(1e-10, 0.0);
-/// let mut tape = Tape::new();
+/// let mut tape = Tape::<f64>::new();
 /// for _ in 0..5 {
 ///     lbfgs.step(|| {
 ///         let (a, b) = (tape.param(&x), tape.param(&y));
-///         let loss = ((1.0 - a).square() + 100.0 * (b - a.square()).square()).sum();
+///         let loss = ((1.0 - a).square() + (b - a.square()).square() * 100.0).sum();
 ///         loss.backward();
 ///         let loss = loss.item();
 ///         tape.reset();
 ///         loss
 ///     });
 /// }
-/// assert!((x.value()[[0]] - 1.0_f64).abs() < 1e-10 && (y.value()[[0]] - 1.0_f64).abs() < 1e-10);
+/// assert!((x.value()[[0]] - 1.0).abs() < 1e-10 && (y.value()[[0]] - 1.0_f64).abs() < 1e-10);
 /// ```
 #[doc(alias("LBFGS", "BFGS", "quasi-Newton", "strong_wolfe"))]
 pub struct Lbfgs<T> {

@@ -56,6 +56,7 @@
 //! | [`blame`] | the line that made the first NaN, and the reason why a gradient is missing |
 //! | [`nn`] | the hand-derived path: [`Module`](nn::Module), layers, [`Sequential`](nn::Sequential), losses |
 //! | [`optim`] | optimizers and learning-rate schedules, for both paths |
+//! | `files` | parameters and whole runs saved and resumed, with the features `npz` or `safetensors` |
 //! | [`train`] | batch, stochastic and mini-batch descent, for both paths |
 //! | [`chunks`] | the gradient of a large batch, chunk by chunk, for both paths |
 //! | [`threads`] | one setting for everything that is shared among threads |
@@ -112,15 +113,21 @@
 //! | `requires_grad`, `.backward()`, `.grad`, `.grad.zero_()` | [`Param`] or [`Tape::leaf`], [`Var::backward`], [`Param::grad`], [`Param::zero_grad`] |
 //! | `torch.optim.SGD`, `step`, `zero_grad` | [`optim::Sgd`], [`step`](optim::Optimizer::step), [`zero_grad`](optim::Optimizer::zero_grad) |
 //! | `torch.optim.Adam`, `AdamW`, `RMSprop`, `Adagrad` | [`optim::Adam`], [`optim::AdamW`], [`optim::RmsProp`], [`optim::Adagrad`] |
-//! | `torch.optim.lr_scheduler` | [`optim::Schedule`] |
+//! | `torch.optim.Adadelta`, `NAdam`, `RAdam`, `LBFGS` | [`optim::Adadelta`], [`optim::NAdam`], [`optim::RAdam`], [`optim::Lbfgs`] |
+//! | parameter groups, `clip_grad_norm_`, `clip_grad_value_` | [`optim::Groups`], [`optim::clip_grad_norm`], [`optim::clip_grad_value`] |
+//! | `torch.optim.lr_scheduler`, `ReduceLROnPlateau` | [`optim::Schedule`], [`optim::ReduceOnPlateau`] |
+//! | `torch.nn.init`; initial parameters `1e-3 · N(0, 1)` | [`nn::Init`]; `Init::normal(1e-3)` |
+//! | `state_dict`, `torch.save`, `torch.load` | [`nn::Module::named_parameters`], `files::save`, `files::load` |
+//! | `DataLoader`, `WeightedRandomSampler`, `KFold`, `StandardScaler` | [`data::Batches`], [`data::Batches::weighted`], [`data::Samples::k_fold`], [`data::Normalization`] |
 //! | `class Mlp(nn.Module)` | [`nn::Model`] |
 //! | one-hot, argmax, accuracy, confusion matrix, precision | [`data::one_hot`], [`data::predictions`], [`data::accuracy`], [`data::ConfusionMatrix`] |
 //! | `train_test_split`, shuffle, pixels to 0..1 | [`data::Samples::train_test_split`], [`data::Samples::shuffled`], [`data::Samples::scaled`] |
 //!
 //! # Features
 //!
-//! All are off by default: `npy` reads `.npy` files, `npz` also reads and writes `.npz` files, `progress` shows a bar
-//! while a descent runs, and `rayon` shares large kernels and chunks among [`threads`].
+//! All are off by default: `npy` reads `.npy` files, `npz` also reads and writes `.npz` files, `safetensors` reads and
+//! writes `.safetensors` files, `idx` reads IDX files, `csv` reads CSV files, `progress` shows a bar while a descent runs,
+//! and `rayon` shares large kernels and chunks among [`threads`].
 //!
 //! # Edge cases
 //!

@@ -18,6 +18,7 @@ mod edge_cases;
 mod errors;
 mod files;
 mod formulas;
+mod fuzz;
 mod gmm;
 mod gradbench;
 mod house;

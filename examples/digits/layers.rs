@@ -11,7 +11,6 @@ use tapegrad::optim::Sgd;
 use tapegrad::train::{Descent, Examples, Learner, Progress, batch_descent};
 use tapegrad::{Param, Reduction, Tape, Var};
 
-use super::lesson::verdict::Curves;
 use super::lesson::{Activation, Half, Outcome};
 use super::task::{Task, Trained};
 use super::{Gradient, Reduce};

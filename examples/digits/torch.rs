@@ -8,7 +8,6 @@ use tapegrad::{Param, Tape, Var};
 
 use super::Reported;
 use super::layers::{scores, two_axes};
-use super::lesson::verdict::Curves;
 use super::lesson::{Activation, Outcome};
 use super::task::{Task, Trained};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
 use ndarray::{Array2, ArrayD, IxDyn};
 
 use super::arrays;
@@ -140,7 +140,14 @@ impl Csv {
         let file = std::fs::File::open(path).map_err(|source| Error::Read { path: path.into(), source })?;
         let mut reader =
             ReaderBuilder::new().delimiter(self.delimiter).has_headers(self.header).trim(Trim::All).from_reader(file);
-        let refuse = |error: csv::Error| Error::content(path, "a CSV file", shortened(&error.to_string()));
+        let refuse = |error: csv::Error| match error.kind() {
+            ErrorKind::UnequalLengths { pos, expected_len, len } => {
+                let line = pos.as_ref().map_or(0, csv::Position::line);
+                let place = PathBuf::from(format!("{}, line {line}", path.display()));
+                Error::content(&place, format!("{expected_len} columns"), len.to_string())
+            }
+            _ => Error::content(path, "a CSV file", shortened(&error.to_string())),
+        };
         let header: Vec<String> = match self.header {
             true => reader.headers().map_err(refuse)?.iter().map(String::from).collect(),
             false => Vec::new(),

@@ -213,7 +213,7 @@ pub fn stochastic_descent<T: Scalar>(
 ) -> Result<History, Diverged> {
     let mut rng = Generator::new(descent.seed);
     let mut draw = move || rng.random_range(0..train.len());
-    (0..descent.first * train.len()).for_each(|_| drop(draw()));
+    (0..descent.first * train.len()).for_each(|_| _ = draw());
     let mut run = Run::new(train, test, descent);
     let mut batch = None;
     while run.begin_pass(learner, None)?.is_continue() {
@@ -321,7 +321,7 @@ pub fn mini_batch_descent_with_replacement<T: Scalar>(
     assert!(size > 0, "{name}: expected batches of at least 1 example, found a size of 0");
     let mut rng = Generator::new(descent.seed);
     let mut draw = move || rng.random_range(0..train.len());
-    (0..descent.first * train.len().div_ceil(size) * size).for_each(|_| drop(draw()));
+    (0..descent.first * train.len().div_ceil(size) * size).for_each(|_| _ = draw());
     let mut run = Run::new(train, test, descent);
     let (mut rows, mut batch) = (vec![0; size], None);
     while run.begin_pass(learner, None)?.is_continue() {

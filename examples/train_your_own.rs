@@ -57,8 +57,8 @@ fn train(options: &Options) -> lesson::Outcome {
             let (x, labels) = data.train().batch(rows, &mut images, &mut labels);
             let y = one_hot(labels, classes)?;
             schedule.apply(pass * steps + step, &mut adam);
-            let yhat = net.forward(&x);
-            net.backward_update_gradient(&x, loss.backward(&y, &yhat.clone()));
+            let delta = loss.backward(&y, net.forward(&x));
+            net.backward_update_gradient(&x, delta);
             clip_grad_norm(net.parameters(), 1.0);
             adam.step();
             adam.zero_grad();

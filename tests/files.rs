@@ -311,8 +311,7 @@ fn a_file_that_does_not_fit_changes_nothing_and_says_why() {
         write(&[&good[..], &[("4.weight", zeros(&[2]))]].concat());
         refuse(&mut adam, ": expected no other arrays than those of the network, found `4.weight`");
         write(&good[..3]);
-        let all = if format == "npz" { "0.bias, 0.weight, 2.weight" } else { "0.bias, 0.weight, 2.weight" };
-        refuse(&mut adam, &format!(": expected an array 2.bias, found the arrays {all}"));
+        refuse(&mut adam, ": expected an array 2.bias, found the arrays 0.bias, 0.weight, 2.weight");
         let step = ("optimizer/0.bias/step", arr0(1.5).into_dyn());
         write(&[&good[..], std::slice::from_ref(&step)].concat());
         refuse(&mut adam, ", array optimizer/0.bias/step: expected a whole number of at least 0, found 1.5");

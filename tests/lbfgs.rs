@@ -160,7 +160,7 @@ fn it_converges_on_the_courses_layer() {
 
 /// `cargo test --release --test all course_digits_in_full -- --ignored --nocapture`
 #[test]
-#[ignore = "minutes without optimization"]
+#[ignore = "seconds without optimization"]
 fn course_digits_in_full() {
     let (loss, norm, count) = course_digits(1);
     println!("loss {loss:e}, norm {norm:e} after {count} evaluations");

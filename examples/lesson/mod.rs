@@ -193,16 +193,18 @@ fn parameter_names(layers: usize) -> Vec<String> {
     }
 }
 
+/// Reads an array of a file by its name.
+type ReadArray = Box<dyn FnMut(&str) -> tapegrad::Result<ArrayD<f64>>>;
+
 /// Gives parameters the values of a file. Vectors may be there as matrices of one row. Either all are loaded or none.
 pub fn load_parameters(parameters: &[Param<f64>], path: &Path) -> Outcome {
-    let mut array: Box<dyn FnMut(&str) -> tapegrad::Result<ArrayD<f64>>> =
-        if path.extension().is_some_and(|extension| extension == "safetensors") {
-            let file = SafeTensors::open(path)?;
-            Box::new(move |name| file.array(name))
-        } else {
-            let mut file = Npz::open(path)?;
-            Box::new(move |name| file.array(name))
-        };
+    let mut array: ReadArray = if path.extension().is_some_and(|extension| extension == "safetensors") {
+        let file = SafeTensors::open(path)?;
+        Box::new(move |name| file.array(name))
+    } else {
+        let mut file = Npz::open(path)?;
+        Box::new(move |name| file.array(name))
+    };
     let mut values = Vec::new();
     for parameter in parameters {
         let (name, shape) = (parameter.name(), parameter.shape());

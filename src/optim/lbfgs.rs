@@ -273,7 +273,7 @@ impl<T: Scalar> Memory<T> {
             factors.push(factor);
         }
         let scale = T::from_f64(self.scale);
-        q.iter_mut().for_each(|q| *q = *q * scale);
+        q.iter_mut().for_each(|q| *q *= scale);
         for (Change { s, y, rho }, factor) in self.changes.iter().zip(factors.iter().rev()) {
             let back = dot(y, &q) * rho;
             add(&mut q, factor - back, s);

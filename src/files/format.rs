@@ -25,13 +25,19 @@ fn format_of(path: &Path) -> Result<Format> {
         Some("npz") => Ok(Format::Npz),
         #[cfg(feature = "safetensors")]
         Some("safetensors") => Ok(Format::SafeTensors),
-        #[cfg(not(all(feature = "npz", feature = "safetensors")))]
-        Some(known @ ("npz" | "safetensors")) => {
-            Err(Error::content(path, format!("a build with the feature `{known}`"), "one without"))
-        }
+        #[cfg(not(feature = "npz"))]
+        Some("npz") => Err(missing(path, "npz")),
+        #[cfg(not(feature = "safetensors"))]
+        Some("safetensors") => Err(missing(path, "safetensors")),
         Some(other) => Err(Error::content(path, EXTENSIONS, format!("`{other}`"))),
         None => Err(Error::content(path, EXTENSIONS, "none")),
     }
+}
+
+/// Returns the error of a format that this build has not.
+#[cfg(not(all(feature = "npz", feature = "safetensors")))]
+fn missing(path: &Path, feature: &str) -> Error {
+    Error::content(path, format!("a build with the feature `{feature}`"), "one without")
 }
 
 const EXTENSIONS: &str = "a name with the extension `npz` or `safetensors`";

@@ -35,5 +35,6 @@ mod rules;
 mod shapes;
 mod threads;
 mod torch_names;
+mod torch_windows;
 mod train;
 mod windows;

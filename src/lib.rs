@@ -193,7 +193,9 @@ pub use reduction::Reduction;
 pub use scalar::Scalar;
 pub use shape::{AxisRange, KeepDims, Shape, ShapeError};
 pub use tape::{CustomOp, Tape, Var};
-pub use var::{ConvOptions, CrossEntropyOptions, Operand, PoolDivisor, PoolOptions, RunningStatistics, Size2d};
+pub use var::{
+    AttentionMask, ConvOptions, CrossEntropyOptions, Operand, PoolDivisor, PoolOptions, RunningStatistics, Size2d,
+};
 
 /// The types and traits that most programs use, and [`ndarray`]'s `array!`.
 pub mod prelude {

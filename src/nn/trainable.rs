@@ -27,6 +27,40 @@ macro_rules! trainable {
             self.parameters().iter().for_each(|parameter| parameter.update(gradient_step));
         }
 
+        /// Returns what a save has to hold beside the [`parameters`](Self::parameters): values that passes change without a
+        /// gradient, such as the running averages of [`BatchNorm`](crate::nn::BatchNorm). Each has a name. By default
+        /// there are none.
+        #[doc(alias("named_buffers", "register_buffer"))]
+        fn buffers(&self) -> Vec<$crate::param::Param<T>> {
+            Vec::new()
+        }
+
+        /// Sets the mode of this and of everything in it. By default it does nothing, as fits what is the same in both.
+        fn set_mode(&mut self, _mode: $crate::nn::mode::Mode) {}
+
+        /// Sets the mode to training, in which everything begins.
+        ///
+        /// # Example
+        ///
+        /// ```
+        /// use ndarray::array;
+        /// use tapegrad::nn::{Dropout, Module};
+        ///
+        /// let mut layer = Dropout::new(1.0, 0); // drops everything
+        /// layer.eval();
+        /// assert_eq!(layer.forward(&array![[3.0]]), array![[3.0]]);
+        /// layer.train();
+        /// assert_eq!(layer.forward(&array![[3.0]]), array![[0.0]]);
+        /// ```
+        fn train(&mut self) {
+            self.set_mode($crate::nn::mode::Mode::Training);
+        }
+
+        /// Sets the mode to evaluation: see [`train`](Self::train).
+        fn eval(&mut self) {
+            self.set_mode($crate::nn::mode::Mode::Evaluation);
+        }
+
         /// Returns the number of weights: the elements of all parameters.
         ///
         /// # Example

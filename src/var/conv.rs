@@ -21,10 +21,10 @@ use crate::tape::Var;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvOptions {
-    stride: Size2d,
-    padding: Size2d,
-    dilation: Size2d,
-    groups: usize,
+    pub(crate) stride: Size2d,
+    pub(crate) padding: Size2d,
+    pub(crate) dilation: Size2d,
+    pub(crate) groups: usize,
     output_padding: Size2d,
 }
 

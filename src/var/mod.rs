@@ -1,6 +1,7 @@
 //! The methods and operators of [`Var`](crate::Var). Each records an operation.
 
 mod activation;
+mod attention;
 mod conv;
 mod cross_entropy;
 mod diagonal;
@@ -26,6 +27,7 @@ mod shape;
 mod split;
 mod window;
 
+pub use attention::AttentionMask;
 pub use conv::ConvOptions;
 pub use cross_entropy::CrossEntropyOptions;
 pub use operand::Operand;

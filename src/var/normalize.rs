@@ -196,7 +196,8 @@ impl<T: Scalar> Var<'_, T> {
     #[must_use]
     pub fn batch_norm_running(self, gain: Self, bias: Self, running: &RunningStatistics<T>, eps: T) -> Self {
         let y = self.batch_norm(gain, bias, eps);
-        running.observe(self.value());
+        // Not `value`, which a program would note as a decision of the code.
+        running.observe(self.tape().array(self.id()));
         y
     }
 

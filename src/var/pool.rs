@@ -19,10 +19,10 @@ use crate::tape::Var;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolOptions {
-    kernel: Size2d,
-    stride: Size2d,
-    padding: Size2d,
-    divisor: PoolDivisor,
+    pub(crate) kernel: Size2d,
+    pub(crate) stride: Size2d,
+    pub(crate) padding: Size2d,
+    pub(crate) divisor: PoolDivisor,
 }
 
 /// What an average over a window at the edge divides by.
@@ -60,6 +60,13 @@ impl PoolOptions {
     #[must_use]
     pub fn with_divisor(self, divisor: PoolDivisor) -> Self {
         Self { divisor, ..self }
+    }
+}
+
+impl<K: Into<Size2d>> From<K> for PoolOptions {
+    /// Windows of this size, side by side.
+    fn from(kernel: K) -> Self {
+        Self::new(kernel)
     }
 }
 

@@ -68,6 +68,11 @@ impl<T: Scalar> RunningStatistics<T> {
         &self.averages[1]
     }
 
+    /// Returns mean and variance.
+    pub(crate) fn averages(&self) -> &[Param<T>] {
+        &self.averages
+    }
+
     /// Moves the averages towards the mean and the variance of a batch, `(N, C, ..)`.
     ///
     /// # Panics

@@ -34,7 +34,7 @@ impl From<(usize, usize)> for Size2d {
 
 impl Size2d {
     /// Returns the two lengths.
-    pub(super) fn get(self) -> [usize; 2] {
+    pub(crate) fn get(self) -> [usize; 2] {
         self.0
     }
 

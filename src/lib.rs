@@ -113,6 +113,11 @@
 //! | `torch.optim.SGD`, `step`, `zero_grad` | [`optim::Sgd`], [`step`](optim::Optimizer::step), [`zero_grad`](optim::Optimizer::zero_grad) |
 //! | `torch.optim.Adam`, `AdamW`, `RMSprop`, `Adagrad` | [`optim::Adam`], [`optim::AdamW`], [`optim::RmsProp`], [`optim::Adagrad`] |
 //! | `torch.optim.lr_scheduler` | [`optim::Schedule`] |
+//! | `nn.Conv2d`, `MaxPool2d`, `AvgPool2d`, `Flatten` | [`nn::Conv2d`], [`nn::MaxPool2d`], [`nn::AvgPool2d`], [`nn::Flatten`]: a row is an image |
+//! | `nn.BatchNorm1d`, `BatchNorm2d`, `LayerNorm`, `Dropout` | [`nn::BatchNorm`], [`nn::LayerNorm`], [`nn::Dropout`] |
+//! | `nn.Embedding`, `RNNCell`, `LSTMCell`, `RNN`, `LSTM` | [`nn::Embedding`], [`nn::RnnCell`], [`nn::LstmCell`], [`nn::Recurrent`] |
+//! | `nn.MultiheadAttention` | [`nn::MultiheadAttention`], on the tape |
+//! | `model.train()`, `eval()`, `buffers()` | [`nn::Module::train`], [`eval`](nn::Module::eval), [`buffers`](nn::Module::buffers) |
 //! | `class Mlp(nn.Module)` | [`nn::Model`] |
 //! | one-hot, argmax, accuracy, confusion matrix, precision | [`data::one_hot`], [`data::predictions`], [`data::accuracy`], [`data::ConfusionMatrix`] |
 //! | `train_test_split`, shuffle, pixels to 0..1 | [`data::Samples::train_test_split`], [`data::Samples::shuffled`], [`data::Samples::scaled`] |

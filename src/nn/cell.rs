@@ -7,9 +7,10 @@ use super::buffer::{Buffer, row_major};
 use super::layer::{buffered_results, debug_prints_name};
 use super::linear::uniform;
 use super::module::{Module, expect, fixed_width, recorded_width};
+use crate::kernel::elementwise::map_in_place;
 use crate::kernel::matmul::{Accumulate, MatrixRef, matmul};
 use crate::kernel::reduce::sum_columns;
-use crate::number::Algebra;
+use crate::number::{Algebra, inlined};
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::shape::Shape;
@@ -248,8 +249,7 @@ impl<T: Scalar> Module<T> for RnnCell<T> {
     fn forward(&mut self, input: &ArrayRef2<T>) -> &Array2<T> {
         expect(self, self.output_width(input.ncols()));
         self.gates.forward(input);
-        let h = self.output.copy_from(self.gates.z.array());
-        h.iter_mut().for_each(|h| *h = h.tanh());
+        map_in_place(self.output.copy_from(self.gates.z.array()), inlined!(|z| z.tanh()));
         self.output.array()
     }
 

@@ -7,7 +7,8 @@ use super::buffer::Buffer;
 use super::cell::{Cell, Gates, record_joined};
 use super::layer::{buffered_results, debug_prints_name};
 use super::module::{Module, expect, fixed_width};
-use crate::number::Algebra;
+use crate::kernel::elementwise::map_in_place;
+use crate::number::{Algebra, inlined};
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::tape::{Tape, Var};
@@ -132,14 +133,16 @@ impl<T: Scalar> Module<T> for LstmCell<T> {
         for ((a, x), (output, squashed)) in a.chunks_exact_mut(4 * hidden).zip(rows).zip(results) {
             let (sigmoids, rest) = a.split_at_mut(2 * hidden);
             let (tanhs, last) = rest.split_at_mut(hidden);
-            sigmoids.iter_mut().chain(last).for_each(|z| *z = z.sigmoid());
-            tanhs.iter_mut().for_each(|z| *z = z.tanh());
+            map_in_place(sigmoids, inlined!(|z| z.sigmoid()));
+            map_in_place(tanhs, inlined!(|z| z.tanh()));
+            map_in_place(last, inlined!(|z| z.sigmoid()));
             for k in 0..hidden {
                 let [i, f, g, o] = [0, 1, 2, 3].map(|gate| a[gate * hidden + k]);
                 let c = f * x[inputs + hidden + k] + i * g;
-                squashed[k] = c.tanh();
-                (output[k], output[hidden + k]) = (o * squashed[k], c);
+                (squashed[k], output[k], output[hidden + k]) = (c, o, c);
             }
+            map_in_place(squashed, inlined!(|c| c.tanh()));
+            output.iter_mut().zip(squashed).for_each(|(h, &mut t)| *h *= t);
         }
         self.output.array()
     }

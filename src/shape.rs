@@ -288,6 +288,11 @@ impl AxisSet {
         Self(self.0 | 1 << axis)
     }
 
+    /// Returns the set of the axes after these: those of an array with one more axis in front.
+    pub(crate) fn shifted(self) -> Self {
+        Self(self.0 << 1)
+    }
+
     /// Returns the axes of `wide` along which an array of shape `narrow` repeats when it is broadcast to `wide`.
     pub(crate) fn stretched(narrow: &[usize], wide: &[usize]) -> Self {
         let missing = wide.len() - narrow.len();

@@ -45,6 +45,7 @@ use crate::blame;
 use crate::input::Input;
 use crate::scalar::Scalar;
 use crate::shape::{Shape, elements};
+use crate::sweep::batch_grads;
 use crate::tape::{Tape, Var};
 
 /// Returns the value of `f` at `x`, a single number, and its gradient.
@@ -318,17 +319,35 @@ fn matrix<T: Scalar>(elements: Option<Vec<T>>, outputs: &[usize], inputs: &[usiz
     array(elements, IxDyn(&shape))
 }
 
+/// The number of elements of the largest cotangent of a batch, about: a batch of large arrays saves no time.
+const BATCH: usize = 1 << 16;
+
 /// Returns the gradient of each element of `y` by a leaf, one row each.
 fn rows<T: Scalar>(y: Var<'_, T>, leaf: Var<'_, T>) -> Vec<T> {
     let (outputs, inputs) = (y.shape().elements(), leaf.shape().elements());
     let mut rows = vec![T::ZERO; outputs * inputs];
-    for (i, row) in rows.chunks_exact_mut(inputs.max(1)).enumerate() {
-        let mut seed = y.tape().pool().take(outputs);
-        seed.fill(T::ZERO);
-        seed[i] = T::ONE;
-        if let Some(gradient) = only(blame::source_grads(y, Some(seed), &[leaf])) {
-            row.copy_from_slice(&gradient);
-            y.tape().pool().put(gradient);
+    let largest = {
+        let nodes = y.tape().nodes();
+        (leaf.id()..=y.id()).map(|id| elements(nodes.shape(id))).max().unwrap_or(1)
+    };
+    // A checked tape looks at each cotangent.
+    let together = if y.tape().is_checked() { 1 } else { (BATCH / largest.max(1)).clamp(1, outputs.max(1)) };
+    for (part, rows) in rows.chunks_mut((together * inputs).max(1)).enumerate() {
+        let (first, count) = (part * together, rows.len() / inputs);
+        let mut seeds = vec![T::ZERO; count * outputs];
+        (0..count).for_each(|member| seeds[member * outputs + first + member] = T::ONE);
+        let batch = if count > 1 { batch_grads(y, &seeds, count, leaf) } else { None };
+        if let Some(batch) = batch {
+            rows.copy_from_slice(&batch);
+            continue;
+        }
+        for (row, seed) in rows.chunks_exact_mut(inputs).zip(seeds.chunks_exact(outputs)) {
+            let mut own = y.tape().pool().take(outputs);
+            own.copy_from_slice(seed);
+            if let Some(gradient) = only(blame::source_grads(y, Some(own), &[leaf])) {
+                row.copy_from_slice(&gradient);
+                y.tape().pool().put(gradient);
+            }
         }
     }
     rows

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh};
+use tapegrad::op::{Binary, Unary};
 use tapegrad::optim::{Adam, Optimizer};
 use tapegrad::{CustomOp, KeepDims, Param, Program, Scalar, Shape, ShapeError, Tape, Var, threads};
 
@@ -408,4 +409,65 @@ fn a_large_group_has_the_same_bits_for_any_number_of_threads() {
             });
         }
     }
+}
+
+/// Arrays of a few elements become single numbers, and larger ones tiles.
+#[test]
+fn every_row_has_the_bits_of_the_tape_on_few_and_on_many_elements() {
+    fn all<'t>(x: Var<'t, f64>, other: Var<'t, f64>, y: Var<'t, f64>) -> Vec<Var<'t, f64>> {
+        let g = (y * x.tape().constant(0.3)).sum().grads_or_none(&[x, other]);
+        let cotangents = g.into_iter().flatten();
+        [y].into_iter().chain(cotangents).collect()
+    }
+    let special = [0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e-310, 1e300];
+    for length in [3, 40] {
+        let input = |shift: usize, low: f64, high: f64| {
+            let part = |k: usize| ((k + shift) * 577 % 101) as f64 / 101.0;
+            ArrayD::from_shape_fn(IxDyn(&[length]), |i| low + (high - low) * part(i[0]))
+        };
+        let extreme = |shift: usize| ArrayD::from_shape_fn(IxDyn(&[length]), |i| special[(i[0] * shift + shift) % 7]);
+        for (row, range) in Unary::<f64>::samples() {
+            let data = input(0, range.start, range.end);
+            for run in [input(5, range.start, range.end), extreme(1), extreme(4)] {
+                assert_as_recorded(std::slice::from_ref(&data), &[run], |x| all(x[0], x[0], x[0].unary(row))).unwrap();
+            }
+        }
+        for (row, range) in Binary::samples() {
+            let data = [input(0, range.start, range.end), input(17, range.start, range.end)];
+            for run in [[data[1].clone(), data[0].clone()], [extreme(1), extreme(3)], [extreme(4), extreme(2)]] {
+                assert_as_recorded(&data, &run, |x| all(x[0], x[1], x[0].binary(row, x[1]))).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn parts_of_small_arrays_take_no_step_and_a_sum_keeps_its_order() {
+    let x = [array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]].into_dyn(), array![0.1, 0.2, 0.3].into_dyn()];
+    let run = [array![[1e16, -1.0, 3.0], [0.7, -1e16, 0.6]].into_dyn(), array![-0.0, 0.2, 1e-9].into_dyn()];
+    let moves = |x: &[Var<'_, f64>]| -> Vec<ArrayD<f64>> {
+        let tape = x[0].tape();
+        let outputs = parts(x);
+        let program = Program::compile(x, &outputs).unwrap();
+        let text = program.to_string();
+        assert!(text.contains("0 steps on single numbers"), "{text}");
+        assert!(!tape.is_empty());
+        outputs.iter().map(|y| y.value().to_owned()).collect()
+    };
+    fn parts<'t>(x: &[Var<'t, f64>]) -> Vec<Var<'t, f64>> {
+        let columns = Var::concat(&[x[0].slice(1, 1..), x[0].slice(1, ..1)], 1);
+        let rows = x[0].index_select(0, &[1, 1, 0]).slice(1, 2..);
+        let flipped = x[0].flip([1]).slice(0, ..1);
+        vec![columns, rows, flipped, x[1].pad([(2, 1)], 0.0), x[0].transpose().reshape([6]).slice(0, 2..4)]
+    }
+    fn sums<'t>(x: &[Var<'t, f64>]) -> Vec<Var<'t, f64>> {
+        let y = x[0] * x[1];
+        let all = [y.sum(), y.sum_axes([0], KeepDims::No), y.sum_axes([1], KeepDims::Yes), y.cumsum(1), y.mean()];
+        let joined = Var::concat(&[x[1], x[1].slice(0, ..2)], 0).square().sum();
+        [all.to_vec(), vec![joined], (joined * y.sum()).grads(x), parts(x)].concat()
+    }
+    let tape = Tape::new();
+    let leaves: Vec<_> = x.iter().map(|x| tape.leaf(x)).collect();
+    moves(&leaves);
+    assert_as_recorded(&x, &run, sums).unwrap();
 }

@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tapegrad::Reduction::{BatchMean, Mean, Sum};
 use tapegrad::op::{Binary, Unary, names};
+use tapegrad::transform::{hessian, jacobian};
 use tapegrad::{AxisRange, CustomOp, KeepDims, Scalar, Shape, ShapeError, Tape, Var};
 
 type Function = Box<dyn for<'t> Fn(&[Var<'t, f64>]) -> Var<'t, f64>>;
@@ -389,6 +390,61 @@ fn forward_is_the_transpose_of_backward_at_orders_1_and_2() {
             for (a, b) in (&a + &zeros).iter().zip((&b + &zeros).iter()) {
                 close(*a, *b, &format!("order 2, target {k}"));
             }
+        }
+    }
+}
+
+/// Returns arrays of these shapes, one after the other in a vector.
+fn parts_of<'t>(x: Var<'t, f64>, shapes: &[Vec<usize>]) -> Vec<Var<'t, f64>> {
+    let mut start = 0;
+    let part = |shape: &Vec<usize>| {
+        let size: usize = shape.iter().product();
+        start += size;
+        x.slice(0, start - size..start).reshape(shape.clone())
+    };
+    shapes.iter().map(part).collect()
+}
+
+fn weighted<'t>(y: Var<'t, f64>, weights: &ArrayD<f64>) -> Var<'t, f64> {
+    (y * y.tape().constant(weights)).sum()
+}
+
+/// The rows of a Jacobian and of a Hessian come from one sweep for all seeds, here compared with a sweep for each seed.
+#[test]
+fn one_sweep_for_many_seeds_agrees_with_a_sweep_for_each() {
+    let mut rng = StdRng::seed_from_u64(7);
+    for Sample { name, shapes, range, f } in samples() {
+        let size = shapes.iter().map(|shape| shape.iter().product::<usize>()).sum();
+        let x = random(&mut rng, &[size], range.clone());
+        let close = |found: &ArrayD<f64>, expected: &ArrayD<f64>, what: &str| {
+            assert_eq!(found.shape(), expected.shape(), "{what} of {name}");
+            for (found, expected) in found.iter().zip(expected) {
+                let size = 1.0 + expected.abs();
+                assert!((found - expected).abs() <= 1e-12 * size, "{what} of {name}: {found} {expected}");
+            }
+        };
+        let each = |y: Var<'_, f64>, leaf: Var<'_, f64>| -> ArrayD<f64> {
+            let outputs = y.shape().elements();
+            let mut rows = Vec::new();
+            for k in 0..outputs {
+                let mut seed = ArrayD::zeros(IxDyn(&y.shape()));
+                seed.as_slice_mut().unwrap()[k] = 1.0;
+                match y.vjp_arrays(&seed, &[leaf]).remove(0) {
+                    Some(row) => rows.extend(row),
+                    None => rows.extend(vec![0.0; leaf.len()]),
+                }
+            }
+            let shape: Vec<usize> = y.shape().iter().chain(leaf.shape().iter()).copied().collect();
+            ArrayD::from_shape_vec(shape, rows).unwrap()
+        };
+        let tape = Tape::new();
+        let leaf = tape.leaf(&x);
+        let y = f(&parts_of(leaf, &shapes));
+        close(&jacobian(|x| f(&parts_of(x, &shapes)), &x), &each(y, leaf), "the Jacobian");
+        let weights = random(&mut rng, &y.shape(), -1.0..1.0);
+        if let Some(gradient) = weighted(y, &weights).grads_or_none(&[leaf])[0] {
+            let found = hessian(|x| weighted(f(&parts_of(x, &shapes)), &weights), &x);
+            close(&found, &each(gradient, leaf), "the Hessian");
         }
     }
 }

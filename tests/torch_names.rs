@@ -318,3 +318,20 @@ fn results_that_exist_are_found_where_steps_overflow() {
     x.prelu(weight).sum().backward();
     assert_eq!(weight.grad().unwrap().sum(), -2.0);
 }
+
+#[test]
+fn second_derivatives_beside_a_zero_or_minus_infinity_are_finite() {
+    let tape = Tape::<f64>::new().checked();
+    let x = tape.leaf(array![0.0, 4.0]);
+    let gradient = x.lp_norm(0.5).grads(&[x])[0];
+    assert_eq!(gradient.value(), array![0.0, 1.0].into_dyn());
+    let twice = gradient.square().sum().grads(&[x])[0];
+    assert!(twice.value().iter().all(|g| g.abs() < 1e-15)); // of the vector (0, x), the norm is |x|
+
+    let tape = Tape::<f64>::new();
+    let x = tape.leaf(array![f64::NEG_INFINITY, f64::NEG_INFINITY, 1.0, 1.0]);
+    let gradient = x.logcumsumexp(0).slice(0, 3..).sum().grads(&[x])[0];
+    assert_eq!(gradient.value(), array![0.0, 0.0, 0.5, 0.5].into_dyn());
+    let twice = (gradient * tape.constant(array![1.0, 1.0, 1.0, 2.0])).sum().grads(&[x])[0];
+    assert_eq!(twice.value(), array![0.0, 0.0, -0.25, 0.25].into_dyn());
+}

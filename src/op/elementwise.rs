@@ -410,29 +410,41 @@ impl Binary {
     }
 }
 
-/// The loop of a row, or of its pullback, over slices of equal length.
-pub(super) enum RowLoop<'a, T> {
-    Unary(Unary<T>, &'a [T], &'a mut [T]),
-    Binary(Binary, &'a [T], &'a [T], &'a mut [T]),
-    /// `a` where the first is not 0, else `b`.
-    Select(&'a [T], &'a [T], &'a [T], &'a mut [T]),
-    PullUnary(Unary<T>, &'a mut [T], &'a [T], &'a [T]),
-    PullBinary(Binary, usize, &'a mut [T], &'a [T], &'a [T], &'a [T]),
+/// The loops of rows on a known instruction set: a tile does not ask again which instructions the CPU has.
+///
+/// They are not inlined: tiles and straight-line programs share them. The row is passed by reference, and the slices in
+/// registers. An argument that was written to memory just before stalls the load that reads it.
+impl<T: Number> Unary<T> {
+    /// `y = f(x)`.
+    #[inline(never)]
+    pub(super) fn run<S: Simd>(&self, simd: S, x: &[T], y: &mut [T]) {
+        self.forward_by(Known(simd), x, y);
+    }
+
+    /// `g = dx(g, x, y)`, in place.
+    #[inline(never)]
+    pub(super) fn run_pull<S: Simd>(&self, simd: S, g: &mut [T], x: &[T], y: &[T]) {
+        self.pull_by(Known(simd), g, x, y);
+    }
 }
 
-impl<T: Number> RowLoop<'_, T> {
-    /// Runs the loop on the caller's instruction set: a tile does not ask again which instructions the CPU has.
-    #[inline]
-    pub(super) fn run<S: Simd>(self, simd: S) {
-        let runner = Known(simd);
-        match self {
-            Self::Unary(row, x, y) => row.forward_by(runner, x, y),
-            Self::Binary(row, a, b, y) => row.forward_by(runner, a, b, y),
-            Self::Select(mask, a, b, y) => runner.run(SelectLoop { mask, a, b, y }),
-            Self::PullUnary(row, g, x, y) => row.pull_by(runner, g, x, y),
-            Self::PullBinary(row, k, g, a, b, y) => row.pull_by(runner, k, g, a, b, y),
-        }
+impl Binary {
+    /// `y = f(a, b)`.
+    #[inline(never)]
+    pub(super) fn run<S: Simd, T: Number>(self, simd: S, a: &[T], b: &[T], y: &mut [T]) {
+        self.forward_by(Known(simd), a, b, y);
     }
+
+    /// `g = da(g, a, b, y)` for the first operand, `k = 0`, and `g = db(g, a, b, y)` for the second, in place.
+    #[inline(never)]
+    pub(super) fn run_pull<S: Simd, T: Number>(self, simd: S, k: usize, g: &mut [T], a: &[T], b: &[T], y: &[T]) {
+        self.pull_by(Known(simd), k, g, a, b, y);
+    }
+}
+
+/// `y = a` where the mask is not 0, else `b`.
+pub(super) fn select<S: Simd, T: Number>(simd: S, mask: &[T], a: &[T], b: &[T], y: &mut [T]) {
+    Known(simd).run(SelectLoop { mask, a, b, y });
 }
 
 struct SelectLoop<'a, T> {
@@ -475,8 +487,13 @@ impl Runner for Dispatch {
 struct Known<S>(S);
 
 impl<S: Simd> Runner for Known<S> {
-    #[inline]
+    #[inline(always)]
     fn run(self, looped: impl WithSimd<Output = ()>) {
-        outlined(self.0, looped);
+        // With vector instructions, the loop is a function of its own. Without, it would be inlined.
+        if S::IS_SCALAR {
+            outlined(self.0, looped);
+        } else {
+            self.0.vectorize(looped);
+        }
     }
 }

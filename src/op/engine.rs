@@ -8,6 +8,7 @@ use crate::op::data::OpData;
 use crate::op::elementwise::{Binary, Unary};
 use crate::op::operation::Op;
 use crate::op::run::product;
+use crate::op::straight::Straight;
 use crate::op::tile::{Outside, TileGroup};
 use crate::op::view_rule::Layout;
 use crate::shape::elements;
@@ -48,6 +49,14 @@ pub trait Engine: Number {
         registers: &mut [Vec<Self>],
     );
 
+    /// Runs a straight-line program. `made` are the arrays that it makes, `registers` its registers.
+    fn run_straight(
+        program: &Straight<Self>,
+        outside: &dyn Outside<Self>,
+        made: &mut [Vec<Self>],
+        registers: &mut [Self],
+    );
+
     /// `g = dx(g, x, y)`, in place.
     fn pull_unary(row: Unary<Self>, g: &mut [Self], x: &[Self], y: &[Self]);
 
@@ -86,6 +95,12 @@ macro_rules! engine {
                 group: &TileGroup<$T>, outside: &dyn Outside<$T>, made: &mut [Vec<$T>], registers: &mut [Vec<$T>],
             ) {
                 group.run_on(outside, made, registers);
+            }
+
+            fn run_straight(
+                program: &Straight<$T>, outside: &dyn Outside<$T>, made: &mut [Vec<$T>], registers: &mut [$T],
+            ) {
+                program.run_on(outside, made, registers);
             }
 
             fn pull_unary(row: Unary<$T>, g: &mut [$T], x: &[$T], y: &[$T]) {

@@ -9,11 +9,14 @@
 //! | `elementwise` | the rows as operations: kernel, pullback, rule |
 //! | `operation` | all operations, with names and parameters |
 //! | `shape_rule`, `view_rule` | the shape of a result; the operations whose result is a view of the operand |
+//! | `batch` | an operation that does the same to several arrays |
 //! | `run`, `engine` | the kernel of each operation, behind one door for each number type |
 //! | `rule` | the derivatives of structural operations |
+//! | `tile`, `straight` | rows that run together, in a program: tile by tile, or number by number |
 //! | `formula`, `words` | operations and rules as one writes them on paper: rows by running them on names |
 
 mod axes;
+mod batch;
 mod data;
 mod elementwise;
 mod engine;
@@ -23,6 +26,7 @@ pub(crate) mod rows;
 mod rule;
 mod run;
 mod shape_rule;
+mod straight;
 mod tile;
 mod view_rule;
 mod words;
@@ -36,5 +40,7 @@ pub use operation::names;
 pub(crate) use operation::{Linear, Op, ReduceKind};
 pub(crate) use rule::{ConcatOffsets, Factors, RuleContext, matmul_vjp, vjp};
 pub(crate) use shape_rule::matmul_shape;
+pub use straight::Straight;
+pub(crate) use straight::StraightBuilder;
 pub(crate) use tile::{Gathered, Outside, TileGroup, TilePlace, TileRow, TileStep};
 pub(crate) use words::Place;

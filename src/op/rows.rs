@@ -1350,12 +1350,12 @@ macro_rules! binary_rows { ($then:ident) => { $then! {
         [|g, a, b, _| {
             let high = a.maximum(b);
             let (p, q) = (a.exp_difference(high), b.exp_difference(high));
-            g * p.zero_divide(p + q)
+            g * p.divide_no_nan(p + q)
         }],
         [|g, a, b, _| {
             let high = a.maximum(b);
             let (p, q) = (a.exp_difference(high), b.exp_difference(high));
-            g * q.zero_divide(p + q)
+            g * q.divide_no_nan(p + q)
         }];
 
     /// Returns the angle of the point `(b, a)` with the first axis, between -π and π: `atan(a / b)` in the right

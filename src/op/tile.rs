@@ -5,6 +5,7 @@
 //!
 //! Threads share the tiles of a large group. Sums keep the order of [`TileSum`], so the number of threads changes no bit.
 
+use std::fmt;
 use std::mem;
 use std::ops::{DerefMut, Range};
 
@@ -14,7 +15,7 @@ use smallvec::SmallVec;
 use crate::kernel::reduce::{TileSum, sum_inlined};
 use crate::kernel::view::{Reader, View};
 use crate::number::{Number, dispatch};
-use crate::op::elementwise::{Binary, RowLoop, Unary};
+use crate::op::elementwise::{Binary, Unary, select};
 use crate::shape::Shape;
 use crate::threads::{self, PIECE};
 
@@ -33,6 +34,19 @@ pub enum TileRow<T> {
     PullBinary(Binary, usize),
     /// The sum of all elements of the group's size: the sum of this number.
     Sum(usize),
+}
+
+impl<T: Number> fmt::Display for TileRow<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unary(row) => row.fmt(f),
+            Self::Binary(row) => row.fmt(f),
+            Self::Select => f.write_str("select"),
+            Self::PullUnary(row) => write!(f, "pull {row}"),
+            Self::PullBinary(row, k) => write!(f, "pull {k} of {row}"),
+            Self::Sum(_) => f.write_str("sum"),
+        }
+    }
 }
 
 /// Where a step reads, and where it writes.
@@ -254,21 +268,20 @@ impl<'a, T: Number> Tile<'a, T> {
                 out.copy_from_slice(operand(0));
             }
         };
-        let row_loop = match step.row {
-            TileRow::Unary(row) => RowLoop::Unary(row, operand(0), out),
-            TileRow::Binary(row) => RowLoop::Binary(row, operand(0), operand(1), out),
-            TileRow::Select => RowLoop::Select(operand(0), operand(1), operand(2), out),
+        match &step.row {
+            TileRow::Unary(row) => row.run(simd, operand(0), out),
+            TileRow::Binary(row) => row.run(simd, operand(0), operand(1), out),
+            TileRow::Select => select(simd, operand(0), operand(1), operand(2), out),
             TileRow::PullUnary(row) => {
                 cotangent(out);
-                RowLoop::PullUnary(row, out, operand(1), operand(2))
+                row.run_pull(simd, out, operand(1), operand(2));
             }
             TileRow::PullBinary(row, k) => {
                 cotangent(out);
-                RowLoop::PullBinary(row, k, out, operand(1), operand(2), operand(3))
+                row.run_pull(simd, *k, out, operand(1), operand(2), operand(3));
             }
             // It writes no tile.
-            TileRow::Sum(_) => return,
-        };
-        row_loop.run(simd);
+            TileRow::Sum(_) => {}
+        }
     }
 }

@@ -16,6 +16,7 @@
 //! | `compiled` | the two below together |
 //! | `graph` | what is computed, read from a tape |
 //! | `plan` | in which order, what runs together, and where values lie |
+//! | `straight` | arrays of a few elements as single numbers |
 //! | `run` | one run |
 //! | `print` | the plan as text |
 
@@ -24,6 +25,7 @@ mod graph;
 mod plan;
 mod print;
 mod run;
+mod straight;
 
 use std::fmt;
 
@@ -199,19 +201,19 @@ impl<T: Scalar> Program<T> {
     }
 }
 
-/// Prints the plan: a receipt of the memory, then a line for each unit. A group lists its steps.
+/// Prints the plan: a receipt of the memory, then a line for each unit, with its steps.
 ///
 /// # Example
 ///
 /// ```
-/// use ndarray::array;
+/// use ndarray::Array1;
 /// use tapegrad::{Program, Tape};
 ///
 /// let tape = Tape::new();
-/// let x = tape.leaf(array![1.0, 2.0]);
+/// let x = tape.leaf(Array1::<f64>::ones(10));
 /// let program = Program::compile(&[x], &[(x * 2.0).tanh()])?;
 /// let text = program.to_string();
-/// assert!(text.contains("2 rows of 2 elements, tiles of 2"));
+/// assert!(text.contains("2 rows of 10 elements, tiles of 10"));
 /// # Ok::<(), tapegrad::Error>(())
 /// ```
 impl<T: Scalar> fmt::Display for Program<T> {

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use super::graph::{Action, Graph, Origin, Value};
+use super::straight::{self, Recipe, recipe};
 use crate::kernel::reduce::TILE_UNIT;
 use crate::kernel::view::View;
-use crate::op::{Gathered, Op, ReduceKind, TileGroup, TilePlace, TileRow, TileStep};
+use crate::op::{Gathered, Op, ReduceKind, Straight, TileGroup, TilePlace, TileRow, TileStep};
 use crate::scalar::Scalar;
 use crate::shape::{Shape, elements};
 
@@ -17,6 +18,18 @@ pub(super) enum Unit<T> {
     One(usize),
     /// Rows of the table, tile by tile. `made` are the values that others read.
     Group { group: TileGroup<T>, made: Vec<usize> },
+    /// Arrays of a few elements, number by number. `made` are the values that others read.
+    Straight { program: Straight<T>, made: Vec<usize> },
+}
+
+impl<T> Unit<T> {
+    /// Returns the values that the unit writes to memory.
+    pub(super) fn made(&self) -> &[usize] {
+        match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Group { made, .. } | Self::Straight { made, .. } => made,
+        }
+    }
 }
 
 /// Where a value lies: in the memory of a value that has its own.
@@ -51,8 +64,10 @@ pub(super) struct Plan<T> {
     pub(super) held: Vec<(Holder, usize)>,
     /// The number of elements of each slot.
     pub(super) slots: Vec<usize>,
-    /// The number of elements of each register.
+    /// The number of elements of each register of a tile.
     pub(super) registers: Vec<usize>,
+    /// The number of registers for single numbers.
+    pub(super) numbers: usize,
 }
 
 /// The size of all registers of a group together, in bytes: they share the second-level cache with what they read.
@@ -86,13 +101,18 @@ impl<T: Scalar> Plan<T> {
             held: Vec::new(),
             slots: Vec::new(),
             registers: Vec::new(),
+            numbers: 0,
             located,
         };
         for (unit, draft) in drafts.list.iter().enumerate() {
             let unit = match draft {
                 &Draft::One(value) => Unit::One(value),
                 Draft::Group { values, .. } => plan.group(graph, values, &drafts.unit, unit, &kept),
+                Draft::Straight(values) => straight::unit(graph, &plan.located, values, &drafts.recipes, &kept),
             };
+            if let Unit::Straight { program, .. } = &unit {
+                plan.numbers = plan.numbers.max(program.registers());
+            }
             plan.units.push(unit);
         }
         plan.place(graph);
@@ -218,11 +238,7 @@ impl<T: Scalar> Plan<T> {
         let mut free: Vec<usize> = Vec::new();
         let mut live: Vec<(usize, usize)> = Vec::new();
         for (unit, writes) in self.units.iter().enumerate() {
-            let made: &[usize] = match writes {
-                Unit::One(value) => std::slice::from_ref(value),
-                Unit::Group { made, .. } => made,
-            };
-            for &value in made {
+            for &value in writes.made() {
                 let size = elements(&graph.values[value].shape);
                 // The smallest that is large enough, else the largest.
                 let best = (0..free.len()).min_by_key(|&k| {
@@ -265,33 +281,42 @@ struct Drafts {
     list: Vec<Draft>,
     /// The unit that computes a value.
     unit: Vec<Option<usize>>,
+    /// How the elements of arrays with few of them come about.
+    recipes: HashMap<usize, Recipe>,
 }
 
 enum Draft {
     One(usize),
     Group { elements: usize, values: Vec<usize> },
+    Straight(Vec<usize>),
 }
 
 impl Drafts {
     /// Assigns each computed value to a unit, in an order in which operands come first. A row joins the earliest group
     /// of its size that comes after all its operands, or computes some of them.
     fn new<T: Scalar>(graph: &Graph<T>, located: &[Located]) -> Self {
-        let mut drafts = Self { list: Vec::new(), unit: vec![None; graph.values.len()] };
+        let mut drafts = Self { list: Vec::new(), unit: vec![None; graph.values.len()], recipes: HashMap::new() };
         for (value, found) in graph.values.iter().enumerate() {
             let Origin::Computed { action, operands } = &found.origin else { continue };
             if located[value].root != value || matches!(action, Action::Copy) {
                 continue;
             }
             let size = elements(&found.shape);
-            let row = size > 0 && tile_row(found).is_some();
-            let joins = if row {
+            let recipe = if drafts.group_of_sum(graph, located, found).is_none() { recipe(graph, value) } else { None };
+            let straight = recipe.is_some();
+            drafts.recipes.extend(recipe.map(|recipe| (value, recipe)));
+            let row = !straight && size > 0 && tile_row(found).is_some();
+            let joins = if straight {
+                drafts.straight_for(located, operands)
+            } else if row {
                 drafts.group_for(graph, located, operands, size)
             } else {
                 drafts.group_of_sum(graph, located, found)
             };
             let unit = joins.unwrap_or(drafts.list.len());
             match drafts.list.get_mut(unit) {
-                Some(Draft::Group { values, .. }) => values.push(value),
+                Some(Draft::Group { values, .. } | Draft::Straight(values)) => values.push(value),
+                _ if straight => drafts.list.push(Draft::Straight(vec![value])),
                 _ if row => drafts.list.push(Draft::Group { elements: size, values: vec![value] }),
                 _ => drafts.list.push(Draft::One(value)),
             }
@@ -319,6 +344,17 @@ impl Drafts {
         let first = first.max().unwrap_or(0);
         (first..self.list.len())
             .find(|&unit| matches!(&self.list[unit], Draft::Group { elements, .. } if *elements == size))
+    }
+
+    /// Returns the straight-line program that a value joins: the first one that comes after all its operands, or computes
+    /// some of them.
+    fn straight_for(&self, located: &[Located], operands: &[usize]) -> Option<usize> {
+        let straight = |unit: usize| matches!(self.list[unit], Draft::Straight(_));
+        let first = operands.iter().filter_map(|&operand| {
+            let unit = self.unit[located[operand].root]?;
+            Some(if straight(unit) { unit } else { unit + 1 })
+        });
+        (first.max().unwrap_or(0)..self.list.len()).find(|&unit| straight(unit))
     }
 
     /// Returns the group that a sum of all elements joins: the one that computes its operand.
@@ -350,7 +386,7 @@ impl Drafts {
         }
         // What a sum is written to is not a register.
         for (value, found) in graph.values.iter().enumerate() {
-            kept[value] |= summed(graph, found).is_some();
+            kept[value] |= summed(graph, found).is_some() && !self.recipes.contains_key(&value);
         }
         kept
     }
@@ -391,7 +427,7 @@ fn is_computed<T>(value: &Value<T>) -> bool {
 }
 
 /// Returns the step of a group that computes a value, if its elements are computed one by one.
-fn tile_row<T: Scalar>(value: &Value<T>) -> Option<TileRow<T>> {
+pub(super) fn tile_row<T: Scalar>(value: &Value<T>) -> Option<TileRow<T>> {
     let Origin::Computed { action, .. } = &value.origin else { return None };
     match action {
         Action::Op(Op::Unary(row)) => Some(TileRow::Unary(*row)),
@@ -426,5 +462,6 @@ fn unit_reads<T: Scalar>(unit: &Unit<T>, graph: &Graph<T>) -> SmallVec<[usize; 8
             });
             gathered.chain(direct).collect()
         }
+        Unit::Straight { program, .. } => program.reads().collect(),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::compiled::Compiled;
 use super::graph::{Action, Origin};
 use super::plan::{Unit, operands};
-use crate::op::{TilePlace, TileRow};
+use crate::op::TilePlace;
 use crate::scalar::Scalar;
 
 impl<T: Scalar> fmt::Display for Compiled<T> {
@@ -33,7 +33,7 @@ impl<T: Scalar> fmt::Display for Compiled<T> {
             "memory: {} bytes in {} arrays, {} bytes in registers, {} bytes of constants",
             bytes(plan.slots.iter().sum()),
             plan.slots.len(),
-            bytes(plan.registers.iter().sum()),
+            bytes(plan.registers.iter().sum::<usize>() + plan.numbers),
             bytes(constants)
         )?;
         for (number, unit) in plan.units.iter().enumerate() {
@@ -53,6 +53,12 @@ impl<T: Scalar> fmt::Display for Compiled<T> {
                     }
                     writeln!(f, " : {}", found.shape)?;
                 }
+                Unit::Straight { program, made } => {
+                    writeln!(f, "{number:>4}: {} steps on single numbers", program.steps())?;
+                    for line in program.lines(made) {
+                        writeln!(f, "      {line}")?;
+                    }
+                }
                 Unit::Group { group, made } => {
                     let tile = group.tile.min(group.elements);
                     let rows = group.steps.len();
@@ -63,16 +69,8 @@ impl<T: Scalar> fmt::Display for Compiled<T> {
                             TilePlace::Made(k) => format!("v{}", made[*k]),
                             TilePlace::Outside(value) => format!("v{value}"),
                         };
-                        let row = match &step.row {
-                            TileRow::Unary(row) => row.to_string(),
-                            TileRow::Binary(row) => row.to_string(),
-                            TileRow::Select => "select".to_string(),
-                            TileRow::PullUnary(row) => format!("pull {row}"),
-                            TileRow::PullBinary(row, k) => format!("pull {k} of {row}"),
-                            TileRow::Sum(_) => "sum".to_string(),
-                        };
                         let operands: Vec<String> = step.operands.iter().map(place).collect();
-                        writeln!(f, "      {} = {row} {}", place(&step.target), operands.join(" "))?;
+                        writeln!(f, "      {} = {} {}", place(&step.target), step.row, operands.join(" "))?;
                     }
                     for gathered in &group.gathered {
                         writeln!(f, "      r{} reads v{}", gathered.register, gathered.array)?;

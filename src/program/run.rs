@@ -59,6 +59,7 @@ pub(super) struct Memory<T> {
     params: Vec<Arc<ArrayD<T>>>,
     slots: Vec<Vec<T>>,
     registers: Vec<Vec<T>>,
+    numbers: Vec<T>,
     /// The arrays that a group makes, while it runs.
     made: Vec<Vec<T>>,
     /// Scratch memory of kernels.
@@ -70,15 +71,13 @@ pub(super) struct Memory<T> {
 impl<T: Scalar> Memory<T> {
     pub(super) fn new(compiled: &Compiled<T>) -> Self {
         let zeros = |lengths: &[usize]| lengths.iter().map(|&length| vec![T::ZERO; length]).collect();
-        let widest = compiled.plan.units.iter().map(|unit| match unit {
-            Unit::Group { made, .. } => made.len(),
-            Unit::One(_) => 0,
-        });
+        let widest = compiled.plan.units.iter().map(|unit| unit.made().len());
         Self {
             inputs: compiled.graph.inputs.iter().map(|_| Vec::new()).collect(),
             params: Vec::with_capacity(compiled.graph.params.len()),
             slots: zeros(&compiled.plan.slots),
             registers: zeros(&compiled.plan.registers),
+            numbers: vec![T::ZERO; compiled.plan.numbers],
             made: Vec::with_capacity(widest.max().unwrap_or(0)),
             pool: Pool::default(),
             unfinished: false,
@@ -93,7 +92,7 @@ impl<T: Scalar> Memory<T> {
             *self = Self::new(compiled);
         }
         self.unfinished = true;
-        let Self { inputs: copies, params, slots, registers, made, pool, unfinished } = self;
+        let Self { inputs: copies, params, slots, registers, numbers, made, pool, unfinished } = self;
         for (copy, input) in copies.iter_mut().zip(inputs) {
             copy.clear();
             if input.as_slice().is_none() {
@@ -104,7 +103,7 @@ impl<T: Scalar> Memory<T> {
         let inputs: SmallVec<[&[T]; 8]> =
             inputs.iter().zip(&*copies).map(|(input, copy)| input.as_slice().unwrap_or(copy)).collect();
         for unit in &compiled.plan.units {
-            run_unit(compiled, unit, &inputs, Parts { params, slots, registers, made }, pool);
+            run_unit(compiled, unit, &inputs, Parts { params, slots, registers, numbers, made }, pool);
         }
         let arrays = Arrays { compiled, inputs: &inputs, params, slots };
         let diverged = graph.guards.iter().find_map(|guard| guard.check(arrays.view(guard.value)));
@@ -125,11 +124,12 @@ struct Parts<'m, T> {
     params: &'m [Arc<ArrayD<T>>],
     slots: &'m mut [Vec<T>],
     registers: &'m mut [Vec<T>],
+    numbers: &'m mut [T],
     made: &'m mut Vec<Vec<T>>,
 }
 
 fn run_unit<T: Scalar>(compiled: &Compiled<T>, unit: &Unit<T>, inputs: &[&[T]], memory: Parts<'_, T>, pool: &Pool<T>) {
-    let Parts { params, slots, registers, made: taken } = memory;
+    let Parts { params, slots, registers, numbers, made: taken } = memory;
     let plan = &compiled.plan;
     let slot = |value: usize| plan.slot[value].expect("a computed value has memory");
     match unit {
@@ -142,10 +142,14 @@ fn run_unit<T: Scalar>(compiled: &Compiled<T>, unit: &Unit<T>, inputs: &[&[T]], 
             drop(views);
             slots[slot(value)] = memory;
         }
-        Unit::Group { group, made } => {
+        Unit::Group { made, .. } | Unit::Straight { made, .. } => {
             taken.extend(made.iter().map(|&value| mem::take(&mut slots[slot(value)])));
             let arrays = Arrays { compiled, inputs, params, slots };
-            T::run_tiles(group, &arrays, taken, registers);
+            match unit {
+                Unit::Group { group, .. } => T::run_tiles(group, &arrays, taken, registers),
+                Unit::Straight { program, .. } => T::run_straight(program, &arrays, taken, numbers),
+                Unit::One(_) => {}
+            }
             for (&value, memory) in made.iter().zip(taken.drain(..)) {
                 slots[slot(value)] = memory;
             }

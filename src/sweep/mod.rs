@@ -7,9 +7,10 @@
 //! 1. matmul by a transposed operand adds to the untransposed matrix;
 //! 2. index_add adds duplicates one at a time.
 //!
-//! [`jvp`] sweeps forward. An [`Observer`] can watch a sweep on arrays.
+//! [`batch_grads`] sweeps backward on arrays for several cotangents at once. [`jvp`] sweeps forward. An [`Observer`] can watch a sweep on arrays.
 
 mod arrays;
+mod batch;
 mod forward;
 mod observer;
 mod on_arrays;
@@ -17,6 +18,7 @@ mod on_vars;
 mod record;
 
 pub(crate) use arrays::{backward, destination, finite_gradients, source_grads};
+pub(crate) use batch::batch_grads;
 pub(crate) use forward::jvp;
 pub(crate) use observer::Observer;
 pub(crate) use record::grad;

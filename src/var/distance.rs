@@ -1,7 +1,7 @@
 //! Methods of [`Var`] for norms, distances and angles.
 
 use crate::scalar::Scalar;
-use crate::shape::{AxisSet, KeepDims, ShapeError};
+use crate::shape::{AxisSet, KeepDims, ShapeError, broadcast};
 use crate::tape::{Detach, Var};
 
 /// Norms and distances.
@@ -78,7 +78,15 @@ impl<'t, T: Scalar> Var<'t, T> {
         let detaching = self.tape().detach_all(Detach::Yes);
         let largest = sizes.max_axes(axes, KeepDims::Yes);
         drop(detaching);
-        let sum = sizes.divide_no_nan(largest).powf(p).sum_axes(axes, KeepDims::Yes);
+        let ratios = sizes.divide_no_nan(largest);
+        let powers = if p < T::ONE {
+            // The power of 0 has an infinite derivative. There it is a power of 1, times 0.
+            let zeros = ratios.equal(ratios.zeros_like());
+            ratios.add(zeros).powf(p).mul(zeros.one_minus())
+        } else {
+            ratios.powf(p)
+        };
+        let sum = powers.sum_axes(axes, KeepDims::Yes);
         // Of nothing but zeros the sum is 0, where the root has no derivative. There it is 1, and the norm 1 · 0.
         let norm = sum.add(sum.equal(sum.zeros_like())).powf(T::ONE / p).mul(largest);
         match keep {
@@ -153,7 +161,11 @@ impl<'t, T: Scalar> Var<'t, T> {
     #[track_caller]
     #[must_use]
     pub fn cosine_similarity(self, other: Self, axis: isize, eps: T) -> Self {
-        let shape = self.mul(other).shape();
+        self.assert_same_tape("cosine_similarity", other);
+        let shape = match broadcast("cosine_similarity", &self.shape(), &other.shape()) {
+            Ok(shape) => shape,
+            Err(error) => panic!("{}", self.tape().explain(&error, &[self.id(), other.id()])),
+        };
         // Each vector is divided by its length first: the products of the elements may overflow.
         let unit = |x: Self| {
             let x = if x.shape() == shape { x } else { x.broadcast_to(shape.clone()) };

@@ -63,7 +63,7 @@ fn assert_recorded(
     let loss = (y.flatten_axes(1, -1) * tape.constant(seed(y))).sum();
     parameters.iter().for_each(Param::zero_grad);
     loss.backward();
-    assert_close(&x.grad().expect("reached"), &row["first"][0], &format!("{name}: gradient"));
+    assert_close(x.grad().expect("reached"), &row["first"][0], &format!("{name}: gradient"));
     for (k, parameter) in parameters.iter().enumerate() {
         let what = format!("{name}: gradient of parameter {k}");
         assert_close(&*parameter.grad().expect("reached"), &row["first"][k + 1], &what);
@@ -77,7 +77,7 @@ fn assert_recorded(
     parameters.iter().for_each(Param::zero_grad);
     // What it does not depend on has a derivative of 0, and not none.
     (total + 0.0 * y.sum()).backward();
-    assert_close(&x.grad().expect("reached"), &row["second"][0], &format!("{name}: second derivative"));
+    assert_close(x.grad().expect("reached"), &row["second"][0], &format!("{name}: second derivative"));
     for (k, parameter) in parameters.iter().enumerate() {
         let what = format!("{name}: second derivative by parameter {k}");
         assert_close(&*parameter.grad().expect("reached"), &row["second"][k + 1], &what);

@@ -9,24 +9,21 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Parser;
 use lesson::plot::{Axis, Curve, Panel};
 use lesson::{positive, verdict::Curves};
-use ndarray::Array2;
-use tapegrad::data::{Batches, Generator, Samples, accuracy, load_data, one_hot};
+use tapegrad::data::{Batches, Generator, Samples, accuracy, load_data};
 use tapegrad::files::{Saved, ToSave};
-use tapegrad::nn::{Activation, Loss, Module, Sequential, SoftmaxCrossEntropy};
+use tapegrad::nn::{Dropout, Linear, Loss, Module, ReLU, Sequential, SoftmaxCrossEntropy};
 use tapegrad::optim::{Adam, Optimizer, Schedule, clip_grad_norm};
 
-/// Train a network of two layers on images of your own, by Adam, one cycle of learning rates, and clipped gradients.
+/// Train a network of two layers on images of your own, by Adam, one cycle of learning rates, clipped gradients, and dropout.
 #[derive(Parser, Debug)]
 #[rustfmt::skip]
 struct Options {
-    /// Directory with x.npy, y.npy (training) and xt.npy, yt.npy (test)
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/data/digits178"))] data: PathBuf,
-    /// The file of the run: written after every pass, and read if it is there
-    #[arg(long, default_value = "run.npz")] run: PathBuf,
+    #[arg(long, help = "Directory with x.npy, y.npy (training) and xt.npy, yt.npy (test)",
+        default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/data/digits178"))] data: PathBuf,
+    #[arg(long, help = "The run: written after every pass, read if it is there", default_value = "run.npz")] run: PathBuf,
+    #[arg(long, help = "Stop before this pass; the next run goes on")] until: Option<usize>,
     #[arg(long, default_value_t = 100, value_parser = positive)] hidden: usize,
     #[arg(long, default_value_t = 20, value_parser = positive)] passes: usize,
-    /// Stop before this pass; the next run goes on
-    #[arg(long)] until: Option<usize>,
     #[arg(long, default_value_t = 64, value_parser = positive)] batch: usize,
 }
 
@@ -37,32 +34,34 @@ fn main() -> ExitCode {
 fn train(options: &Options) -> lesson::Outcome {
     let (data, _) = load_data::<f32>(&options.data)?.normalized();
     let (width, classes) = (data.train().images().ncols(), data.train().classes());
-    let mut net = Sequential::mlp(3, width, options.hidden, classes, Activation::ReLU, &mut Generator::new(0))?;
+    let saved = if options.run.exists() { Some(Saved::read(&options.run)?) } else { None };
+    let first = saved.as_ref().map_or(Ok(0), |saved| saved.count("pass"))?;
+    let mut batches = Batches::new(data.train().len(), options.batch, 1).resumed_at(first);
+    let (first, steps, rng) = (first as usize, batches.iter().len(), &mut Generator::new(0));
+    let hidden = Linear::new(width, options.hidden, rng);
+    let dropout = Dropout::new(0.5, 2).resumed_at((first * steps) as u64);
+    let mut net = Sequential::new().push(hidden).push(ReLU::new()).push(dropout);
+    net = net.push(Linear::new(options.hidden, classes, rng));
     let (mut loss, named) = (SoftmaxCrossEntropy::new(), net.named_parameters());
-    let mut adam = Adam::new(net.parameters(), 1e-3);
-    let (mut first, mut curves) = (0, Curves::default());
-    if options.run.exists() {
-        let saved = Saved::read(&options.run)?;
-        first = saved.count("pass")? as usize;
-        curves = Curves::load(&saved, first)?;
+    let (mut adam, mut curves) = (Adam::new(net.parameters(), 1e-3), Curves::default());
+    if let Some(saved) = &saved {
+        curves = Curves::load(saved, first)?;
         saved.restore(&named, &mut adam)?;
     }
-    let mut batches = Batches::new(data.train().len(), options.batch, 1).resumed_at(first as u64);
-    let steps = batches.iter().len();
     let schedule = Schedule::one_cycle(3e-3, options.passes * steps);
-    let (mut images, mut labels) = (Array2::default((0, 0)), Vec::new());
     for pass in first..options.until.unwrap_or(options.passes).min(options.passes) {
         batches.shuffle();
+        net.train();
         for (step, rows) in batches.iter().enumerate() {
-            let (x, labels) = data.train().batch(rows, &mut images, &mut labels);
-            let y = one_hot(labels, classes)?;
             schedule.apply(pass * steps + step, &mut adam);
-            let delta = loss.backward(&y, net.forward(&x));
-            net.backward_update_gradient(&x, delta);
+            let batch = data.train().select(rows);
+            let delta = loss.backward(&batch.one_hot(), net.forward(batch.images()));
+            net.backward_update_gradient(batch.images(), delta);
             clip_grad_norm(net.parameters(), 1.0);
             adam.step();
             adam.zero_grad();
         }
+        net.eval();
         let mut evaluate = |set: &Samples<f32>| {
             let yhat = net.forward(set.images());
             (f64::from(loss.forward(&set.one_hot(), yhat)), accuracy(yhat, set.labels()))

@@ -119,6 +119,11 @@
 //! | `torch.nn.init`; initial parameters `1e-3 · N(0, 1)` | [`nn::Init`]; `Init::normal(1e-3)` |
 //! | `state_dict`, `torch.save`, `torch.load` | [`nn::Module::named_parameters`], `files::save`, `files::load` |
 //! | `DataLoader`, `WeightedRandomSampler`, `KFold`, `StandardScaler` | [`data::Batches`], [`data::Batches::weighted`], [`data::Samples::k_fold`], [`data::Normalization`] |
+//! | `nn.Conv2d`, `MaxPool2d`, `AvgPool2d`, `Flatten` | [`nn::Conv2d`], [`nn::MaxPool2d`], [`nn::AvgPool2d`], [`nn::Flatten`]: a row is an image |
+//! | `nn.BatchNorm1d`, `BatchNorm2d`, `LayerNorm`, `Dropout` | [`nn::BatchNorm`], [`nn::LayerNorm`], [`nn::Dropout`] |
+//! | `nn.Embedding`, `RNNCell`, `LSTMCell`, `RNN`, `LSTM` | [`nn::Embedding`], [`nn::RnnCell`], [`nn::LstmCell`], [`nn::Recurrent`] |
+//! | `nn.MultiheadAttention` | [`nn::MultiheadAttention`], on the tape |
+//! | `model.train()`, `eval()`, `buffers()` | [`nn::Module::train`], [`eval`](nn::Module::eval), [`buffers`](nn::Module::buffers) |
 //! | `class Mlp(nn.Module)` | [`nn::Model`] |
 //! | one-hot, argmax, accuracy, confusion matrix, precision | [`data::one_hot`], [`data::predictions`], [`data::accuracy`], [`data::ConfusionMatrix`] |
 //! | `train_test_split`, shuffle, pixels to 0..1 | [`data::Samples::train_test_split`], [`data::Samples::shuffled`], [`data::Samples::scaled`] |
@@ -203,7 +208,9 @@ pub use reduction::Reduction;
 pub use scalar::Scalar;
 pub use shape::{AxisRange, KeepDims, Shape, ShapeError};
 pub use tape::{CustomOp, Tape, Var};
-pub use var::{CrossEntropyOptions, Operand, Size2d};
+pub use var::{
+    AttentionMask, ConvOptions, CrossEntropyOptions, Operand, PoolDivisor, PoolOptions, RunningStatistics, Size2d,
+};
 
 /// The types and traits that most programs use, and [`ndarray`]'s `array!`.
 pub mod prelude {

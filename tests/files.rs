@@ -429,3 +429,21 @@ fn both_formats_read_their_own_names() {
     ToSave::new().count("pass", 3).write(&npz).unwrap();
     assert_eq!(Npz::open(&npz).unwrap().names(), ["run/pass"]);
 }
+
+#[test]
+fn buffers_are_saved_beside_the_parameters() {
+    use tapegrad::nn::BatchNorm;
+    let make = || Sequential::<f64>::new().push(network(0)).push(BatchNorm::new(2));
+    let all = |net: &Sequential<f64>| [net.named_parameters(), net.named_buffers()].concat();
+    let (mut first, second) = (make(), make());
+    first.forward(&Array2::from_shape_fn((6, 5), |(i, j)| ((i * 5 + j) as f64).sin())); // moves the running averages
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("net.npz");
+    save(&path, &all(&first)).unwrap();
+    assert_ne!(values(&first.named_buffers()), values(&second.named_buffers()));
+    load(&path, &all(&second)).unwrap();
+    assert_eq!(values(&first.named_buffers()), values(&second.named_buffers()));
+    assert!(names(&first.named_buffers()).contains(&"1.running_mean"));
+    let error = load(&path, &second.named_parameters()).unwrap_err().to_string();
+    assert!(error.contains("expected no other arrays than those of the network, found `1.running_"), "{error}");
+}

@@ -15,6 +15,7 @@ use lesson::{Activation, Half, momentum, positive, positive_number};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tapegrad::data::{ConfusionMatrix, load_usps};
+use tapegrad::files::{Saved, ToSave, save};
 use tapegrad::nn::{Module, Sequential, SoftmaxCrossEntropy};
 use tapegrad::optim::{Optimizer, Sgd};
 use tapegrad::train::{ByHand, ByTape, Descent, Examples, Learner, Pass, Progress, mini_batch_descent};
@@ -56,8 +57,20 @@ struct Options {
     #[arg(long, value_enum, default_value_t = Half::Manual)]
     path: Half,
     /// Seed of initial parameters and batches
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 53))]
     seed: u64,
+    /// Write the state of the run to this file (.npz or .safetensors) before every pass that --every says
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Number of passes from one checkpoint to the next
+    #[arg(long, default_value_t = 10, value_parser = positive)]
+    every: usize,
+    /// Go on where the run was that wrote this checkpoint: with the same options it ends with the same bits
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
+    /// Write the trained parameters to a file (.npz or .safetensors)
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
     /// Where to draw losses and accuracies
     #[arg(long, value_name = "FILE.svg", default_value = "usps.svg")]
     plot: PathBuf,
@@ -68,7 +81,9 @@ struct Options {
 
 fn main() -> ExitCode {
     let options: Options = lesson::parse();
-    let prepared = lesson::check_output(Some(&options.plot)).and_then(|()| Ok(load_usps::<f32>(&options.data)?));
+    let outputs = [Some(&options.plot), options.checkpoint.as_ref(), options.save.as_ref()];
+    let checked = outputs.into_iter().try_for_each(lesson::check_output);
+    let prepared = checked.and_then(|()| Ok(load_usps::<f32>(&options.data)?));
     match prepared {
         Ok(data) => lesson::exit(run(&options, &data)),
         Err(error) => {
@@ -87,39 +102,63 @@ fn run(options: &Options, data: &tapegrad::data::Dataset<f32>) -> lesson::Outcom
     println!("{}\n", network.summary(width));
 
     let mut sgd = Sgd::new(network.parameters(), options.epsilon as f32).with_momentum(options.momentum as f32);
+    let named = network.named_parameters();
     let loss = SoftmaxCrossEntropy::new();
     let mut learner: Box<dyn Learner<f32>> = match options.path {
         Half::Manual => Box::new(ByHand::new(network, loss)),
         Half::Tape => Box::new(ByTape::new(move |tape, x| network.record(tape, x), loss)),
     };
-    let mut passes = Vec::new();
-    // Two descents, the second with smaller steps.
-    let fine = options.passes / 3;
-    for (count, factor) in [(options.passes - fine, 1.0), (fine, 0.1)] {
+    let (mut done, mut curves) = (0, Curves::default());
+    if let Some(path) = &options.resume {
+        let saved = Saved::read(path)?;
+        for (name, here) in [("seed", options.seed), ("batch", options.batch as u64), ("passes", options.passes as u64)]
+        {
+            let there = saved.count(name)?;
+            if here != there {
+                return Err(format!("{}: expected a run with --{name} {here}, found {there}", path.display()).into());
+            }
+        }
+        done = saved.count("pass")? as usize;
+        curves = Curves::load(&saved, done)?;
+        saved.restore(&named, &mut sgd)?;
+        println!("the run goes on at pass {done}");
+    }
+    // Two descents, the second with smaller steps, each in parts that end with a checkpoint.
+    let rough = options.passes - options.passes / 3;
+    let last = loop {
+        if let Some(path) = &options.checkpoint {
+            let file = ToSave::new().parameters(&named).optimizer(&sgd, &named).count("pass", done as u64);
+            let file = file.count("seed", options.seed).count("batch", options.batch as u64);
+            curves.save(file.count("passes", options.passes as u64)).write(path)?;
+        }
+        let (start, end, factor) = if done < rough { (0, rough, 1.0) } else { (rough, options.passes, 0.1) };
         sgd.set_learning_rate((options.epsilon * factor) as f32);
-        let before = passes.len();
+        let next = if options.checkpoint.is_some() { end.min((done / options.every + 1) * options.every) } else { end };
         let report = |pass: &Pass| {
-            if (before + pass.index()).is_multiple_of(5) {
-                println!("pass {:3}: {pass}", before + pass.index());
+            if (start + pass.index()).is_multiple_of(5) {
+                println!("pass {:3}: {pass}", start + pass.index());
             }
             ControlFlow::Continue(())
         };
         let descent =
-            Descent::new(count).seed(options.seed.wrapping_add(before as u64)).progress(Progress::Bar).on_pass(report);
+            Descent::new(next - start).starting_at(done - start).seed(options.seed.wrapping_add(start as u64));
+        let descent = descent.progress(Progress::Bar).on_pass(report);
         let history = mini_batch_descent(learner.as_mut(), &mut sgd, &train, Some(&test), options.batch, descent)?;
-        passes.extend_from_slice(history.passes());
-        if passes.len() == options.passes {
-            passes.push(*history.result());
-            break;
+        history.passes().iter().for_each(|pass| curves.append(pass));
+        done = next;
+        if done == options.passes {
+            break *history.result();
         }
+    };
+    curves.append(&last);
+    println!("pass {done:3}: {last}");
+    if let Some(path) = &options.save {
+        save(path, &named)?;
     }
-    let Some(last) = passes.last() else { return Err("no pass was made".into()) };
-    println!("pass {:3}: {last}", passes.len() - 1);
 
     learner.evaluate(&test);
     let matrix = ConfusionMatrix::new(learner.output(), data.test().labels());
     println!("\ntest digits:\n{matrix}\ntest accuracy {:.2} %", 100.0 * matrix.accuracy());
-    let curves = Curves::new(&passes);
     let loss = |set: usize| Curve::by_index(["train", "test"][set], curves.loss(set), set);
     let percent = |set: usize| Curve::by_index(["train", "test"][set], curves.percent(set), set);
     let (losses, accuracies) = ([loss(0), loss(1).dashed()], [percent(0), percent(1).dashed()]);

@@ -56,6 +56,7 @@
 //! | [`blame`] | the line that made the first NaN, and the reason why a gradient is missing |
 //! | [`nn`] | the hand-derived path: [`Module`](nn::Module), layers, [`Sequential`](nn::Sequential), losses |
 //! | [`optim`] | optimizers and learning-rate schedules, for both paths |
+//! | `files` | parameters and whole runs saved and resumed, with the features `npz` or `safetensors` |
 //! | [`train`] | batch, stochastic and mini-batch descent, for both paths |
 //! | [`chunks`] | the gradient of a large batch, chunk by chunk, for both paths |
 //! | `parallel` | the same over several processes, by MPI; needs the feature `mpi`, see [`scaling_out`] |
@@ -113,16 +114,27 @@
 //! | `requires_grad`, `.backward()`, `.grad`, `.grad.zero_()` | [`Param`] or [`Tape::leaf`], [`Var::backward`], [`Param::grad`], [`Param::zero_grad`] |
 //! | `torch.optim.SGD`, `step`, `zero_grad` | [`optim::Sgd`], [`step`](optim::Optimizer::step), [`zero_grad`](optim::Optimizer::zero_grad) |
 //! | `torch.optim.Adam`, `AdamW`, `RMSprop`, `Adagrad` | [`optim::Adam`], [`optim::AdamW`], [`optim::RmsProp`], [`optim::Adagrad`] |
-//! | `torch.optim.lr_scheduler` | [`optim::Schedule`] |
+//! | `torch.optim.Adadelta`, `NAdam`, `RAdam`, `LBFGS` | [`optim::Adadelta`], [`optim::NAdam`], [`optim::RAdam`], [`optim::Lbfgs`] |
+//! | parameter groups, `clip_grad_norm_`, `clip_grad_value_` | [`optim::Groups`], [`optim::clip_grad_norm`], [`optim::clip_grad_value`] |
+//! | `torch.optim.lr_scheduler`, `ReduceLROnPlateau` | [`optim::Schedule`], [`optim::ReduceOnPlateau`] |
+//! | `torch.nn.init`; initial parameters `1e-3 · N(0, 1)` | [`nn::Init`]; `Init::normal(1e-3)` |
+//! | `state_dict`, `torch.save`, `torch.load` | [`nn::Module::named_parameters`], `files::save`, `files::load` |
+//! | `DataLoader`, `WeightedRandomSampler`, `KFold`, `StandardScaler` | [`data::Batches`], [`data::Batches::weighted`], [`data::Samples::k_fold`], [`data::Normalization`] |
+//! | `nn.Conv2d`, `MaxPool2d`, `AvgPool2d`, `Flatten` | [`nn::Conv2d`], [`nn::MaxPool2d`], [`nn::AvgPool2d`], [`nn::Flatten`]: a row is an image |
+//! | `nn.BatchNorm1d`, `BatchNorm2d`, `LayerNorm`, `Dropout` | [`nn::BatchNorm`], [`nn::LayerNorm`], [`nn::Dropout`] |
+//! | `nn.Embedding`, `RNNCell`, `LSTMCell`, `RNN`, `LSTM` | [`nn::Embedding`], [`nn::RnnCell`], [`nn::LstmCell`], [`nn::Recurrent`] |
+//! | `nn.MultiheadAttention` | [`nn::MultiheadAttention`], on the tape |
+//! | `model.train()`, `eval()`, `buffers()` | [`nn::Module::train`], [`eval`](nn::Module::eval), [`buffers`](nn::Module::buffers) |
 //! | `class Mlp(nn.Module)` | [`nn::Model`] |
 //! | one-hot, argmax, accuracy, confusion matrix, precision | [`data::one_hot`], [`data::predictions`], [`data::accuracy`], [`data::ConfusionMatrix`] |
 //! | `train_test_split`, shuffle, pixels to 0..1 | [`data::Samples::train_test_split`], [`data::Samples::shuffled`], [`data::Samples::scaled`] |
 //!
 //! # Features
 //!
-//! All are off by default: `npy` reads `.npy` files, `npz` also reads and writes `.npz` files, `progress` shows a bar
-//! while a descent runs, `rayon` shares large kernels and chunks among [`threads`], and `mpi` shares chunks among processes.
-//! `mpi` needs an MPI library, a C compiler and libclang.
+//! All are off by default: `npy` reads `.npy` files, `npz` also reads and writes `.npz` files, `safetensors` reads and
+//! writes `.safetensors` files, `idx` reads IDX files, `csv` reads CSV files, `progress` shows a bar while a descent runs,
+//! `rayon` shares large kernels and chunks among [`threads`], and `mpi` shares chunks among processes. `mpi` needs an MPI
+//! library, a C compiler and libclang.
 //!
 //! # Edge cases
 //!
@@ -165,6 +177,9 @@ pub mod draw;
 #[doc = include_str!("edge_cases.md")]
 pub mod edge_cases {}
 mod error;
+#[cfg(any(feature = "npz", feature = "safetensors"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "npz", feature = "safetensors"))))]
+pub mod files;
 mod input;
 mod kernel;
 mod memory;
@@ -200,7 +215,9 @@ pub use reduction::Reduction;
 pub use scalar::Scalar;
 pub use shape::{AxisRange, KeepDims, Shape, ShapeError};
 pub use tape::{CustomOp, Tape, Var};
-pub use var::{CrossEntropyOptions, Operand, Size2d};
+pub use var::{
+    AttentionMask, ConvOptions, CrossEntropyOptions, Operand, PoolDivisor, PoolOptions, RunningStatistics, Size2d,
+};
 
 /// The types and traits that most programs use, and [`ndarray`]'s `array!`.
 pub mod prelude {

@@ -183,6 +183,14 @@ impl<T: Scalar> Param<T> {
         self.step(move |update, grad| update.map(grad, inlined!(|w, g| w - gradient_step * g)));
     }
 
+    /// Replaces every element of the gradient. A snapshot of it stays as it is. Without a gradient it does nothing.
+    pub(crate) fn map_grad(&self, f: impl Fn(T) -> T) {
+        let state = &mut *self.state();
+        if let Some(grad) = state.grad.as_mut().filter(|_| state.reached) {
+            Arc::make_mut(grad).iter_mut().for_each(|g| *g = f(*g));
+        }
+    }
+
     /// Adds the contribution that `compute` writes. Its slice has arbitrary contents, and it must write every element.
     ///
     /// `compute` runs without the lock. A kernel that shares its work among threads may run another task while it

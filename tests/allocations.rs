@@ -20,12 +20,15 @@ struct Counting;
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
     static LIVE_BYTES: Cell<isize> = const { Cell::new(0) };
+    /// The most bytes that were asked for at once.
+    static LARGEST: Cell<isize> = const { Cell::new(0) };
 }
 
 fn count(allocations: usize, bytes: isize) {
     // A thread that ends has no counters.
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + allocations));
     let _ = LIVE_BYTES.try_with(|live| live.set(live.get() + bytes));
+    let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(bytes)));
 }
 
 // SAFETY: every call goes to the system's allocator with the same arguments.
@@ -367,4 +370,56 @@ fn a_run_of_a_program_allocates_nothing() {
         sgd.step();
         sgd.zero_grad();
     });
+}
+
+#[test]
+fn no_reader_allocates_what_a_header_promises() {
+    use std::fs;
+    use tapegrad::data::{Npz, SafeTensors, load_data, load_idx};
+
+    let directory = tempfile::tempdir().expect("a directory is made");
+    let write = |name: &str, bytes: &[u8]| {
+        let path = directory.path().join(name);
+        fs::write(&path, bytes).expect("the file is written");
+        path
+    };
+    let npy = |shape: &str| {
+        let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}\n");
+        [&b"\x93NUMPY\x01\x00"[..], &(header.len() as u16).to_le_bytes(), header.as_bytes()].concat()
+    };
+    // The length of the header is a promise, too.
+    for bytes in [npy("(1000000, 784)"), b"\x93NUMPY\x02\x00\xff\xff\xff\x7f{".to_vec()] {
+        write("x.npy", &bytes);
+        LARGEST.set(0);
+        assert!(load_data::<f32>(directory.path()).is_err());
+        assert!(LARGEST.get() < 100_000, "npy: {}", LARGEST.get());
+    }
+    let header = "{\"a\":{\"dtype\":\"F64\",\"shape\":[1000000,784],\"data_offsets\":[0,6272000000]}}";
+    for length in [header.len() as u64, 99_999_999, u64::MAX] {
+        let path = write("a.safetensors", &[&length.to_le_bytes()[..], header.as_bytes()].concat());
+        LARGEST.set(0);
+        assert!(SafeTensors::open(path).is_err());
+        assert!(LARGEST.get() < 100_000, "safetensors: {}", LARGEST.get());
+    }
+    let lengths: [&[u8]; 3] =
+        [&[0, 0, 14, 2, 0, 15, 0, 0, 0, 0, 3, 0], &[0, 0, 8, 1, 0x7f, 255, 255, 255], &[0, 0, 8, 255]];
+    for bytes in lengths {
+        let path = write("images", bytes);
+        LARGEST.set(0);
+        assert!(load_idx::<f32>(&path, &path).is_err());
+        assert!(LARGEST.get() < 100_000, "idx: {}", LARGEST.get());
+    }
+    // The directory at the end of an archive states how many files there are, and the size of each.
+    let path = directory.path().join("a.npz");
+    tapegrad::data::save_npz(&path, &[("w", array![1.0].into_dyn().view())]).expect("the file is written");
+    let good = fs::read(&path).expect("it is there");
+    let start = good.windows(4).position(|bytes| bytes == b"PK\x01\x02").expect("an archive has a directory");
+    for (at, count) in [(start + 20, 8), (good.len() - 14, 4), (good.len() - 12, 4), (good.len() - 10, 4)] {
+        let mut bytes = good.clone();
+        bytes[at..at + count].fill(0x7f);
+        fs::write(&path, bytes).expect("the file is written");
+        LARGEST.set(0);
+        let _ = Npz::open(&path).and_then(|mut file| file.array::<f64>("w"));
+        assert!(LARGEST.get() < 1_000_000, "npz: {} with a change at {at}", LARGEST.get());
+    }
 }

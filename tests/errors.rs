@@ -516,7 +516,7 @@ fn what_no_memory_can_hold_is_refused_by_its_name() {
     let expected =
         "tile: (2,): repeated (18446744073709551615,) times: the shape (18446744073709551615,) has too many elements";
     assert_panics!(x.tile([usize::MAX]), starts with expected);
-    let expected = "max_pool2d: a window, stride or padding of 5000000000: at most 1073741823 are possible";
+    let expected = "max_pool2d: a window, stride, padding or dilation of 5000000000: at most 1073741823 are possible";
     assert_panics!(images.max_pool2d(5_000_000_000, 1), expected);
 }
 

@@ -19,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
     &["blame", "draw"],
     &["var"],
     &["transform", "nn", "program", "chunks"],
-    &["train", "check", "parallel"],
+    &["train", "check", "parallel", "files"],
     &["lib"],
 ];
 

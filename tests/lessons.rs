@@ -554,3 +554,76 @@ fn every_graph_of_the_course_is_drawn_forward_and_backward() {
     fs::write(directory.join("file"), "").unwrap();
     fails(directory, "draw_graph --out file --samples 2", 1, "file: ");
 }
+
+/// The saved parameters and the history of a run.
+fn saved(directory: &Path, command: &str) -> [Vec<u8>; 2] {
+    succeeds(directory, &format!("{command} --save saved.safetensors --history history.npz"));
+    ["saved.safetensors", "history.npz"].map(|name| fs::read(directory.join(name)).unwrap())
+}
+
+#[test]
+fn a_resumed_lesson_ends_with_the_same_bits() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let few = few_digits(directory);
+    for lesson in ["one-layer", "two-layers --path tape", "tape", "optimizer --momentum 0.5", "module"] {
+        let hidden = if lesson == "one-layer" { "" } else { "--hidden 4" };
+        let command = format!("digits {lesson} {hidden} --data {few} --epsilon 1e-3");
+        let whole = saved(directory, &format!("{command} --passes 7"));
+        for format in ["npz", "safetensors"] {
+            succeeds(directory, &format!("{command} --passes 4 --checkpoint run.{format} --every 3"));
+            let resumed = saved(directory, &format!("{command} --passes 7 --resume run.{format}"));
+            assert!(whole == resumed, "{lesson}");
+        }
+    }
+    let command = format!("digits tape --hidden 5 --data {few} --resume run.npz");
+    fails(directory, &command, 1, "run.npz, array W1: expected shape (784, 5), found (784, 4)");
+    let command = format!("digits tape --hidden 4 --data {few} --passes 2 --resume run.npz");
+    fails(directory, &command, 1, "run.npz: expected a pass of at most 2, found 3");
+    fails(
+        directory,
+        &format!("digits tape --data {few} --resume few/x.npy"),
+        1,
+        "x.npy: expected a name with the extension",
+    );
+
+    let line = |k: usize| format!("{} {} {} {}\n", k % 2, k % 3, (k + 1) % 2, k * k % 3);
+    let lines: String = (0..12).map(line).collect();
+    for name in ["train.txt", "test.txt"] {
+        fs::write(directory.join(name), format!("2 3\n{lines}-1\n")).unwrap();
+    }
+    let command = "usps --data . --hidden 4 --batch 5 --passes 8 --save saved.npz";
+    let saved = |options: &str| {
+        succeeds(directory, &format!("{command} {options}"));
+        fs::read(directory.join("saved.npz")).unwrap()
+    };
+    for path in ["manual", "tape"] {
+        let whole = saved(&format!("--path {path}"));
+        assert!(whole == saved(&format!("--path {path} --checkpoint run.npz --every 4")));
+        // The last checkpoint is that before the smaller steps.
+        let run = tapegrad::files::Saved::read(directory.join("run.npz")).unwrap();
+        assert_eq!(run.count("pass").unwrap(), 6);
+        assert!(whole == saved(&format!("--path {path} --resume run.npz")));
+    }
+    fails(
+        directory,
+        &format!("{command} --resume run.npz --seed 3"),
+        1,
+        "run.npz: expected a run with --seed 3, found 0",
+    );
+}
+
+#[test]
+fn a_network_of_ones_own_is_resumed() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let command = format!("train_your_own --data {} --passes 3 --hidden 4 --batch 30", few_digits(directory));
+    succeeds(directory, &format!("{command} --run whole.npz"));
+    succeeds(directory, &format!("{command} --run parts.npz --until 1"));
+    succeeds(directory, &format!("{command} --run parts.npz"));
+    let [whole, parts] = ["whole.npz", "parts.npz"].map(|name| fs::read(directory.join(name)).unwrap());
+    assert!(whole == parts);
+    assert!(directory.join("train_your_own.svg").exists());
+    let other = command.replace("--hidden 4", "--hidden 5");
+    fails(directory, &format!("{other} --run parts.npz"), 1, "array 0.weight: expected shape (784, 5), found (784, 4)");
+}

@@ -5,7 +5,10 @@ use std::slice;
 use ndarray::{Array1, array};
 use proptest::prelude::*;
 use serde_json::Value;
-use tapegrad::optim::{Adagrad, Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd};
+use tapegrad::optim::{
+    Adadelta, Adagrad, Adam, AdamW, Groups, NAdam, Optimizer, RAdam, ReduceOnPlateau, RmsProp, Schedule, Sgd,
+    StateValue, Stateful, clip_grad_norm, clip_grad_value,
+};
 use tapegrad::{Param, Scalar, Tape};
 
 const LENGTH: usize = 70; // more than one vector register, and a remainder
@@ -133,6 +136,12 @@ fn optimizers<T: Scalar>() -> Vec<(&'static str, Make<T>)> {
     fn adagrad<T: Scalar>(w: &[Param<T>]) -> Adagrad<T> {
         Adagrad::new(w, t(0.1))
     }
+    fn nadam<T: Scalar>(w: &[Param<T>]) -> NAdam<T> {
+        NAdam::new(w, t(0.1))
+    }
+    fn radam<T: Scalar>(w: &[Param<T>]) -> RAdam<T> {
+        RAdam::new(w, t(0.1))
+    }
     vec![
         ("sgd", |w| Box::new(sgd(w))),
         ("sgd decayed uphill", |w| Box::new(sgd(w).with_weight_decay(t(0.1)).with_maximize())),
@@ -160,6 +169,25 @@ fn optimizers<T: Scalar>() -> Vec<(&'static str, Make<T>)> {
             Box::new(adagrad.with_weight_decay(t(0.1)).with_eps(t(1e-3)))
         }),
         ("adagrad uphill", |w| Box::new(adagrad(w).with_maximize())),
+        ("adadelta", |w| Box::new(Adadelta::new(w, t(0.1)))),
+        ("adadelta decayed", |w| {
+            let adadelta = Adadelta::new(w, t(0.1)).with_rho(0.7).with_eps(t(1e-3));
+            Box::new(adadelta.with_weight_decay(t(0.1)).with_maximize())
+        }),
+        ("nadam", |w| Box::new(nadam(w))),
+        ("nadam decayed", |w| {
+            let nadam = nadam(w).with_betas(0.7, 0.8).with_eps(t(1e-3)).with_weight_decay(t(0.1));
+            Box::new(nadam.with_momentum_decay(0.1))
+        }),
+        ("nadam decoupled", |w| {
+            Box::new(nadam(w).with_weight_decay(t(0.5)).with_decoupled_weight_decay().with_maximize())
+        }),
+        ("radam", |w| Box::new(radam(w))),
+        ("radam rectified", |w| Box::new(radam(w).with_betas(0.7, 0.9).with_eps(t(1e-3)).with_weight_decay(t(0.1)))),
+        ("radam decoupled", |w| {
+            let radam = radam(w).with_betas(0.7, 0.5).with_weight_decay(t(0.5));
+            Box::new(radam.with_decoupled_weight_decay().with_maximize())
+        }),
     ]
 }
 
@@ -287,6 +315,19 @@ fn schedules_are_those_of_pytorch() {
         ("linear", Schedule::linear(0.1, 0.2, 0.9, 12)),
         ("function", Schedule::function(0.1, |step| 1.0 / (1 + step) as f64)),
         ("warm-up", Schedule::cosine(0.1, 10, 0.0).with_warm_up(4, 0.1)),
+        ("one cycle", Schedule::one_cycle(0.1, 41)),
+        ("one cycle late", Schedule::one_cycle_with(0.1, 41, 0.75, 5.0, 50.0)),
+        (
+            "chained",
+            Schedule::linear(0.1, 0.25, 1.0, 6)
+                .times(Schedule::exponential(1.0, 0.9))
+                .times(Schedule::step(2.0, 10, 0.5)),
+        ),
+        (
+            "one after the other",
+            Schedule::linear(0.1, 0.5, 0.75, 4)
+                .then(7, Schedule::step(0.1, 3, 0.5).then(13, Schedule::exponential(0.1, 0.9))),
+        ),
     ];
     let expected = numbers("schedules");
     assert_eq!(schedules.len(), expected.len());
@@ -323,4 +364,191 @@ fn settings_are_printed() {
     let schedule = Schedule::step(0.1, 7, 0.5).with_warm_up(3, 0.25);
     let text = "Schedule of learning rate 0.1, times 0.5 every 7 steps, after 3 steps of warm-up from 0.25";
     assert_eq!(format!("{schedule:?}"), text);
+}
+
+#[test]
+fn a_resumed_optimizer_takes_the_steps_of_one_that_went_on() {
+    let gradient = |step: usize| Array1::from_shape_fn(LENGTH, |k| ((k * 5 + step * 3) as f32).cos()).into_dyn();
+    for (name, make) in optimizers::<f32>() {
+        let [all, first, second] =
+            [(); 3].map(|()| [Param::new(Array1::from_elem(LENGTH, 1.5)), Param::new(array![2.0])]);
+        let run = |w: &[Param<f32>; 2], optimizer: &mut dyn Optimizer<f32>, steps: std::ops::Range<usize>| {
+            for step in steps {
+                optimizer.zero_grad();
+                w[0].accumulate_grad(&gradient(step)); // nothing reaches w[1]
+                optimizer.step();
+            }
+        };
+        let mut whole = make(&all);
+        run(&all, &mut *whole, 0..9);
+        let mut before = make(&first);
+        before.set_learning_rate(0.25);
+        before.set_learning_rate(0.1);
+        run(&first, &mut *before, 0..6);
+        second[0].set_value((*first[0].value()).clone());
+        let mut after = make(&second);
+        after.set_learning_rate(0.5);
+        after.load_state(before.state()).expect("its own state");
+        assert_eq!(after.state(), before.state(), "{name}");
+        run(&second, &mut *after, 6..9);
+        assert_eq!(second[0].value(), all[0].value(), "{name}");
+        assert!(after.state().iter().all(|entry| entry.parameter != Some(1)), "{name}");
+    }
+}
+
+#[test]
+fn a_foreign_state_is_refused_and_changes_nothing() {
+    let w = Param::new(array![1.0, 2.0]);
+    let mut adam = Adam::new([&w], 0.5);
+    w.accumulate_grad(&array![1.0, 1.0].into_dyn());
+    adam.step();
+    let good = adam.state();
+    let names: Vec<&str> = good.iter().map(|entry| &*entry.name).collect();
+    assert_eq!(names, ["learning_rate", "step", "exp_avg", "exp_avg_sq"]);
+    let mut refuse = |change: &dyn Fn(&mut Vec<_>), expected: &str| {
+        let mut state = good.clone();
+        change(&mut state);
+        assert_eq!(adam.load_state(state).expect_err("refused").to_string(), expected);
+        assert_eq!(adam.state(), good);
+    };
+    refuse(
+        &|state| state[2].name = "sum".into(),
+        "optimizer state: expected the entries step, exp_avg, exp_avg_sq for Adam, found sum",
+    );
+    refuse(
+        &|state| drop(state.pop()),
+        "optimizer state: expected the entries step, exp_avg, exp_avg_sq of parameter 0 for Adam, found 2 of 3",
+    );
+    refuse(
+        &|state| state[3].parameter = Some(1),
+        "optimizer state: expected entries of 1 parameters for Adam, found one of parameter 1",
+    );
+    refuse(
+        &|state| state[2].value = StateValue::Array(array![1.0, 2.0, 3.0].into_dyn()),
+        "optimizer state: expected an array exp_avg of shape (2,) for Adam, found an array of shape [3]",
+    );
+    refuse(
+        &|state| state[1].value = StateValue::Number(1.0),
+        "optimizer state: expected a whole number step for Adam, found the number 1",
+    );
+    refuse(
+        &|state| state[0].value = StateValue::Number(f64::NAN),
+        "optimizer state: expected a finite learning rate of at least 0 for Adam, found NaN",
+    );
+}
+
+fn floats(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+}
+
+fn assert_near(found: &[f64], expected: &Value, what: &str) {
+    let expected = floats(expected);
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() <= 1e-13 * expected.abs().max(1.0), "{what}: {found} for {expected}");
+    }
+}
+
+#[test]
+fn plateaus_are_those_of_pytorch() {
+    let json: Value = serde_json::from_str(include_str!("files/optim.json")).unwrap();
+    let plateau = ReduceOnPlateau::new();
+    let plateaus = [
+        ("default", plateau.with_patience(3)),
+        ("cooling", plateau.with_factor(0.5).with_patience(1).with_cooldown(3).with_threshold(0.2)),
+        ("minimum", plateau.with_factor(0.3).with_patience(0).with_minimum(0.004)),
+        ("rising", plateau.with_maximize().with_factor(0.5).with_patience(2)),
+    ];
+    assert_eq!(plateaus.len(), json["plateaus"].as_object().unwrap().len());
+    for (name, mut plateau) in plateaus {
+        let mut sgd = Sgd::new([&Param::new(array![0.0])], 0.1);
+        let mut rates = Vec::new();
+        for loss in floats(&json["losses"]) {
+            // A copy that is loaded from the state goes on like the plateau itself.
+            let mut copy = ReduceOnPlateau::new().with_factor(0.9);
+            copy.load_state(&plateau.state::<f64>()).unwrap();
+            plateau.load_state(&copy.state::<f64>()).unwrap();
+            plateau.observe(loss, &mut sgd);
+            rates.push(sgd.learning_rate());
+        }
+        assert_near(&rates, &json["plateaus"][name], name);
+    }
+}
+
+#[test]
+fn groups_are_those_of_pytorch() {
+    let json: Value = serde_json::from_str(include_str!("files/optim.json")).unwrap();
+    let (w, b) = (Param::new(array![1.0]), Param::new(array![-2.0]));
+    let make = || {
+        let first = Adam::new([&w], 0.1).with_betas(0.8, 0.9).with_weight_decay(0.3);
+        Groups::new(first).with(Adam::new([&b], 0.02).with_betas(0.8, 0.9))
+    };
+    let (mut groups, schedule) = (make(), Schedule::exponential(0.1, 0.8));
+    for (step, expected) in json["groups"].as_array().unwrap().iter().enumerate() {
+        schedule.apply(step, &mut groups);
+        groups.zero_grad();
+        w.accumulate_grad(&*w.value());
+        b.accumulate_grad(&b.value().mapv(f64::cos));
+        groups.step();
+        assert_near(&[w.value()[[0]], b.value()[[0]]], expected, "groups");
+        // Resumed at every step.
+        let state = groups.state();
+        assert_eq!(state.iter().filter(|entry| entry.name.ends_with("/learning_rate")).count(), 2);
+        groups = make();
+        groups.load_state(state).unwrap();
+    }
+    let before = groups.state();
+    let mut wrong = groups.state();
+    wrong.last_mut().unwrap().name = "sum".into();
+    wrong[0].value = StateValue::Number(7.0);
+    assert!(groups.load_state(wrong).is_err());
+    assert_eq!(groups.state(), before); // the first group, too, which had loaded its part
+    let mut wrong = groups.state();
+    wrong[0].name = "group2/learning_rate".into();
+    assert!(groups.load_state(wrong).is_err());
+}
+
+#[test]
+#[should_panic(expected = "is in another group already")]
+fn a_parameter_is_in_one_group() {
+    let w = Param::new(array![1.0]);
+    let _ = Groups::new(Sgd::new([&w], 0.1)).with(Sgd::new([&w], 0.1));
+}
+
+#[test]
+fn gradients_are_clipped_as_in_pytorch() {
+    let json: Value = serde_json::from_str(include_str!("files/optim.json")).unwrap();
+    let (w, b, unused) = (Param::new(Array1::zeros(3)), Param::new(Array1::zeros(2)), Param::new(array![1.0]));
+    let check = |name: &str, clip: &dyn Fn(&[Param<f64>]) -> f64| {
+        for (parameter, g) in [(&w, array![3.0, -0.5, 0.25]), (&b, array![-4.0, 1.5])] {
+            parameter.zero_grad();
+            parameter.accumulate_grad(&g.into_dyn());
+        }
+        let (snapshot, copy) = (w.grad().unwrap(), (*w.grad().unwrap()).clone());
+        let total = clip(&[w.clone(), unused.clone(), b.clone(), w.clone()]);
+        let grads = [&w, &b].map(|parameter| parameter.grad().unwrap().iter().copied().collect::<Vec<_>>());
+        assert_near(&[vec![total], grads.concat()].concat(), &json["clipped"][name], name);
+        assert_eq!(*snapshot, copy); // a snapshot never changes
+    };
+    check("norm", &|parameters| clip_grad_norm(parameters, 2.0));
+    check("short", &|parameters| clip_grad_norm(parameters, 6.0));
+    check("value", &|parameters| {
+        clip_grad_value(parameters, 1.25);
+        0.0
+    });
+    assert!(unused.grad().is_none());
+}
+
+#[test]
+fn a_norm_that_is_not_finite_leaves_the_gradients() {
+    let w = Param::new(array![1.0_f32, 1.0]);
+    w.accumulate_grad(&array![f32::NAN, 2.0].into_dyn());
+    assert!(clip_grad_norm([&w], 1.0).is_nan());
+    assert_eq!(w.grad().unwrap()[[1]], 2.0);
+    w.zero_grad();
+    w.accumulate_grad(&array![3e38_f32, 3e38].into_dyn()); // the norm is beyond f32, the scaled gradient is not
+    assert_eq!(clip_grad_norm([&w], 1.0), f32::INFINITY);
+    assert!((w.grad().unwrap()[[0]] - 0.5_f32.sqrt()).abs() < 1e-6);
+    w.zero_grad();
+    assert_eq!(clip_grad_norm([&w], 1.0), 0.0);
 }

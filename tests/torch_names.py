@@ -198,7 +198,7 @@ case("cross_entropy_with smoothing", [[3, 4]], lambda x: F.cross_entropy(x, LABE
 case("smooth_l1_loss 0", [[2, 3], [2, 3]], lambda x, t: F.smooth_l1_loss(x, t, beta=0.0))
 
 
-def table():
+def table(file):
     rows = {}
     for name, (shapes, low, high, f) in CASES.items():
         x = [spread(shape, low, high, k).requires_grad_() for k, shape in enumerate(shapes)]
@@ -223,9 +223,9 @@ def table():
             "second": [numbers(g) for g in second],
         }
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())
-    path = pathlib.Path(__file__).parent / "files" / "torch_names.json"
+    path = pathlib.Path(__file__).parent / "files" / file
     path.write_text("{\n" + lines + "\n}\n")
 
 
 if __name__ == "__main__":
-    table()
+    table("torch_names.json")

@@ -12,7 +12,7 @@ use tapegrad::Reduction::{Mean, None, Sum};
 use tapegrad::check::{Options, gradcheck};
 use tapegrad::{CrossEntropyOptions, KeepDims, Program, Tape, Var};
 
-type Function = for<'t> fn(&[Var<'t, f64>]) -> Var<'t, f64>;
+pub(crate) type Function = for<'t> fn(&[Var<'t, f64>]) -> Var<'t, f64>;
 
 /// The same functions as in `torch_names.py`.
 fn functions() -> Vec<(&'static str, Function)> {
@@ -179,7 +179,7 @@ fn lengths(row: &Value) -> Vec<usize> {
 }
 
 /// The numbers of `spread` in `torch_names.py`.
-fn spread(shape: &[usize], low: f64, high: f64, k: usize) -> ArrayD<f64> {
+pub(crate) fn spread(shape: &[usize], low: f64, high: f64, k: usize) -> ArrayD<f64> {
     let number = |i: usize| {
         let turns = (i + 1) as f64 * 0.6180339887498949 + (k + 1) as f64 * 0.4142135623730951;
         low + (high - low) * (turns - turns.floor())
@@ -205,8 +205,12 @@ fn assert_close(found: Var<'_, f64>, expected: &Value, name: &str, what: &str) {
 
 #[test]
 fn values_and_two_orders_of_derivatives_are_those_of_pytorch() {
-    let table = table();
-    for (name, f) in functions() {
+    assert_as_in_pytorch(&functions(), &table());
+}
+
+/// Compares values and derivatives of orders 1 and 2 with a table of `torch_names.py`.
+pub(crate) fn assert_as_in_pytorch(functions: &[(&'static str, Function)], table: &Value) {
+    for &(name, f) in functions {
         let row = &table[name];
         assert!(row.is_object(), "{name} is not in the table");
         let tape = Tape::new();
@@ -229,8 +233,12 @@ fn values_and_two_orders_of_derivatives_are_those_of_pytorch() {
 
 #[test]
 fn derivatives_agree_with_differences() {
-    let table = table();
-    for (name, f) in functions() {
+    assert_as_differences(&functions(), &table());
+}
+
+/// Compares derivatives of orders 1 and 2 with differences.
+pub(crate) fn assert_as_differences(functions: &[(&'static str, Function)], table: &Value) {
+    for &(name, f) in functions {
         let outcome = gradcheck(f, &inputs(&table[name]), &Options::new().with_directions(1));
         outcome.unwrap_or_else(|failure| panic!("{name}: {failure}"));
     }
@@ -269,9 +277,12 @@ fn compiled_programs_of_them_run_on_other_inputs() {
 
 #[test]
 fn every_row_of_the_table_has_a_function() {
-    let table = table();
+    assert_all_rows_are_used(&functions(), &table());
+}
+
+pub(crate) fn assert_all_rows_are_used(functions: &[(&'static str, Function)], table: &Value) {
     let rows: BTreeSet<&str> = table.as_object().expect("an object").keys().map(String::as_str).collect();
-    let functions: BTreeSet<&str> = functions().into_iter().map(|(name, _)| name).collect();
+    let functions: BTreeSet<&str> = functions.iter().map(|&(name, _)| name).collect();
     assert_eq!(rows, functions);
 }
 

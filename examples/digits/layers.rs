@@ -3,6 +3,7 @@
 //! The loss that these lessons report has another gradient: see the example two_losses.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
 use ndarray::{Array1, Array2, ArrayRef2, Axis, Ix1, Ix2};
 use tapegrad::nn::{Loss, SoftmaxCrossEntropy};
@@ -10,7 +11,6 @@ use tapegrad::optim::Sgd;
 use tapegrad::train::{Descent, Examples, Learner, Progress, batch_descent};
 use tapegrad::{Param, Reduction, Tape, Var};
 
-use super::lesson::verdict::Curves;
 use super::lesson::{Activation, Half, Outcome};
 use super::task::{Task, Trained};
 use super::{Gradient, Reduce};
@@ -37,9 +37,17 @@ pub fn train(task: &Task, gradient: Gradient) -> Outcome<Trained> {
 fn descend(task: &Task, learner: &mut impl Learner<f64>) -> Outcome<Trained> {
     let [train, test] = &task.sets;
     let mut sgd = Sgd::new(&task.parameters, task.epsilon); // w -= ε dL/dw
-    let descent = Descent::new(task.passes).progress(Progress::Bar);
-    let history = batch_descent(learner, &mut sgd, train, Some(test), descent)?;
-    let curves = Curves::new(history.passes().iter().chain([history.result()]));
+    let (first, mut curves) = task.begin(&mut sgd)?;
+    // The callback cannot reach the optimizer while it works. Without momentum it remembers its learning rate alone.
+    let (remembered, mut saved) = (Sgd::new(&task.parameters, task.epsilon), Ok(()));
+    let descent = Descent::new(task.passes).starting_at(first).progress(Progress::Bar).on_pass(|pass| {
+        saved = task.save(pass.index(), &curves, &remembered);
+        curves.append(pass);
+        if saved.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    let history = batch_descent(learner, &mut sgd, train, Some(test), descent);
+    saved?;
+    curves.append(history?.result());
     let yhat = [train, test].map(|examples| {
         learner.evaluate(examples);
         learner.output().clone()

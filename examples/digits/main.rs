@@ -115,12 +115,22 @@ struct Options {
     /// Seed of the initial parameters, 1e-3 · N(0, 1)
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Take the initial parameters from a file instead: float64 arrays W, b or W1, b1, W2, b2; W is (inputs, outputs)
-    #[arg(long, value_name = "FILE.npz")]
+    /// Take the initial parameters from a file instead (.npz or .safetensors): float64 arrays W, b or W1, b1, W2, b2; W is
+    /// (inputs, outputs)
+    #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
-    /// Write the trained parameters to a file, under the same names
-    #[arg(long, value_name = "FILE.npz")]
+    /// Write the trained parameters to a file (.npz or .safetensors), under the same names
+    #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
+    /// Write the state of the run to this file (.npz or .safetensors) before every pass that --every says
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Number of passes from one checkpoint to the next
+    #[arg(long, default_value_t = 10, value_parser = positive)]
+    every: usize,
+    /// Go on where the run was that wrote this checkpoint: with the same options it ends with the same bits
+    #[arg(long, value_name = "FILE", conflicts_with = "init")]
+    resume: Option<PathBuf>,
     /// Write what is plotted: arrays `history`, the losses, and `accuracy` of shape (passes, 2): train and test, before
     /// each pass's update
     #[arg(long, value_name = "FILE.npz")]

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use ndarray::{Array2, ArrayRef2};
 use tapegrad::Param;
 use tapegrad::data::{ConfusionMatrix, accuracy, save_npz};
+use tapegrad::files::{Saved, ToSave};
 use tapegrad::nn::{CrossEntropy, Loss, SoftmaxCrossEntropy};
+use tapegrad::optim::Stateful;
 use tapegrad::train::Examples;
 
 use super::lesson::plot::{Axis, Curve, Panel};
@@ -25,6 +27,10 @@ pub struct Task {
     pub loss: Reported,
     pub epsilon: f64,
     pub passes: usize,
+    /// The checkpoint to write, and how often.
+    checkpoint: Option<(PathBuf, usize)>,
+    /// The checkpoint to go on from.
+    resume: Option<PathBuf>,
 }
 
 /// What a lesson comes to: the curves, and the probabilities of both sets after the last update.
@@ -42,7 +48,7 @@ pub fn run(
     lesson: impl FnOnce(&Task) -> Outcome<Trained>,
 ) -> Outcome {
     let plot = options.plot.clone().unwrap_or_else(|| PathBuf::from(format!("digits_{}.svg", name.replace('-', "_"))));
-    for output in [&options.save, &options.history, &Some(plot.clone())] {
+    for output in [&options.save, &options.history, &options.checkpoint, &Some(plot.clone())] {
         lesson::check_output(output.as_ref())?;
     }
     let task = Task::new(options, hidden, epsilon)?;
@@ -111,7 +117,35 @@ impl Task {
             loss: options.loss,
             epsilon: options.epsilon.unwrap_or(epsilon),
             passes: options.passes,
+            checkpoint: options.checkpoint.clone().map(|path| (path, options.every)),
+            resume: options.resume.clone(),
         })
+    }
+
+    /// Writes the checkpoint if it is time to: the parameters and curves before a pass, and what the optimizer remembers.
+    pub fn save(&self, pass: usize, curves: &Curves, optimizer: &dyn Stateful<f64>) -> Outcome {
+        match &self.checkpoint {
+            Some((path, every)) if pass.is_multiple_of(*every) => {
+                let named = lesson::named(&self.parameters);
+                let file = ToSave::new().parameters(&named).optimizer(optimizer, &named).count("pass", pass as u64);
+                Ok(curves.save(file).write(path)?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the pass to begin with, and the curves before it: those of the checkpoint, if there is one to go on from.
+    pub fn begin(&self, optimizer: &mut dyn Stateful<f64>) -> Outcome<(usize, Curves)> {
+        let Some(path) = &self.resume else { return Ok(Default::default()) };
+        let saved = Saved::read(path)?;
+        let pass = saved.count("pass")? as usize;
+        if pass > self.passes {
+            return Err(format!("{}: expected a pass of at most {}, found {pass}", path.display(), self.passes).into());
+        }
+        let curves = Curves::load(&saved, pass)?;
+        saved.restore(&lesson::named(&self.parameters), optimizer)?;
+        println!("the run goes on at pass {pass}");
+        Ok((pass, curves))
     }
 
     /// Returns the loss that the lesson reports, for the targets `y`, scores and their softmax `yhat`.

@@ -8,7 +8,6 @@ use tapegrad::{Param, Tape, Var};
 
 use super::Reported;
 use super::layers::{scores, two_axes};
-use super::lesson::verdict::Curves;
 use super::lesson::{Activation, Outcome};
 use super::task::{Task, Trained};
 
@@ -59,7 +58,7 @@ pub fn tape(task: &Task) -> Outcome<Trained> {
     print_grads("after zero_grad()", w);
 
     println!("\nthe loop of {} passes:", task.passes);
-    let update = || {
+    let update = |_: &mut Sgd<f64>| {
         for w in w {
             let grad = w.grad().ok_or("a parameter was not reached")?;
             w.set_value(&*w.value() - task.epsilon * &*grad);
@@ -67,7 +66,8 @@ pub fn tape(task: &Task) -> Outcome<Trained> {
         }
         Ok(())
     };
-    let trained = descend(task, |tape, x| forward(task, tape, x), update)?;
+    let mut sgd = Sgd::new(w, task.epsilon); // only for checkpoints
+    let trained = descend(task, |tape, x| forward(task, tape, x), &mut sgd, update)?;
     println!("{}", suffice(task, &trained));
     Ok(trained)
 }
@@ -118,12 +118,14 @@ fn print_grads(when: &str, parameters: &[Param<f64>]) {
 pub fn optimizer(task: &Task, momentum: f64) -> Outcome<Trained> {
     let mut sgd = Sgd::new(&task.parameters, task.epsilon).with_momentum(momentum);
     println!("{sgd:?}");
-    let step = || {
-        sgd.step();
-        sgd.zero_grad();
-        Ok(())
-    };
-    descend(task, |tape, x| forward(task, tape, x), step)
+    descend(task, |tape, x| forward(task, tape, x), &mut sgd, step)
+}
+
+/// The step of an optimizer.
+fn step(sgd: &mut Sgd<f64>) -> Outcome {
+    sgd.step();
+    sgd.zero_grad();
+    Ok(())
 }
 
 /// The model that one begins with: `forward` returns its input.
@@ -181,23 +183,20 @@ pub fn module(task: &Task) -> Outcome<Trained> {
     println!("  model.parameters(): {} arrays, handed to the optimizer", parameters.len());
 
     let mut sgd = Sgd::new(parameters, task.epsilon);
-    let step = || {
-        sgd.step();
-        sgd.zero_grad();
-        Ok(())
-    };
-    descend(task, |tape, x| model.forward(tape, x), step)
+    descend(task, |tape, x| model.forward(tape, x), &mut sgd, step)
 }
 
 /// The loop: record both losses, sweep from the training loss, step.
 fn descend(
     task: &Task,
     forward: impl for<'t> Fn(&'t Tape<f64>, Var<'t, f64>) -> Forward<'t>,
-    mut step: impl FnMut() -> Outcome,
+    sgd: &mut Sgd<f64>,
+    step: impl Fn(&mut Sgd<f64>) -> Outcome,
 ) -> Outcome<Trained> {
     let mut tape = Tape::new();
-    let mut curves = Curves::default();
-    for pass in 0..=task.passes {
+    let (first, mut curves) = task.begin(sgd)?;
+    for pass in first..=task.passes {
+        task.save(pass, &curves, sgd)?;
         let record = |examples: &Examples<f64>| {
             let forward = forward(&tape, tape.constant(examples.inputs()));
             (record_loss(task, examples.targets(), &forward), forward.yhat)
@@ -210,7 +209,7 @@ fn descend(
             return Ok(Trained { curves, yhat });
         }
         loss.backward();
-        step()?;
+        step(sgd)?;
         tape.reset();
     }
     Err("expected at least one pass".into())

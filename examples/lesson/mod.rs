@@ -16,7 +16,7 @@ use ndarray::{Array1, Array2, ArrayD};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
-use tapegrad::data::{Dataset, Npz, Samples, load_data};
+use tapegrad::data::{Dataset, Npz, SafeTensors, Samples, load_data};
 use tapegrad::nn::{self, ReLU, Sequential, Sigmoid, Tanh};
 use tapegrad::train::Examples;
 use tapegrad::{Param, Scalar, Var};
@@ -193,13 +193,22 @@ fn parameter_names(layers: usize) -> Vec<String> {
     }
 }
 
+/// Reads an array of a file by its name.
+type ReadArray = Box<dyn FnMut(&str) -> tapegrad::Result<ArrayD<f64>>>;
+
 /// Gives parameters the values of a file. Vectors may be there as matrices of one row. Either all are loaded or none.
 pub fn load_parameters(parameters: &[Param<f64>], path: &Path) -> Outcome {
-    let mut file = Npz::open(path)?;
+    let mut array: ReadArray = if path.extension().is_some_and(|extension| extension == "safetensors") {
+        let file = SafeTensors::open(path)?;
+        Box::new(move |name| file.array(name))
+    } else {
+        let mut file = Npz::open(path)?;
+        Box::new(move |name| file.array(name))
+    };
     let mut values = Vec::new();
     for parameter in parameters {
         let (name, shape) = (parameter.name(), parameter.shape());
-        let value: ArrayD<f64> = file.array(name)?;
+        let value = array(name)?;
         let row = value.ndim() == 2 && value.shape()[0] == 1 && value.shape()[1..] == **shape;
         if value.shape() != &**shape && !row {
             let (path, found) = (path.display(), value.shape());
@@ -214,11 +223,14 @@ pub fn load_parameters(parameters: &[Param<f64>], path: &Path) -> Outcome {
     Ok(())
 }
 
+/// Returns parameters with their own names.
+pub fn named<T: Scalar>(parameters: &[Param<T>]) -> Vec<(String, Param<T>)> {
+    parameters.iter().map(|parameter| (parameter.name().to_string(), parameter.clone())).collect()
+}
+
 /// Writes parameters by their names.
 pub fn save_parameters(parameters: &[Param<f64>], path: &Path) -> Outcome {
-    let values: Vec<_> = parameters.iter().map(Param::value).collect();
-    let arrays: Vec<_> = parameters.iter().zip(&values).map(|(p, value)| (p.name(), value.view())).collect();
-    tapegrad::data::save_npz(path, &arrays)?;
+    tapegrad::files::save(path, &named(parameters))?;
     println!("parameters are in {}", path.display());
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What a curve of losses says, in words.
 
+use tapegrad::files::{Saved, ToSave};
 use tapegrad::train::Pass;
 
 /// Losses and accuracies, train and test: before each pass's update, and last after all.
@@ -13,12 +14,32 @@ impl Curves {
     /// Returns the curves of the passes of a descent.
     pub fn new<'a>(passes: impl IntoIterator<Item = &'a Pass>) -> Self {
         let mut curves = Self::default();
-        for pass in passes {
-            let of = |value: Option<f64>| value.unwrap_or(f64::NAN);
-            curves
-                .push([pass.train_loss(), of(pass.test_loss())], [of(pass.train_accuracy()), of(pass.test_accuracy())]);
-        }
+        passes.into_iter().for_each(|pass| curves.append(pass));
         curves
+    }
+
+    /// Adds a pass of a descent.
+    pub fn append(&mut self, pass: &Pass) {
+        let of = |value: Option<f64>| value.unwrap_or(f64::NAN);
+        self.push([pass.train_loss(), of(pass.test_loss())], [of(pass.train_accuracy()), of(pass.test_accuracy())]);
+    }
+
+    /// Adds the curves to what a file is to hold.
+    pub fn save(&self, file: ToSave) -> ToSave {
+        file.numbers("losses", self.losses.as_flattened()).numbers("accuracies", self.accuracies.as_flattened())
+    }
+
+    /// Returns the curves of the passes before this one from a file.
+    pub fn load(saved: &Saved, passes: usize) -> Result<Self, Box<dyn std::error::Error>> {
+        let [losses, accuracies] = [saved.numbers("losses")?, saved.numbers("accuracies")?];
+        let pairs = |numbers: &[f64]| numbers.as_chunks().0.to_vec();
+        let curves = Self { losses: pairs(&losses), accuracies: pairs(&accuracies) };
+        match curves.losses.len() == passes && curves.accuracies.len() == passes {
+            true => Ok(curves),
+            false => {
+                Err(format!("expected curves of {passes} passes in the file, found {}", curves.losses.len()).into())
+            }
+        }
     }
 
     pub fn push(&mut self, losses: [f64; 2], accuracies: [f64; 2]) {

@@ -3,7 +3,7 @@
 use ndarray::{Array, Array2, ArrayD, ArrayRef, ArrayRef2, Axis, Dimension};
 
 use super::restore::Restore;
-use crate::nn::Module;
+use crate::nn::{Draws, Module};
 use crate::param::Param;
 use crate::scalar::Scalar;
 
@@ -34,12 +34,14 @@ fn step<T: Scalar>() -> f64 {
 #[doc(alias("testJacobian", "nn.Jacobian"))]
 #[track_caller]
 pub fn test_jacobian<T: Scalar>(module: &mut (impl Module<T> + ?Sized), input: &ArrayRef2<T>) -> f64 {
-    let _restore = Restore::new(module.parameters());
+    let _restore = restore(module, module.parameters());
+    module.set_draws(Draws::Held);
     let backward = by_output(module, input, input.len(), |module, delta| {
         module.backward_delta(input, delta).iter().map(|x| x.to_f64()).collect()
     });
     let forward = differences(input, backward.nrows(), |moved| module.forward(&moved).to_owned());
     module.forward(input);
+    module.set_draws(Draws::Fresh);
     largest_difference(&backward, &forward)
 }
 
@@ -73,7 +75,8 @@ pub fn test_jacobian_parameters<T: Scalar>(
     input: &ArrayRef2<T>,
     parameter: &Param<T>,
 ) -> f64 {
-    let _restore = restore(module, parameter);
+    let _restore = restore(module, std::slice::from_ref(parameter));
+    module.set_draws(Draws::Held);
     let ones = ArrayD::ones(parameter.value().raw_dim());
     let backward = by_output(module, input, ones.len(), |module, delta| {
         // The gradient starts at 1: the module must add to it.
@@ -84,6 +87,7 @@ pub fn test_jacobian_parameters<T: Scalar>(
     });
     let forward = parameter_differences(module, input, parameter, backward.nrows());
     module.forward(input);
+    module.set_draws(Draws::Fresh);
     largest_difference(&backward, &forward)
 }
 
@@ -117,10 +121,12 @@ pub fn test_jacobian_update_parameters<T: Scalar>(
     input: &ArrayRef2<T>,
     parameter: &Param<T>,
 ) -> f64 {
-    let restore_at_end = restore(module, parameter);
+    let restore_at_end = restore(module, std::slice::from_ref(parameter));
+    module.set_draws(Draws::Held);
     let value = parameter.value();
     let backward = by_output(module, input, value.len(), |module, delta| {
-        let _restore = restore(module, parameter);
+        let _restore = restore(module, std::slice::from_ref(parameter));
+        module.set_draws(Draws::Held);
         module.zero_grad();
         parameter.zero_grad();
         module.backward_update_gradient(input, delta);
@@ -133,13 +139,15 @@ pub fn test_jacobian_update_parameters<T: Scalar>(
     }
     drop(restore_at_end);
     module.forward(input);
+    module.set_draws(Draws::Fresh);
     largest_difference(&backward, &forward)
 }
 
-/// Keeps the module's parameters and `parameter`, which may belong to another module.
-fn restore<T: Scalar>(module: &(impl Module<T> + ?Sized), parameter: &Param<T>) -> Restore<T> {
+/// Keeps the module's parameters and buffers, and parameters that may belong to another module.
+fn restore<T: Scalar>(module: &(impl Module<T> + ?Sized), others: &[Param<T>]) -> Restore<T> {
     let mut params = module.parameters().to_vec();
-    params.push(parameter.clone());
+    params.extend(module.buffers());
+    params.extend_from_slice(others);
     Restore::new(&params)
 }
 

@@ -8,7 +8,7 @@ use ndarray::{Array1, Array2, ArrayD, ArrayRef2};
 
 use super::names::{index_of, name_of};
 use super::restore::Restore;
-use crate::nn::{Loss, Module, Sequential};
+use crate::nn::{Draws, Loss, Module, Sequential};
 use crate::number::Classify;
 use crate::param::Param;
 use crate::scalar::Scalar;
@@ -125,8 +125,8 @@ impl std::error::Error for Difference {}
 /// last layer to the first, and the network as a whole.
 ///
 /// The two may differ by rounding: by up to 1024 units in the last place of the largest number that was used to compute the
-/// array. [`parity_within`] takes another limit. Afterwards the values and gradients of the parameters are as they were
-/// before.
+/// array. [`parity_within`] takes another limit. Afterwards the values and gradients of the parameters, and the
+/// buffers, are as they were before. A layer with randomness draws the same numbers in all passes.
 ///
 /// # Errors
 ///
@@ -217,6 +217,25 @@ where
 pub fn parity_within<T, M, L>(
     model: &mut M,
     loss: &mut L,
+    batch: (&ArrayRef2<T>, &ArrayRef2<T>),
+    roundings: f64,
+) -> Result<Parity, Difference>
+where
+    T: Scalar,
+    M: Module<T> + 'static,
+    L: Loss<T> + ?Sized,
+{
+    model.set_draws(Draws::Held);
+    let outcome = compared(model, loss, batch, roundings);
+    model.set_draws(Draws::Fresh);
+    outcome
+}
+
+/// Compares a network without new random draws.
+#[track_caller]
+fn compared<T, M, L>(
+    model: &mut M,
+    loss: &mut L,
     (x, y): (&ArrayRef2<T>, &ArrayRef2<T>),
     roundings: f64,
 ) -> Result<Parity, Difference>
@@ -226,7 +245,8 @@ where
     L: Loss<T> + ?Sized,
 {
     let parameters = model.parameters().to_vec();
-    let _restore = Restore::new(&parameters);
+    let changing: Vec<Param<T>> = parameters.iter().cloned().chain(model.buffers()).collect();
+    let _restore = Restore::new(&changing);
     let mut compare = Compare { roundings, worst: 0.0, at: String::new() };
     // The size of the numbers that each parameter's gradient is computed from.
     let mut sizes = vec![0.0; parameters.len()];

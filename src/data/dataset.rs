@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::arrays;
+use super::normalization::Normalization;
 #[cfg(feature = "npy")]
 use super::npy::{LABELS, PIXELS, read_array};
 use super::samples::Samples;
@@ -30,6 +31,35 @@ pub struct Dataset<T> {
 }
 
 impl<T: Scalar> Dataset<T> {
+    /// Returns these samples to train on, and those to test with.
+    ///
+    /// # Errors
+    ///
+    /// If the test images have another width than the training images, or the test samples have another number of classes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::{Dataset, Samples};
+    ///
+    /// # fn main() -> tapegrad::Result<()> {
+    /// let samples = Samples::new(array![[1.0], [2.0], [3.0], [4.0]], vec![0, 1, 0, 1], 2)?;
+    /// let (train, test) = samples.train_test_split(0.25, 0)?;
+    /// assert_eq!(Dataset::new(train, test)?.test().len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new(train: Samples<T>, test: Samples<T>) -> Result<Self> {
+        let kind = |samples: &Samples<T>| (samples.images().ncols(), samples.classes());
+        let describe = |(pixels, classes)| format!("images of {pixels} pixels in {classes} classes");
+        let (expected, found) = (kind(&train), kind(&test));
+        match expected == found {
+            true => Ok(Self { train, test }),
+            false => Err(Error::value("test samples", describe(expected), describe(found))),
+        }
+    }
+
     /// Returns the samples to train on.
     #[must_use]
     pub fn train(&self) -> &Samples<T> {
@@ -40,6 +70,30 @@ impl<T: Scalar> Dataset<T> {
     #[must_use]
     pub fn test(&self) -> &Samples<T> {
         &self.test
+    }
+
+    /// Returns both with their pixels normalized by the statistics of the training samples alone, and these statistics.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::{Dataset, Samples};
+    ///
+    /// # fn main() -> tapegrad::Result<()> {
+    /// let train = Samples::new(array![[1.0], [3.0]], vec![0, 1], 2)?;
+    /// let data = Dataset::new(train, Samples::new(array![[7.0]], vec![0], 2)?)?;
+    /// let (data, normalization) = data.normalized();
+    /// assert_eq!((normalization.mean()[0], normalization.deviation()[0]), (2.0, 1.0));
+    /// assert_eq!(data.test().images(), array![[5.0]]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn normalized(&self) -> (Self, Normalization) {
+        let normalization = Normalization::of(&self.train);
+        let apply = |samples| normalization.apply(samples).expect("both sets have images of one width");
+        (Self { train: apply(&self.train), test: apply(&self.test) }, normalization)
     }
 
     /// Returns both with all pixels multiplied by `factor`, see [`Samples::scaled`].

@@ -1,19 +1,20 @@
 //! `.npz` files: several arrays by name.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::{self, BufWriter, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
-use ndarray::{ArrayD, ArrayViewD, Dimension};
-use ndarray_npy::{WritableElement, WriteNpyExt};
+use ndarray::{ArrayD, ArrayViewD};
+use ndarray_npy::{WritableElement, WriteNpyError, WriteNpyExt};
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
 use super::npy::{LABELS, LONGEST_HEADER, NumberType, check_header, decode_array};
+use super::numbers::{Numbers, check_names, in_type};
 use super::replace::replace;
 use super::shortened::shortened;
 use crate::error::{Error, Result};
-use crate::number::Classify;
 use crate::scalar::Scalar;
 
 /// An `.npz` file, compressed or not, as NumPy writes it: arrays by name.
@@ -87,19 +88,17 @@ impl Npz {
     /// numbers have another type; if a finite number is too large for an `f32`. An array whose header does not fit its
     /// size is not unpacked.
     pub fn array<T: Scalar>(&mut self, name: &str) -> Result<ArrayD<T>> {
-        let array = self.read(name, LABELS)?;
-        let converted = array.mapv(T::from_f64);
-        let lost = array.iter().zip(&converted).position(|(x, y)| x.is_finite() && !y.is_finite());
-        if let Some((index, x)) = lost.and_then(|position| array.indexed_iter().nth(position)) {
-            let expected = format!("numbers within the range of {}", T::DTYPE);
-            return Err(Error::content(&self.place(name), expected, format!("{x:e} at {:?}", index.slice())));
-        }
-        Ok(converted)
+        in_type(&self.place(name), self.read(name, LABELS)?)
     }
 
     /// Returns what messages call an array of the file.
     pub(super) fn place(&self, name: &str) -> PathBuf {
         format!("{}, array {name}", self.path.display()).into()
+    }
+
+    /// Returns the array of this name, in `f64`.
+    pub(crate) fn read_f64(&mut self, name: &str) -> Result<ArrayD<f64>> {
+        self.read(name, LABELS)
     }
 
     pub(super) fn read(&mut self, name: &str, accepted: &[NumberType]) -> Result<ArrayD<f64>> {
@@ -164,15 +163,32 @@ pub fn save_npz<T: Scalar + WritableElement>(
     arrays: &[(&str, ArrayViewD<'_, T>)],
 ) -> Result<()> {
     let path = path.as_ref();
-    let twice = |&(k, (name, _)): &(usize, &(&str, _))| arrays[..k].iter().any(|(before, _)| before == name);
-    if let Some((_, (name, _))) = arrays.iter().enumerate().find(twice) {
-        return Err(Error::content(path, "arrays of different names to write", format!("`{}` twice", shortened(name))));
-    }
+    check_names(path, arrays.iter().map(|(name, _)| *name))?;
+    write(path, arrays, |array, archive| array.write_npy(archive))
+}
+
+/// Writes arrays of several number types.
+pub(crate) fn save_numbers(path: &Path, arrays: &[(String, Numbers)]) -> Result<()> {
+    check_names(path, arrays.iter().map(|(name, _)| &**name))?;
+    write(path, arrays, |numbers, archive| match numbers {
+        Numbers::F32(array) => array.write_npy(archive),
+        Numbers::F64(array) => array.write_npy(archive),
+        Numbers::I64(array) => array.write_npy(archive),
+    })
+}
+
+type Archive<'a> = ZipWriter<BufWriter<&'a fs::File>>;
+
+fn write<A>(
+    path: &Path,
+    arrays: &[(impl Display, A)],
+    write: impl Fn(&A, &mut Archive<'_>) -> std::result::Result<(), WriteNpyError>,
+) -> Result<()> {
     replace(path, |file| {
         let mut archive = ZipWriter::new(BufWriter::new(file));
         for (name, array) in arrays {
             archive.start_file(format!("{name}.npy"), SimpleFileOptions::default().large_file(true))?;
-            array.write_npy(&mut archive).map_err(io::Error::other)?;
+            write(array, &mut archive).map_err(io::Error::other)?;
         }
         archive.finish()?.flush()
     })

@@ -1,10 +1,11 @@
 //! [`Samples`]: images and their labels.
 
-use ndarray::Array2;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayView2, Axis};
 use rand::seq::SliceRandom;
 
+use super::generator::Generator;
 use crate::error::{Error, Result};
 use crate::kernel::matrix::shape_to;
 use crate::scalar::Scalar;
@@ -123,6 +124,116 @@ impl<T: Scalar> Samples<T> {
         selected
     }
 
+    /// Returns the images and labels of consecutive rows, as they are in memory.
+    ///
+    /// # Panics
+    ///
+    /// If the range ends behind the last row.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::Samples;
+    ///
+    /// # fn main() -> tapegrad::Result<()> {
+    /// let samples = Samples::new(array![[1.0], [2.0], [3.0]], vec![0, 1, 0], 2)?;
+    /// let (images, labels) = samples.slice(1..3);
+    /// assert_eq!((images, labels), (array![[2.0], [3.0]].view(), &[1, 0][..]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn slice(&self, rows: Range<usize>) -> (ArrayView2<'_, T>, &[usize]) {
+        let count = self.len();
+        assert!(rows.start <= rows.end && rows.end <= count, "slice: expected rows within 0..{count}, found {rows:?}");
+        (self.images.slice_axis(Axis(0), rows.clone().into()), &self.labels[rows])
+    }
+
+    /// Returns the samples of a batch: as they are in memory if its rows are consecutive, else copied to `images` and
+    /// `labels`, whose memory is reused.
+    ///
+    /// # Panics
+    ///
+    /// If a row is out of range.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::{Array2, array};
+    /// use tapegrad::data::{Batches, Samples};
+    ///
+    /// # fn main() -> tapegrad::Result<()> {
+    /// let samples = Samples::new(array![[1.0], [2.0], [3.0]], vec![0, 1, 0], 2)?;
+    /// let (mut images, mut labels) = (Array2::zeros((0, 0)), Vec::new());
+    /// for rows in Batches::new(3, 2, 0).iter() {
+    ///     samples.batch(rows, &mut images, &mut labels); // in order: nothing is copied
+    /// }
+    /// assert!(images.is_empty());
+    /// let (batch, _) = samples.batch(&[2, 0], &mut images, &mut labels);
+    /// assert_eq!(batch, array![[3.0], [1.0]]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn batch<'a>(
+        &'a self,
+        rows: &[usize],
+        images: &'a mut Array2<T>,
+        labels: &'a mut Vec<usize>,
+    ) -> (ArrayView2<'a, T>, &'a [usize]) {
+        self.assert_rows("batch", rows);
+        match rows.first() {
+            Some(&first) if rows.iter().enumerate().all(|(k, &row)| row == first + k) => {
+                self.slice(first..first + rows.len())
+            }
+            _ => {
+                self.gather_into(rows, images, labels);
+                (images.view(), labels)
+            }
+        }
+    }
+
+    /// Returns `k` pairs of samples, to train on and to test with: every sample is in one of the test parts, drawn at
+    /// random. The sizes of the test parts differ by at most 1. Equal seeds give equal parts. A pair is copied when the
+    /// iterator comes to it.
+    ///
+    /// # Errors
+    ///
+    /// If `k` is below 2, or above the number of samples.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::Array2;
+    /// use tapegrad::data::Samples;
+    ///
+    /// # fn main() -> tapegrad::Result<()> {
+    /// let samples = Samples::new(Array2::<f64>::zeros((10, 2)), vec![0; 10], 1)?;
+    /// let sizes: Vec<_> = samples.k_fold(3, 0)?.map(|(train, test)| (train.len(), test.len())).collect();
+    /// assert_eq!(sizes, [(6, 4), (7, 3), (7, 3)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias("KFold", "cross-validation"))]
+    pub fn k_fold(&self, k: usize, seed: u64) -> Result<impl ExactSizeIterator<Item = (Self, Self)>> {
+        if k < 2 || k > self.len() {
+            return Err(Error::value(
+                "folds",
+                format!("from 2 to {}, the number of samples", self.len()),
+                k.to_string(),
+            ));
+        }
+        let rows = shuffled_rows(self.len(), seed);
+        let (size, larger) = (rows.len() / k, rows.len() % k);
+        Ok((0..k).map(move |fold| {
+            let start = fold * size + fold.min(larger);
+            let end = start + size + usize::from(fold < larger);
+            (self.select(&[&rows[..start], &rows[end..]].concat()), self.select(&rows[start..end]))
+        }))
+    }
+
     /// Returns the samples in random order. Equal seeds give equal orders.
     #[must_use]
     pub fn shuffled(&self, seed: u64) -> Self {
@@ -209,7 +320,7 @@ impl<T: Scalar> Samples<T> {
 
 fn shuffled_rows(count: usize, seed: u64) -> Vec<usize> {
     let mut rows: Vec<usize> = (0..count).collect();
-    rows.shuffle(&mut StdRng::seed_from_u64(seed));
+    rows.shuffle(&mut Generator::new(seed));
     rows
 }
 

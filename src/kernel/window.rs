@@ -8,7 +8,8 @@ use pulp::{Simd, WithSimd};
 use crate::number::{Classify, Number, dispatch, inlined};
 use crate::threads::{PIECE, in_pieces};
 
-/// A window over two axes: its size, the stride, and the number of zeros around the array.
+/// A window over two axes: its size, the stride, the number of zeros around the array, and the distance between
+/// neighbouring elements of the window. Pooling knows windows without gaps alone, of distance 1.
 ///
 /// Each number has 32 bits, so that operations stay small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,14 +17,25 @@ pub struct Window {
     pub(crate) kernel: [u32; 2],
     pub(crate) stride: [u32; 2],
     pub(crate) padding: [u32; 2],
+    pub(crate) dilation: [u32; 2],
 }
 
 impl Window {
+    /// Returns a window without padding and without gaps.
+    pub(crate) fn new(kernel: [u32; 2], stride: [u32; 2]) -> Self {
+        Self { kernel, stride, padding: [0, 0], dilation: [1, 1] }
+    }
+
+    /// Returns the length from the first element of the window to the last, along an axis.
+    pub(crate) fn extent(self, axis: usize) -> usize {
+        (self.kernel[axis] as usize).saturating_sub(1) * self.dilation[axis] as usize + 1
+    }
+
     /// Returns the number of windows along each axis of an array; `None` if the padded array is smaller than a window.
     pub(crate) fn counts(self, size: [usize; 2]) -> Option<[usize; 2]> {
         let along = |axis: usize| {
             let padded = size[axis] + 2 * self.padding[axis] as usize;
-            let room = padded.checked_sub(self.kernel[axis] as usize)?;
+            let room = padded.checked_sub(self.extent(axis))?;
             Some(room / self.stride[axis] as usize + 1)
         };
         Some([along(0)?, along(1)?])
@@ -40,6 +52,9 @@ impl fmt::Display for Window {
         write!(f, "[kernel {:?}, stride {:?}", self.kernel, self.stride)?;
         if self.padding != [0, 0] {
             write!(f, ", padding {:?}", self.padding)?;
+        }
+        if self.dilation != [1, 1] {
+            write!(f, ", dilation {:?}", self.dilation)?;
         }
         f.write_str("]")
     }
@@ -66,7 +81,8 @@ impl Patches {
     /// Returns whether each window is one element and each element has a window: then the image is its own patch
     /// matrix.
     pub(crate) fn are_elements(&self) -> bool {
-        self.window == Window { kernel: [1, 1], stride: [1, 1], padding: [0, 0] }
+        // A window of one element has no gaps.
+        self.window == Window { dilation: self.window.dilation, ..Window::new([1, 1], [1, 1]) }
     }
 
     /// Returns the number of rows of the patch matrix: one for each element of a window.
@@ -91,12 +107,13 @@ impl Patches {
     fn for_each_piece(&self, mut f: impl FnMut(std::ops::Range<usize>, usize, usize, usize)) {
         let [height, width] = self.size;
         let [down, across] = self.counts;
-        let [(row_stride, column_stride), (top, left)] =
-            [self.window.stride, self.window.padding].map(|[a, b]| (a as usize, b as usize));
+        let Window { stride, padding, dilation, .. } = self.window;
+        let [(row_stride, column_stride), (top, left), (down_gap, across_gap)] =
+            [stride, padding, dilation].map(|[a, b]| (a as usize, b as usize));
         let mut start = 0;
         for channel in 0..self.channels {
-            for i in 0..self.window.kernel[0] as usize {
-                for j in 0..self.window.kernel[1] as usize {
+            for i in (0..self.window.kernel[0]).map(|i| i as usize * down_gap) {
+                for j in (0..self.window.kernel[1]).map(|j| j as usize * across_gap) {
                     // Column `c` of the windows reads column `c * stride + j - left` of the image.
                     let before = left.saturating_sub(j).div_ceil(column_stride).min(across);
                     let end = (width + left).saturating_sub(j).div_ceil(column_stride).clamp(before, across);
@@ -465,7 +482,7 @@ mod tests {
             ([9, 9], [3, 4], [2, 2]),
             ([3, 70], [1, 2], [3, 1]),
         ] {
-            let window = Window { kernel, stride, padding: [0, 0] };
+            let window = Window::new(kernel, stride);
             let counts = window.counts(size).expect("windows fit");
             let (elements, windows) = (3 * size[0] * size[1], 3 * counts[0] * counts[1]);
             for with_nan in [false, true] {

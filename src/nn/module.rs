@@ -4,9 +4,11 @@ use std::fmt::Debug;
 
 use ndarray::{Array2, ArrayRef2};
 
+use super::mode::Draws;
 use super::trainable::trainable;
 use crate::param::Param;
 use crate::scalar::Scalar;
+use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 
 /// A layer, or a network of layers, with its forward and backward pass derived by hand.
@@ -172,6 +174,9 @@ pub trait Module<T: Scalar>: Debug + Send + Sync {
 
     trainable!();
 
+    /// Sets whether passes draw new random numbers. By default it does nothing, as fits a layer without randomness.
+    fn set_draws(&mut self, _draws: Draws) {}
+
     /// Records the forward computation of `x`, `(batch, in) -> (batch, out)`. [`output`](Self::output) does not change.
     #[track_caller]
     fn record<'t>(&self, tape: &'t Tape<T>, x: Var<'t, T>) -> Var<'t, T>;
@@ -185,6 +190,19 @@ pub trait Module<T: Scalar>: Debug + Send + Sync {
     /// A message, to be printed after the layer's name, if the layer takes no input of this width.
     fn output_width(&self, input_width: usize) -> Result<usize, String> {
         Ok(input_width)
+    }
+
+    /// Returns the shape of one example's output, for a printed table, from the shape of one example's input. The product
+    /// of its lengths is [`output_width`](Self::output_width). By default it is the input's shape if the width stays,
+    /// else the width.
+    ///
+    /// # Errors
+    ///
+    /// As [`output_width`](Self::output_width).
+    fn output_shape(&self, input: &[usize]) -> Result<Shape, String> {
+        let width = input.iter().product();
+        let output = self.output_width(width)?;
+        Ok(if output == width { Shape::from(input) } else { Shape::from([output]) })
     }
 
     /// Checks that `input` and `delta` fit the last forward pass.

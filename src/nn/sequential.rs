@@ -11,11 +11,13 @@ use super::activation::{Activation, ReLU, Sigmoid, Tanh};
 use super::buffer::Buffer;
 use super::layer::default_is_new;
 use super::linear::Linear;
+use super::mode::{Draws, Mode};
 use super::module::{Module, check_shapes, expect, recorded_width};
-use super::trainable::extend_distinct;
+use super::trainable::{extend_distinct, extend_named};
 use crate::error::{Error, Result};
 use crate::param::Param;
 use crate::scalar::Scalar;
+use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 
 /// A network of layers. The input of each layer is the output of the previous one.
@@ -146,7 +148,7 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// Returns a table of the layers, each with the shape of its output for an input of this width, and its number of
-    /// weights. Weights that two layers share count once in the total.
+    /// weights. Images in rows are printed as channels · height · width. Weights that two layers share count once in the total.
     ///
     /// # Panics
     ///
@@ -177,10 +179,11 @@ impl<T: Scalar> Sequential<T> {
         self.expect(self.output_width(input_width));
         let mut rows = vec![["layer".into(), "output".into(), "parameters".into()]];
         rows.push(["input".into(), format!("(batch, {input_width})"), String::new()]);
-        let mut width = input_width;
+        let mut shape = Shape::from([input_width]);
         for layer in self.layers() {
-            width = self.expect(layer.output_width(width));
-            rows.push([layer.name(), format!("(batch, {width})"), layer.parameter_count().to_string()]);
+            shape = self.expect(layer.output_shape(&shape));
+            let lengths: Vec<String> = shape.iter().map(usize::to_string).collect();
+            rows.push([layer.name(), format!("(batch, {})", lengths.join("·")), layer.parameter_count().to_string()]);
         }
         rows.push(["total".into(), String::new(), self.parameter_count().to_string()]);
         let column = |k: usize| rows.iter().map(|row: &[String; 3]| row[k].chars().count()).max().unwrap_or(0);
@@ -321,6 +324,33 @@ impl<T: Scalar> Module<T> for Sequential<T> {
         &self.parameters
     }
 
+    /// Tied parameters have the name of the first layer.
+    fn named_parameters(&self) -> Vec<(String, Param<T>)> {
+        let mut named = Vec::new();
+        self.layers.iter().enumerate().for_each(|(k, layer)| extend_named(&mut named, k, layer.named_parameters()));
+        named
+    }
+
+    fn named_buffers(&self) -> Vec<(String, Param<T>)> {
+        let mut named = Vec::new();
+        self.layers.iter().enumerate().for_each(|(k, layer)| extend_named(&mut named, k, layer.named_buffers()));
+        named
+    }
+
+    fn buffers(&self) -> Vec<Param<T>> {
+        let mut buffers = Vec::new();
+        self.layers.iter().for_each(|layer| extend_distinct(&mut buffers, &layer.buffers()));
+        buffers
+    }
+
+    fn set_mode(&mut self, mode: Mode) {
+        self.layers.iter_mut().for_each(|layer| layer.set_mode(mode));
+    }
+
+    fn set_draws(&mut self, draws: Draws) {
+        self.layers.iter_mut().for_each(|layer| layer.set_draws(draws));
+    }
+
     fn record<'t>(&self, tape: &'t Tape<T>, mut x: Var<'t, T>) -> Var<'t, T> {
         if !self.is_empty() {
             let width = expect(self, recorded_width(x));
@@ -342,6 +372,14 @@ impl<T: Scalar> Module<T> for Sequential<T> {
             width = layer.output_width(width).map_err(|message| self.in_layer(index, &message))?;
         }
         Ok(width)
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Shape, String> {
+        let mut shape = Shape::from(input);
+        for (index, layer) in self.layers.iter().enumerate() {
+            shape = layer.output_shape(&shape).map_err(|message| self.in_layer(index, &message))?;
+        }
+        Ok(shape)
     }
 
     /// Checks the last layer with `delta` and the first with `input`. The layers between fit since the forward pass.

@@ -27,6 +27,68 @@ macro_rules! trainable {
             self.parameters().iter().for_each(|parameter| parameter.update(gradient_step));
         }
 
+        /// Returns what a save has to hold beside the [`parameters`](Self::parameters): values that passes change without a
+        /// gradient, such as the running averages of [`BatchNorm`](crate::nn::BatchNorm). Each has a name. By default
+        /// there are none.
+        #[doc(alias = "register_buffer")]
+        fn buffers(&self) -> Vec<$crate::param::Param<T>> {
+            Vec::new()
+        }
+
+        /// Sets the mode of this and of everything in it. By default it does nothing, as fits what is the same in both.
+        fn set_mode(&mut self, _mode: $crate::nn::mode::Mode) {}
+
+        /// Sets the mode to training, in which everything begins.
+        ///
+        /// # Example
+        ///
+        /// ```
+        /// use ndarray::array;
+        /// use tapegrad::nn::{Dropout, Module};
+        ///
+        /// let mut layer = Dropout::new(1.0, 0); // drops everything
+        /// layer.eval();
+        /// assert_eq!(layer.forward(&array![[3.0]]), array![[3.0]]);
+        /// layer.train();
+        /// assert_eq!(layer.forward(&array![[3.0]]), array![[0.0]]);
+        /// ```
+        fn train(&mut self) {
+            self.set_mode($crate::nn::mode::Mode::Training);
+        }
+
+        /// Sets the mode to evaluation: see [`train`](Self::train).
+        fn eval(&mut self) {
+            self.set_mode($crate::nn::mode::Mode::Evaluation);
+        }
+
+        /// Returns the [`parameters`](Self::parameters) with names that differ, for saving. A network puts the place of a
+        /// layer before the layer's own names, as in `0.weight`. By default a name is the parameter's own; the place is
+        /// put before a name that another one has already, and a parameter without a name is called by its place.
+        ///
+        /// # Example
+        ///
+        /// ```
+        /// use rand::{SeedableRng, rngs::StdRng};
+        /// use tapegrad::nn::{Activation, Module, Sequential};
+        ///
+        /// # fn main() -> tapegrad::Result<()> {
+        /// let net = Sequential::<f32>::mlp(3, 4, 3, 2, Activation::Tanh, &mut StdRng::seed_from_u64(0))?;
+        /// let names: Vec<String> = net.named_parameters().into_iter().map(|(name, _)| name).collect();
+        /// assert_eq!(names, ["0.weight", "0.bias", "2.weight", "2.bias"]); // layer 1 is tanh
+        /// # Ok(())
+        /// # }
+        /// ```
+        #[doc(alias = "state_dict")]
+        fn named_parameters(&self) -> Vec<(String, $crate::param::Param<T>)> {
+            $crate::nn::trainable::with_own_names(&self.parameters())
+        }
+
+        /// Returns the [`buffers`](Self::buffers) with names that differ, as
+        /// [`named_parameters`](Self::named_parameters) does. A save holds both.
+        fn named_buffers(&self) -> Vec<(String, $crate::param::Param<T>)> {
+            $crate::nn::trainable::with_own_names(&self.buffers())
+        }
+
         /// Returns the number of weights: the elements of all parameters.
         ///
         /// # Example
@@ -45,6 +107,32 @@ macro_rules! trainable {
 }
 
 pub(super) use trainable;
+
+/// Returns parameters with names that differ: their own where that is possible.
+pub(crate) fn with_own_names<T: Scalar>(parameters: &[Param<T>]) -> Vec<(String, Param<T>)> {
+    let mut named: Vec<(String, Param<T>)> = Vec::new();
+    for (index, parameter) in parameters.iter().enumerate() {
+        let mut name = parameter.name().to_string();
+        while name.is_empty() || named.iter().any(|(taken, _)| *taken == name) {
+            name = if name.is_empty() { index.to_string() } else { format!("{index}.{name}") };
+        }
+        named.push((name, parameter.clone()));
+    }
+    named
+}
+
+/// Appends the parameters that the list does not contain yet, each with the place of its layer before its name.
+pub(super) fn extend_named<T: Scalar>(
+    list: &mut Vec<(String, Param<T>)>,
+    place: usize,
+    parameters: Vec<(String, Param<T>)>,
+) {
+    for (name, parameter) in parameters {
+        if !list.iter().any(|(_, known)| known.is(&parameter)) {
+            list.push((format!("{place}.{name}"), parameter));
+        }
+    }
+}
 
 /// Appends the parameters that the list does not contain yet.
 pub(super) fn extend_distinct<T: Scalar>(list: &mut Vec<Param<T>>, parameters: &[Param<T>]) {

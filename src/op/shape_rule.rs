@@ -200,14 +200,21 @@ fn pooled(name: &'static str, x: &[usize], window: Window) -> Result<Shape, Shap
 
 /// Returns the number of windows along each axis, or the text of the mismatch.
 fn windows(window: Window, size: [usize; 2]) -> Result<[usize; 2], String> {
-    if window.stride.contains(&0) || window.kernel.contains(&0) {
+    let dilation = || match window.dilation {
+        [1, 1] => String::new(),
+        dilation => format!(" with a dilation of {dilation:?}"),
+    };
+    if [window.stride, window.kernel, window.dilation].iter().any(|lengths| lengths.contains(&0)) {
         return Err(format!(
-            "a window of {:?} with a stride of {:?}: every length has to be at least 1",
-            window.kernel, window.stride
+            "a window of {:?} with a stride of {:?}{}: every length has to be at least 1",
+            window.kernel,
+            window.stride,
+            dilation()
         ));
     }
     window.counts(size).ok_or_else(|| {
-        format!("a window of {:?} is larger than {size:?}, padded by {:?}", window.kernel, window.padding)
+        let (kernel, padding) = (window.kernel, window.padding);
+        format!("a window of {kernel:?}{} is larger than {size:?}, padded by {padding:?}", dilation())
     })
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 
 use super::optimizer::Optimizer;
-use super::param_group::{ParamGroup, eps_setting, shared_methods, shared_settings};
+use super::param_group::{Layout, ParamGroup, eps_setting, shared_methods, shared_settings, stateful};
 use crate::number::{Algebra, inlined};
 use crate::param::Param;
 use crate::scalar::Scalar;
@@ -108,6 +108,10 @@ impl<T: Scalar> Adagrad<T> {
     }
 
     shared_settings!(Adagrad);
+
+    fn layout(&self) -> Layout {
+        Layout::arrays(&["sum"])
+    }
 }
 
 impl<T: Scalar> Optimizer<T> for Adagrad<T> {
@@ -131,6 +135,8 @@ impl<T: Scalar> Optimizer<T> for Adagrad<T> {
 
     shared_methods!();
 }
+
+stateful!(Adagrad);
 
 /// Prints the settings.
 impl<T: Scalar> fmt::Debug for Adagrad<T> {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::optimizer::Optimizer;
-use super::param_group::{Objective, ParamGroup, eps_setting, shared_methods, shared_settings};
+use super::param_group::{Layout, Objective, ParamGroup, eps_setting, shared_methods, shared_settings, stateful};
 use crate::number::{Algebra, inlined};
 use crate::param::Param;
 use crate::scalar::Scalar;
@@ -197,16 +197,20 @@ impl<T: Scalar, D: Decay> AdamRule<T, D> {
     }
 
     shared_settings!(Adam);
+
+    fn layout(&self) -> Layout {
+        Layout::arrays(match self.amsgrad {
+            false => &["exp_avg", "exp_avg_sq"],
+            true => &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"],
+        })
+    }
 }
 
 impl<T: Scalar, D: Decay> Optimizer<T> for AdamRule<T, D> {
     fn step(&mut self) {
         let Self { ref mut group, betas: [beta1, beta2], eps, amsgrad, .. } = *self;
-        let (mut objective, mut keep, lr) = (group.objective(), T::ONE, group.learning_rate().to_f64());
-        if D::DECOUPLED {
-            let (weight_decay, gradient_alone) = objective.decoupled();
-            (objective, keep) = (gradient_alone, T::from_f64(1.0 - lr * weight_decay.to_f64()));
-        }
+        let lr = group.learning_rate().to_f64();
+        let (objective, keep) = group.objective_and_keep(D::DECOUPLED);
         group.step(|update, grad, state| {
             // The corrections are differences of numbers close to 1: computed in f64, rounded at the end.
             let correction = |beta| 1.0 - libm::pow(beta, state.step() as f64);
@@ -273,6 +277,8 @@ impl<T: Scalar> Rule<T> {
         self.keep * w - self.step_size * m / (v.sqrt() * self.scale + self.eps)
     }
 }
+
+stateful!(AdamRule, D: Decay);
 
 /// Prints the settings.
 impl<T: Scalar, D: Decay> fmt::Debug for AdamRule<T, D> {

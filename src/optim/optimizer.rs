@@ -1,6 +1,6 @@
 //! [`Optimizer`]: the trait of all optimizers.
 
-use std::fmt::Debug;
+use super::state::Stateful;
 
 /// A rule that updates parameters from their gradients.
 ///
@@ -22,7 +22,7 @@ use std::fmt::Debug;
 ///     assert_eq!(w.value()[[0]], expected);
 /// }
 /// ```
-pub trait Optimizer<T>: Debug {
+pub trait Optimizer<T>: Stateful<T> {
     /// Updates every parameter that has a gradient. The gradients stay.
     fn step(&mut self);
 

@@ -3,6 +3,10 @@
 use std::borrow::Borrow;
 use std::fmt;
 
+use ndarray::{ArrayD, IxDyn};
+
+use super::state::{StateEntry, StateValue, misfit};
+use crate::error::Result;
 use crate::kernel::update::ParamUpdate;
 use crate::number::Classify;
 use crate::param::Param;
@@ -25,7 +29,24 @@ struct Slot<T, const N: usize> {
 /// An optimizer's state for one parameter.
 pub(super) struct State<T, const N: usize> {
     step: u64,
+    /// The product of a factor of each step so far, for optimizers that need one.
+    product: f64,
     arrays: [Vec<T>; N],
+}
+
+/// The names of what a parameter's state holds, for saving.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    /// The arrays in use.
+    pub(super) arrays: &'static [&'static str],
+    /// The product, if it is in use.
+    pub(super) product: Option<&'static str>,
+}
+
+impl Layout {
+    pub(super) const fn arrays(arrays: &'static [&'static str]) -> Self {
+        Self { arrays, product: None }
+    }
 }
 
 /// The direction of the optimization, down or up, and the weight decay.
@@ -47,8 +68,7 @@ impl<T: Scalar, const N: usize> ParamGroup<T, N> {
         for parameter in parameters {
             let parameter = parameter.borrow();
             if !slots.iter().any(|slot| slot.parameter.is(parameter)) {
-                let state = State { step: 0, arrays: [const { Vec::new() }; N] };
-                slots.push(Slot { parameter: parameter.clone(), state });
+                slots.push(Slot { parameter: parameter.clone(), state: State::new() });
             }
         }
         let objective = Objective { sign: T::ONE, weight_decay: T::ZERO };
@@ -67,6 +87,79 @@ impl<T: Scalar, const N: usize> ParamGroup<T, N> {
         }
     }
 
+    pub(super) fn parameters(&self) -> Vec<Param<T>> {
+        self.slots.iter().map(|slot| slot.parameter.clone()).collect()
+    }
+
+    pub(super) fn state(&self, layout: Layout) -> Vec<StateEntry<T>> {
+        let lr = StateValue::Number(self.learning_rate.to_f64());
+        let mut entries = vec![StateEntry::new(None, LEARNING_RATE, lr)];
+        for (index, Slot { parameter, state }) in self.slots.iter().enumerate().filter(|(_, slot)| slot.state.step > 0)
+        {
+            let mut push = |name: &str, value| entries.push(StateEntry::new(Some(index), name, value));
+            push(STEP, StateValue::Count(state.step));
+            if let Some(name) = layout.product {
+                push(name, StateValue::Number(state.product));
+            }
+            for (name, array) in layout.arrays.iter().zip(&state.arrays) {
+                // A setting that came after the first steps has no numbers yet.
+                let mut array = array.clone();
+                array.resize(parameter.shape().elements(), T::ZERO);
+                let array = ArrayD::from_shape_vec(IxDyn(parameter.shape()), array);
+                push(name, StateValue::Array(array.expect("a state has its parameter's size")));
+            }
+        }
+        entries
+    }
+
+    /// Replaces all states, or none if an entry does not fit.
+    pub(super) fn load_state(&mut self, layout: Layout, entries: Vec<StateEntry<T>>) -> Result<()> {
+        let who = self.name;
+        let mut states: Vec<State<T, N>> = self.slots.iter().map(|_| State::new()).collect();
+        let mut missing = vec![0; self.slots.len()];
+        let mut learning_rate = self.learning_rate;
+        for StateEntry { parameter, name, value } in entries {
+            let Some(index) = parameter else {
+                if name != LEARNING_RATE {
+                    return Err(misfit(who, "no other entry than learning_rate", name));
+                }
+                let lr = T::from_f64(value.number(who, LEARNING_RATE)?);
+                if !(lr.is_finite() && lr >= T::ZERO) {
+                    return Err(misfit(who, "a finite learning rate of at least 0", lr.to_string()));
+                }
+                learning_rate = lr;
+                continue;
+            };
+            let (Some(slot), Some(state)) = (self.slots.get(index), states.get_mut(index)) else {
+                let expected = format!("entries of {} parameters", self.slots.len());
+                return Err(misfit(who, expected, format!("one of parameter {index}")));
+            };
+            missing[index] += 1;
+            match layout.arrays.iter().position(|known| *known == name) {
+                Some(place) => match value {
+                    StateValue::Array(array) if array.shape() == &**slot.parameter.shape() => {
+                        state.arrays[place] = array.iter().copied().collect();
+                    }
+                    other => {
+                        let expected = format!("an array {name} of shape {}", slot.parameter.shape());
+                        return Err(misfit(who, expected, other.kind()));
+                    }
+                },
+                None if name == STEP => state.step = value.count(who, STEP)?,
+                None if layout.product == Some(&name) => state.product = value.number(who, &name)?,
+                None => return Err(misfit(who, format_args!("the entries {}", layout.names()), name)),
+            }
+        }
+        let complete = 1 + usize::from(layout.product.is_some()) + layout.arrays.len();
+        if let Some((index, count)) = missing.iter().enumerate().find(|&(_, &count)| count != 0 && count != complete) {
+            let expected = format!("the entries {} of parameter {index}", layout.names());
+            return Err(misfit(who, expected, format!("{count} of {complete}")));
+        }
+        self.slots.iter_mut().zip(states).for_each(|(slot, state)| slot.state = state);
+        self.learning_rate = learning_rate;
+        Ok(())
+    }
+
     pub(super) fn zero_grad(&self) {
         self.slots.iter().for_each(|slot| slot.parameter.zero_grad());
     }
@@ -82,6 +175,15 @@ impl<T: Scalar, const N: usize> ParamGroup<T, N> {
 
     pub(super) fn objective(&self) -> Objective<T> {
         self.objective
+    }
+
+    /// Returns the objective, and the factor of a weight: with decoupled weight decay `1 - lr λ`, else 1.
+    pub(super) fn objective_and_keep(&self, decoupled: bool) -> (Objective<T>, T) {
+        if !decoupled {
+            return (self.objective, T::ONE);
+        }
+        let (weight_decay, gradient_alone) = self.objective.decoupled();
+        (gradient_alone, T::from_f64(1.0 - self.learning_rate.to_f64() * weight_decay.to_f64()))
     }
 
     pub(super) fn maximize(&mut self) {
@@ -126,7 +228,30 @@ impl<T: Scalar, const N: usize> ParamGroup<T, N> {
     }
 }
 
+/// The name of the learning rate in a state.
+const LEARNING_RATE: &str = "learning_rate";
+/// The name of a parameter's number of steps in a state.
+const STEP: &str = "step";
+
+impl Layout {
+    /// Returns all names of a parameter's entries, for messages.
+    fn names(self) -> String {
+        let names: Vec<&str> = [STEP].into_iter().chain(self.product).chain(self.arrays.iter().copied()).collect();
+        names.join(", ")
+    }
+}
+
 impl<T: Scalar, const N: usize> State<T, N> {
+    fn new() -> Self {
+        Self { step: 0, product: 1.0, arrays: [const { Vec::new() }; N] }
+    }
+
+    /// Multiplies the product by this step's factor, and returns it.
+    pub(super) fn multiply(&mut self, factor: f64) -> f64 {
+        self.product *= factor;
+        self.product
+    }
+
     /// Returns the number of steps that the parameter took part in, this one included.
     pub(super) fn step(&self) -> u64 {
         self.step
@@ -229,6 +354,53 @@ macro_rules! shared_settings {
     };
 }
 
+/// Writes the setting of both decay rates, in an `impl` block of an optimizer with the fields `group` and `betas`.
+macro_rules! betas_setting {
+    () => {
+        /// Returns the optimizer with these decay rates: `β₁` for the average of the gradient, `β₂` for the average of
+        /// its square.
+        ///
+        /// They are `f64` for weights of any type: in `f32`, `1 - β₂` would lose four digits.
+        ///
+        /// # Panics
+        ///
+        /// If one is below 0, or not below 1.
+        #[track_caller]
+        #[must_use]
+        pub fn with_betas(mut self, beta1: f64, beta2: f64) -> Self {
+            self.betas = [self.group.fraction("a beta1", beta1), self.group.fraction("a beta2", beta2)];
+            self
+        }
+    };
+}
+
+/// Writes the setting of decoupled weight decay, in an `impl` block of an optimizer with a field `decoupled`.
+macro_rules! decoupled_setting {
+    ($Optimizer:ident) => {
+        /// Returns the optimizer whose weight decay acts apart from the gradient, as that of
+        /// [`AdamW`](super::AdamW) does.
+        ///
+        /// # Example
+        ///
+        /// ```
+        /// use ndarray::array;
+        /// use tapegrad::Param;
+        #[doc = concat!("use tapegrad::optim::{", stringify!($Optimizer), ", Optimizer};")]
+        ///
+        /// let w = Param::new(array![2.0]);
+        #[doc = concat!("let optimizer = ", stringify!($Optimizer), "::new([&w], 0.5).with_weight_decay(0.25);")]
+        /// w.accumulate_grad(&array![0.0].into_dyn());
+        /// optimizer.with_decoupled_weight_decay().step(); // the gradient is 0; the weight shrinks: 2 (1 - 0.5 · 0.25)
+        /// assert_eq!(w.value()[[0]], 1.75);
+        /// ```
+        #[must_use]
+        pub fn with_decoupled_weight_decay(mut self) -> Self {
+            self.decoupled = true;
+            self
+        }
+    };
+}
+
 /// Writes the setting `ε`, in an `impl` block of an optimizer with the fields `group` and `eps`.
 macro_rules! eps_setting {
     () => {
@@ -242,6 +414,25 @@ macro_rules! eps_setting {
         pub fn with_eps(mut self, eps: T) -> Self {
             self.eps = self.group.not_negative("an eps", eps);
             self
+        }
+    };
+}
+
+/// Writes [`Stateful`](super::Stateful) for an optimizer with a field `group` and a method `layout`.
+macro_rules! stateful {
+    ($Optimizer:ident $(, $D:ident: $Bound:ident)?) => {
+        impl<T: Scalar $(, $D: $Bound)?> $crate::optim::state::Stateful<T> for $Optimizer<T $(, $D)?> {
+            fn parameters(&self) -> Vec<Param<T>> {
+                self.group.parameters()
+            }
+
+            fn state(&self) -> Vec<$crate::optim::state::StateEntry<T>> {
+                self.group.state(self.layout())
+            }
+
+            fn load_state(&mut self, state: Vec<$crate::optim::state::StateEntry<T>>) -> $crate::error::Result<()> {
+                self.group.load_state(self.layout(), state)
+            }
         }
     };
 }
@@ -263,4 +454,4 @@ macro_rules! shared_methods {
     };
 }
 
-pub(super) use {eps_setting, shared_methods, shared_settings};
+pub(super) use {betas_setting, decoupled_setting, eps_setting, shared_methods, shared_settings, stateful};

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 
 use super::optimizer::Optimizer;
-use super::param_group::{ParamGroup, eps_setting, shared_methods, shared_settings};
+use super::param_group::{Layout, ParamGroup, eps_setting, shared_methods, shared_settings, stateful};
 use crate::number::{Algebra, inlined};
 use crate::param::Param;
 use crate::scalar::Scalar;
@@ -112,6 +112,15 @@ impl<T: Scalar> RmsProp<T> {
     }
 
     shared_settings!(RmsProp);
+
+    fn layout(&self) -> Layout {
+        Layout::arrays(match (self.centered, self.momentum == T::ZERO) {
+            (false, true) => &["square_avg"],
+            (true, true) => &["square_avg", "grad_avg"],
+            (false, false) => &["square_avg", "momentum_buffer"],
+            (true, false) => &["square_avg", "grad_avg", "momentum_buffer"],
+        })
+    }
 }
 
 impl<T: Scalar> Optimizer<T> for RmsProp<T> {
@@ -190,6 +199,8 @@ impl<T: Scalar> Rule<T> {
 fn variance<T: Scalar>(v: T, a: T) -> T {
     (v - a * a).maximum(T::ZERO)
 }
+
+stateful!(RmsProp);
 
 /// Prints the settings.
 impl<T: Scalar> fmt::Debug for RmsProp<T> {

@@ -45,7 +45,20 @@ enum Rule {
     Exponential { gamma: f64 },
     Cosine { steps: usize, minimum: f64 },
     Linear { start: f64, end: f64, steps: usize },
+    OneCycle(OneCycle),
     Function(Arc<dyn Fn(usize) -> f64 + Send + Sync>),
+    Times(Box<[Schedule; 2]>),
+    Then { parts: Box<[Schedule; 2]>, steps: usize },
+}
+
+/// The learning rates at the ends of a cycle's two parts, and where the parts end.
+#[derive(Clone, Copy)]
+struct OneCycle {
+    start: f64,
+    largest: f64,
+    end: f64,
+    rise: f64,
+    last: f64,
 }
 
 #[derive(Clone, Copy)]
@@ -169,6 +182,57 @@ impl Schedule {
         Self::new(learning_rate, Rule::Linear { start, end, steps })
     }
 
+    /// Returns one cycle of `steps` steps: by half a cosine from `largest / 25` up to `largest` in the first 30 % of the
+    /// steps, and by half a cosine down to `largest / 250,000` at the last step (Smith and Topin 2018). After it the
+    /// learning rate stays.
+    ///
+    /// This is torch's `OneCycleLR` with its defaults for `pct_start`, `div_factor` and `final_div_factor`. The momentum,
+    /// which torch cycles too by default, stays as it is.
+    ///
+    /// # Panics
+    ///
+    /// If `largest` is not a finite number of at least 0, or if `steps` is 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::optim::Schedule;
+    ///
+    /// let schedule = Schedule::one_cycle(1.0, 10); // up to step 0.3 · 10 - 1, down to step 9
+    /// for (step, expected) in [(0, 0.04), (1, 0.52), (2, 1.0), (9, 4e-6), (100, 4e-6)] {
+    ///     assert!((schedule.at(step) - expected).abs() < 1e-15);
+    /// }
+    /// ```
+    #[doc(alias = "OneCycleLR")]
+    #[track_caller]
+    #[must_use]
+    pub fn one_cycle(largest: f64, steps: usize) -> Self {
+        Self::one_cycle_with(largest, steps, 0.3, 25.0, 1e4)
+    }
+
+    /// Returns one cycle as [`one_cycle`](Self::one_cycle) does, with the share of the steps in which the learning rate
+    /// rises, the divisor of `largest` at the start, and the divisor of the first learning rate at the end.
+    ///
+    /// # Panics
+    ///
+    /// If `largest` is not a finite number of at least 0, if `steps` is 0, if the share is not from 0 to 1, or if a
+    /// divisor is not a finite number above 0.
+    #[track_caller]
+    #[must_use]
+    pub fn one_cycle_with(largest: f64, steps: usize, rising: f64, divisor: f64, final_divisor: f64) -> Self {
+        check_steps("a cycle", steps);
+        assert!((0.0..=1.0).contains(&rising), "Schedule: a rising share of {rising} is not from 0 to 1");
+        for divisor in [divisor, final_divisor] {
+            assert!(
+                divisor > 0.0 && divisor.is_finite(),
+                "Schedule: a divisor of {divisor} is not a finite number above 0"
+            );
+        }
+        let start = largest / divisor;
+        let (rise, last) = (rising * steps as f64 - 1.0, steps as f64 - 1.0);
+        Self::new(largest, Rule::OneCycle(OneCycle { start, largest, end: start / final_divisor, rise, last }))
+    }
+
     /// Returns the schedule of `lr` times a function of the step: torch's `LambdaLR`.
     ///
     /// # Panics
@@ -213,6 +277,50 @@ impl Schedule {
         Self { warm_up: Some(WarmUp { steps, start }), ..self }
     }
 
+    /// Returns the product of two schedules: at every step this schedule's learning rate times the factor by which the
+    /// other one changes its own. In torch: `ChainedScheduler`, of schedulers that multiply.
+    ///
+    /// # Panics
+    ///
+    /// If the other schedule's learning rate is 0: there is no factor.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::optim::Schedule;
+    ///
+    /// let schedule = Schedule::exponential(8.0, 0.5).times(Schedule::linear(1.0, 0.25, 1.0, 2));
+    /// assert_eq!([0, 1, 2, 3].map(|step| schedule.at(step)), [2.0, 2.5, 2.0, 1.0]); // 8, 4, 2, 1 times 1/4, 5/8, 1, 1
+    /// ```
+    #[doc(alias = "ChainedScheduler")]
+    #[track_caller]
+    #[must_use]
+    pub fn times(self, other: Self) -> Self {
+        assert!(other.learning_rate > 0.0, "Schedule: a factor of a learning rate of 0 does not exist");
+        Self::new(self.learning_rate, Rule::Times(Box::new([self, other])))
+    }
+
+    /// Returns this schedule for so many steps, and the next one after them, which begins at its step 0. In torch:
+    /// `SequentialLR`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::optim::Schedule;
+    ///
+    /// let schedule = Schedule::linear(1.0, 0.5, 1.0, 2).then(2, Schedule::exponential(1.0, 0.5));
+    /// assert_eq!([0, 1, 2, 3].map(|step| schedule.at(step)), [0.5, 0.75, 1.0, 0.5]);
+    /// ```
+    #[doc(alias = "SequentialLR")]
+    #[must_use]
+    pub fn then(self, steps: usize, next: Self) -> Self {
+        Self {
+            learning_rate: self.learning_rate,
+            rule: Rule::Then { parts: Box::new([self, next]), steps },
+            warm_up: None,
+        }
+    }
+
     /// Returns the learning rate of a step.
     #[must_use]
     pub fn at(&self, step: usize) -> f64 {
@@ -255,7 +363,27 @@ impl Schedule {
                 minimum + (lr - minimum) * (1.0 + libm::cos(angle)) / 2.0
             }
             Rule::Linear { start, end, steps } => lr * line(*start, *end, step, *steps),
+            Rule::OneCycle(cycle) => cycle.at(step),
             Rule::Function(factor) => lr * factor(step),
+            Rule::Times(parts) => parts[0].at(step) * (parts[1].at(step) / parts[1].learning_rate),
+            Rule::Then { parts, steps } if step < *steps => parts[0].at(step),
+            Rule::Then { parts, steps } => parts[1].at(step - steps),
+        }
+    }
+}
+
+impl OneCycle {
+    fn at(self, step: usize) -> f64 {
+        let Self { start, largest, end, rise, last } = self;
+        let step = (step as f64).min(last);
+        let wave = |from: f64, to: f64, share: f64| to + (from - to) / 2.0 * (1.0 + libm::cos(PI * share));
+        // A part without steps is skipped: its length of 0 would be a divisor.
+        if step <= rise && rise > 0.0 {
+            wave(start, largest, step / rise)
+        } else if last > rise {
+            wave(largest, end, (step - rise) / (last - rise))
+        } else {
+            largest
         }
     }
 }
@@ -287,7 +415,12 @@ impl fmt::Debug for Schedule {
             Rule::Exponential { gamma } => write!(f, "times {gamma} at every step"),
             Rule::Cosine { steps, minimum } => write!(f, "by a cosine to {minimum} in {steps} steps"),
             Rule::Linear { start, end, steps } => write!(f, "times {start} to {end} in {steps} steps"),
+            Rule::OneCycle(OneCycle { start, end, last, .. }) => {
+                write!(f, "one cycle from {start} to {end} in {} steps", last + 1.0)
+            }
             Rule::Function(_) => write!(f, "times a function of the step"),
+            Rule::Times(parts) => write!(f, "the product of ({:?}) and ({:?})", parts[0], parts[1]),
+            Rule::Then { parts, steps } => write!(f, "({:?}) for {steps} steps, then ({:?})", parts[0], parts[1]),
         }?;
         match self.warm_up {
             Some(WarmUp { steps, start }) => write!(f, ", after {steps} steps of warm-up from {start}"),

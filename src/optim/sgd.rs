@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 
 use super::optimizer::Optimizer;
-use super::param_group::{ParamGroup, shared_methods, shared_settings};
+use super::param_group::{Layout, ParamGroup, shared_methods, shared_settings, stateful};
 use crate::number::inlined;
 use crate::param::Param;
 use crate::scalar::Scalar;
@@ -146,6 +146,10 @@ impl<T: Scalar> Sgd<T> {
 
     shared_settings!(Sgd);
 
+    fn layout(&self) -> Layout {
+        Layout::arrays(if self.momentum == T::ZERO { &[] } else { &["momentum_buffer"] })
+    }
+
     /// Returns the momentum.
     #[must_use]
     pub fn momentum(&self) -> T {
@@ -199,6 +203,8 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
 
     shared_methods!();
 }
+
+stateful!(Sgd);
 
 /// Prints the settings.
 impl<T: Scalar> fmt::Debug for Sgd<T> {

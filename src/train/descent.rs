@@ -4,14 +4,13 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 
 use super::examples::Examples;
 use super::history::{Diverged, Evaluation, History, Pass};
 use super::learner::Learner;
 use super::progress::{Bar, Progress};
-use crate::data::{Batches, accuracy};
+use crate::data::{Batches, Generator, accuracy};
 use crate::optim::Optimizer;
 use crate::scalar::Scalar;
 
@@ -47,6 +46,7 @@ use crate::scalar::Scalar;
 /// ```
 pub struct Descent<'a> {
     passes: usize,
+    first: usize,
     seed: u64,
     progress: Progress,
     on_pass: Option<OnPass<'a>>,
@@ -58,13 +58,52 @@ impl<'a> Descent<'a> {
     /// Returns a descent of this number of passes, with seed 0, that shows no progress.
     #[must_use]
     pub fn new(passes: usize) -> Self {
-        Self { passes, seed: 0, progress: Progress::Silent, on_pass: None }
+        Self { passes, first: 0, seed: 0, progress: Progress::Silent, on_pass: None }
     }
 
     /// Returns the descent with this seed for the random choice of examples, or the order of batches.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
+    }
+
+    /// Returns the descent that begins at this pass, because an earlier run made those before it. The random choices are
+    /// those that a descent from pass 0 makes there. The history has no passes before this one.
+    ///
+    /// A run that is resumed in this way takes the same steps as one without interruption, if it has the parameters and
+    /// what the optimizer remembers: see `files`.
+    ///
+    /// # Panics
+    ///
+    /// When the descent begins, if there are not so many passes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::nn::{Linear, Mse};
+    /// use tapegrad::optim::Sgd;
+    /// use tapegrad::train::{ByHand, Descent, Examples, stochastic_descent};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let examples = Examples::new(array![[1.0], [2.0], [3.0]], array![[3.0], [1.0], [2.0]])?;
+    /// let run = |parts: &[(usize, usize)]| {
+    ///     let w = Param::new(array![[0.0]]);
+    ///     let mut learner = ByHand::new(Linear::from_params(w.clone(), None), Mse::new());
+    ///     for &(first, end) in parts {
+    ///         let descent = Descent::new(end).starting_at(first);
+    ///         stochastic_descent(&mut learner, &mut Sgd::new([&w], 0.01), &examples, None, descent)?;
+    ///     }
+    ///     Ok::<f64, Box<dyn std::error::Error>>(w.value()[[0, 0]])
+    /// };
+    /// assert_eq!(run(&[(0, 5)])?, run(&[(0, 2), (2, 5)])?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn starting_at(self, pass: usize) -> Self {
+        Self { first: pass, ..self }
     }
 
     /// Returns the descent with this progress shown.
@@ -172,12 +211,14 @@ pub fn stochastic_descent<T: Scalar>(
     test: Option<&Examples<T>>,
     descent: Descent<'_>,
 ) -> Result<History, Diverged> {
-    let mut rng = StdRng::seed_from_u64(descent.seed);
+    let mut rng = Generator::new(descent.seed);
+    let mut draw = move || rng.random_range(0..train.len());
+    (0..descent.first * train.len()).for_each(|_| _ = draw());
     let mut run = Run::new(train, test, descent);
     let mut batch = None;
     while run.begin_pass(learner, None)?.is_continue() {
         for _ in 0..train.len() {
-            run.step(learner, optimizer, &[rng.random_range(0..train.len())], &mut batch)?;
+            run.step(learner, optimizer, &[draw()], &mut batch)?;
         }
     }
     Ok(run.finish())
@@ -223,7 +264,7 @@ pub fn mini_batch_descent<T: Scalar>(
     descent: Descent<'_>,
 ) -> Result<History, Diverged> {
     assert!(size > 0, "mini_batch_descent: expected batches of at least 1 example, found a size of 0");
-    let mut batches = Batches::new(train.len(), size, descent.seed);
+    let mut batches = Batches::new(train.len(), size, descent.seed).resumed_at(descent.first as u64);
     let mut run = Run::new(train, test, descent);
     let mut batch = None;
     while run.begin_pass(learner, None)?.is_continue() {
@@ -278,12 +319,14 @@ pub fn mini_batch_descent_with_replacement<T: Scalar>(
 ) -> Result<History, Diverged> {
     let name = "mini_batch_descent_with_replacement";
     assert!(size > 0, "{name}: expected batches of at least 1 example, found a size of 0");
-    let mut rng = StdRng::seed_from_u64(descent.seed);
+    let mut rng = Generator::new(descent.seed);
+    let mut draw = move || rng.random_range(0..train.len());
+    (0..descent.first * train.len().div_ceil(size) * size).for_each(|_| _ = draw());
     let mut run = Run::new(train, test, descent);
     let (mut rows, mut batch) = (vec![0; size], None);
     while run.begin_pass(learner, None)?.is_continue() {
         for _ in 0..train.len().div_ceil(size) {
-            rows.fill_with(|| rng.random_range(0..train.len()));
+            rows.fill_with(&mut draw);
             run.step(learner, optimizer, &rows, &mut batch)?;
         }
     }
@@ -312,7 +355,13 @@ enum Set {
 }
 
 impl<'a, T: Scalar> Run<'a, T> {
+    #[track_caller]
     fn new(train: &'a Examples<T>, test: Option<&'a Examples<T>>, descent: Descent<'a>) -> Self {
+        let Descent { first, passes, .. } = descent;
+        assert!(
+            first <= passes,
+            "Descent: expected a first pass of at most {passes}, the number of passes, found {first}"
+        );
         Self {
             train,
             test,
@@ -338,7 +387,7 @@ impl<'a, T: Scalar> Run<'a, T> {
             let loss = learner.evaluate(self.train).to_f64();
             Evaluation::new(loss, self.accuracy_of(learner, Set::Train))
         });
-        let index = self.passes.len();
+        let index = self.descent.first + self.passes.len();
         if !train.loss().is_finite() {
             return Err(self.diverged(index, train.loss()));
         }
@@ -377,7 +426,7 @@ impl<'a, T: Scalar> Run<'a, T> {
         if !loss.is_finite() {
             // No step is taken, and no gradient is left.
             optimizer.zero_grad();
-            return Err(self.diverged(self.passes.len() - 1, loss));
+            return Err(self.diverged(self.descent.first + self.passes.len() - 1, loss));
         }
         optimizer.step();
         optimizer.zero_grad();

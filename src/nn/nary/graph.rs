@@ -9,8 +9,9 @@ use smallvec::SmallVec;
 
 use super::module::{NaryModule, expect, recorded_shapes, shapes};
 use crate::kernel::matrix::shape_to;
+use crate::nn::mode::Mode;
 use crate::nn::module::Module;
-use crate::nn::trainable::extend_distinct;
+use crate::nn::trainable::{extend_distinct, extend_named};
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::tape::{Tape, Var};
@@ -272,6 +273,31 @@ impl<T: Scalar> NaryModule<T> for Graph<T> {
         &self.parameters
     }
 
+    /// A node's place is counted without the inputs. Tied parameters have the name of the first node.
+    fn named_parameters(&self) -> Vec<(String, Param<T>)> {
+        let mut named = Vec::new();
+        let nodes = self.nodes.iter().enumerate();
+        nodes.for_each(|(k, node)| extend_named(&mut named, k, node.module.named_parameters()));
+        named
+    }
+
+    fn named_buffers(&self) -> Vec<(String, Param<T>)> {
+        let mut named = Vec::new();
+        let nodes = self.nodes.iter().enumerate();
+        nodes.for_each(|(k, node)| extend_named(&mut named, k, node.module.named_buffers()));
+        named
+    }
+
+    fn buffers(&self) -> Vec<Param<T>> {
+        let mut buffers = Vec::new();
+        self.nodes.iter().for_each(|node| extend_distinct(&mut buffers, &node.module.buffers()));
+        buffers
+    }
+
+    fn set_mode(&mut self, mode: Mode) {
+        self.nodes.iter_mut().for_each(|node| node.module.set_mode(mode));
+    }
+
     fn record<'t>(&self, tape: &'t Tape<T>, inputs: &[Var<'t, T>]) -> Var<'t, T> {
         expect(&self.name(), recorded_shapes(inputs).and_then(|shapes| self.output_shape(&shapes)));
         // `track_caller` does not reach through a trait object.
@@ -375,6 +401,22 @@ impl<T: Scalar, M: Module<T>> NaryModule<T> for Unary<M> {
 
     fn parameters(&self) -> &[Param<T>] {
         self.0.parameters()
+    }
+
+    fn named_parameters(&self) -> Vec<(String, Param<T>)> {
+        self.0.named_parameters()
+    }
+
+    fn named_buffers(&self) -> Vec<(String, Param<T>)> {
+        self.0.named_buffers()
+    }
+
+    fn buffers(&self) -> Vec<Param<T>> {
+        self.0.buffers()
+    }
+
+    fn set_mode(&mut self, mode: Mode) {
+        self.0.set_mode(mode);
     }
 
     fn record<'t>(&self, tape: &'t Tape<T>, inputs: &[Var<'t, T>]) -> Var<'t, T> {

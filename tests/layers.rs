@@ -9,7 +9,8 @@ use tapegrad::nn::{
     AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, LayerNorm, Linear, LstmCell, MaxPool2d, Module, Mse,
     ReLU, Recurrent, Residual, RnnCell, Sequential, Sigmoid, Tanh,
 };
-use tapegrad::{ConvOptions, PoolDivisor, PoolOptions, Scalar, Tape};
+use tapegrad::train::{ByHand, Examples, Learner};
+use tapegrad::{ConvOptions, PoolDivisor, PoolOptions, Program, Scalar, Tape};
 
 fn random<T: Scalar>(rows: usize, columns: usize, seed: u64) -> Array2<T> {
     let mut rng = StdRng::seed_from_u64(seed);
@@ -260,4 +261,36 @@ fn sizes_that_do_not_fit_are_refused() {
     for (f, expected) in cases {
         assert_eq!(message(f), expected);
     }
+}
+
+#[test]
+fn a_learner_evaluates_in_evaluation_mode_and_learns_in_training() {
+    let examples = Examples::new(array![[3.0]], array![[3.0]]).expect("one example");
+    let mut learner = ByHand::new(Dropout::new(1.0, 0), Mse::new());
+    assert_eq!(learner.accumulate_gradient(&examples), 9.0); // all is dropped
+    assert_eq!(learner.evaluate(&examples), 0.0);
+    assert_eq!(learner.accumulate_gradient(&examples), 9.0);
+}
+
+#[test]
+#[should_panic(expected = "the segment gave other values when it ran again")]
+fn a_mask_in_a_checkpoint_is_refused() {
+    let layer = Dropout::new(0.5, 0);
+    let tape = Tape::new();
+    let x = tape.leaf(Array2::<f64>::ones((4, 16)));
+    tape.checkpoint(&[x], move |tape, x| layer.record(tape, x[0])).sum().backward();
+}
+
+#[test]
+fn a_program_normalizes_other_batches_and_leaves_the_averages() {
+    let layer = BatchNorm::new(2).with_eps(0.0);
+    let tape = Tape::new();
+    let x = tape.leaf(array![[1.0, 5.0], [3.0, 1.0]]);
+    let y = layer.record(&tape, x);
+    let mut program = Program::compile(&[x], &[y]).expect("a program");
+    let before = layer.running().mean().value();
+    let other = array![[7.0, 0.0], [5.0, 8.0]].into_dyn();
+    let outputs = program.run(&[other.view()]).expect("the shapes fit");
+    assert_eq!(outputs.value(0), array![[1.0, -1.0], [-1.0, 1.0]].into_dyn());
+    assert_eq!(layer.running().mean().value(), before);
 }

@@ -10,6 +10,7 @@ use super::module::{Module, expect, fixed_width, recorded_width};
 use crate::kernel::matmul::{Accumulate, MatrixRef, matmul};
 use crate::param::Param;
 use crate::scalar::Scalar;
+use crate::shape::Shape;
 use crate::tape::{GroupName, Tape, Var};
 
 /// A fully connected layer with weight and bias in one matrix, `y = [x 1] W`: a column of ones is appended to the
@@ -178,5 +179,9 @@ impl<T: Scalar> Module<T> for AugmentedLinear<T> {
 
     fn output_width(&self, input_width: usize) -> Result<usize, String> {
         fixed_width(self.inputs, self.outputs, input_width)
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Shape, String> {
+        Ok(Shape::from([self.output_width(input.iter().product())?]))
     }
 }

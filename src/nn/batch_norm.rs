@@ -20,6 +20,9 @@ use crate::var::RunningStatistics;
 /// training, mean and variance are those of the batch, and each pass, by hand or recorded, moves running averages of them. In
 /// evaluation they are the running averages.
 ///
+/// Each chunk of [`Chunks`](crate::chunks::Chunks) is a batch of its own, and on several threads the order in which they move
+/// the averages is not fixed. A segment of a [`checkpoint`](crate::Tape::checkpoint) runs twice, and moves them twice.
+///
 /// # Shapes
 ///
 /// `x, y: (batch, C)` or `(batch, C·H·W)`; weight `w`, bias `b` and both averages: `(C)`.

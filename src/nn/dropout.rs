@@ -21,7 +21,8 @@ use crate::tape::{Tape, Var};
 /// or there is none, it takes the next one. While draws are [held](Module::set_draws) all passes take the last mask.
 ///
 /// A recorded mask is a constant: a [`Program`](crate::Program) uses the same one in each run. Do not record it in
-/// [`Chunks`](crate::chunks::Chunks): on several threads the order of the masks is not fixed.
+/// [`Chunks`](crate::chunks::Chunks): on several threads the order of the masks is not fixed. A
+/// [`checkpoint`](crate::Tape::checkpoint) refuses it, because the second run of the segment has another mask.
 ///
 /// # Derivative
 ///

@@ -261,4 +261,8 @@ impl<T: Scalar> Module<T> for Linear<T> {
     fn output_width(&self, input_width: usize) -> Result<usize, String> {
         fixed_width(self.inputs, self.outputs, input_width)
     }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Shape, String> {
+        Ok(Shape::from([self.output_width(input.iter().product())?]))
+    }
 }

@@ -14,6 +14,11 @@
 //! | [`Module::update_parameters`] | `updateParameters` |
 //! | [`Loss`] | `Criterion` |
 //!
+//! Images flow through rows of a matrix: a row holds the channels of one image, one after the other. [`Conv2d`],
+//! [`MaxPool2d`], [`AvgPool2d`] and [`BatchNorm::of_images`] know the size of their images. Likewise a row of
+//! [`Recurrent`] holds the steps of a sequence. [`Module::train`] and [`Module::eval`] set the mode of [`Dropout`] and
+//! [`BatchNorm`]; [`Module::buffers`] are the values that a save needs beside the parameters.
+//!
 //! The layers keep their results in buffers of their own: from the second batch on, a step allocates nothing.
 //!
 //! # Example

@@ -68,7 +68,8 @@ pub trait Learner<T: Scalar>: fmt::Debug {
     fn output(&self) -> &Array2<T>;
 }
 
-/// A hand-derived network with its loss.
+/// A hand-derived network with its loss. It is in its mode for training while gradients are accumulated, and in that for
+/// evaluation while the loss is evaluated.
 ///
 /// # Example
 ///
@@ -113,11 +114,13 @@ impl<N, L> ByHand<N, L> {
 
 impl<T: Scalar, N: Module<T>, L: Loss<T>> Learner<T> for ByHand<N, L> {
     fn evaluate(&mut self, examples: &Examples<T>) -> T {
+        self.network.eval();
         let yhat = self.network.forward(examples.inputs());
         self.loss.forward(examples.targets(), yhat)
     }
 
     fn accumulate_gradient(&mut self, examples: &Examples<T>) -> T {
+        self.network.train();
         let yhat = self.network.forward(examples.inputs());
         let loss = self.loss.forward(examples.targets(), yhat);
         let delta = self.loss.backward(examples.targets(), yhat);

@@ -151,6 +151,10 @@ impl<T: Scalar> Var<'_, T> {
     ///
     /// `(.., H, W) -> (.., H', W')` where `H' = (H + 2 padding - kernel) / stride + 1`, rounded down, and `W'` likewise.
     ///
+    /// # Derivative
+    ///
+    /// Like [`max_pool2d`](Self::max_pool2d). An element of -∞ that ties with the padding before it gets nothing.
+    ///
     /// # Panics
     ///
     /// Like [`max_pool2d`](Self::max_pool2d), and if the padding is more than half of the window: a window could lie in

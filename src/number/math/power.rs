@@ -1,6 +1,7 @@
 //! Powers.
 
-use super::{exp_f64, ln_f64};
+use super::exponential::exp_f64;
+use super::logarithm::ln_f64;
 
 /// 1.5 · 2^52: numbers below 2^51 that are added to it are rounded to whole ones.
 const SHIFTER: f64 = 6755399441055744.0;

@@ -33,7 +33,7 @@
 //! | `cos`     | 0.88 | 0.85 |
 //! | `erf`     | 0.91 | 1.00 |
 //! | `erfc`    | 0.51 | 1.06 |
-//! | `pow`     | 0.51 | 0.52 |
+//! | `pow`     | 0.51 | 0.61 |
 //!
 //! `sin` and `cos` hold up to `TRIG_LIMIT_*`; larger arguments need a longer reduction, which is not done here.
 //!

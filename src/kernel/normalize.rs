@@ -137,7 +137,8 @@ pub(crate) fn normalize<T: Number>(
         return;
     }
     Groups::in_blocks(shape, axes, |groups, at, numbers| {
-        groups.normalize(&x[at.clone()], eps, &mut scratch[at.clone()], &mut y[at], &mut inverse[numbers]);
+        // All blocks take the same scratch memory, which stays in the cache.
+        groups.normalize(&x[at.clone()], eps, &mut scratch[..at.len()], &mut y[at], &mut inverse[numbers]);
     });
 }
 
@@ -211,7 +212,8 @@ impl<T: Number> Pullback<'_, T> {
         }
         Groups::in_blocks(shape, axes, |groups, at, numbers| {
             let (x, g) = (&x[at.clone()], &g[at.clone()]);
-            let (y, scratch, out) = (&mut y[at.clone()], &mut scratch[at.clone()], &mut out[at]);
+            // All blocks take the same scratch memory, which stays in the cache.
+            let (y, scratch, out) = (&mut y[..at.len()], &mut scratch[..at.len()], &mut out[at]);
             let (inverse, mean, along) =
                 (&mut inverse[numbers.clone()], &mut mean[numbers.clone()], &mut along[numbers]);
             groups.normalize(x, eps, scratch, y, inverse);

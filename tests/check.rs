@@ -637,7 +637,7 @@ fn random_networks_and_losses_are_at_parity() {
             }
         }
         // The two compute differently. On few numbers the roundings may happen to be the same.
-        assert!(exact * 10 < runs, "{exact} of {runs} runs agree in every bit");
+        assert!(exact * 2 < runs, "{exact} of {runs} runs agree in every bit");
     }
     agree::<f64>();
     agree::<f32>();

@@ -493,3 +493,31 @@ fn programs_of_selections_and_sums_have_the_bits_of_the_tape() {
     let text = Program::compile(&x, &minors(&x)).unwrap().to_string();
     assert!(text.contains("steps on single numbers"), "{text}");
 }
+
+#[test]
+fn constants_zeros_with_a_sign_and_sums_over_several_axes_are_those_of_the_tape() {
+    fn f<'t>(x: &[Var<'t, f64>]) -> Vec<Var<'t, f64>> {
+        let (x, y) = (x[0], x[1]);
+        let sums = [vec![0_isize], vec![1], vec![2], vec![0, 2], vec![]];
+        let mut all: Vec<_> = sums.iter().map(|axes| y.sum_axes(axes, KeepDims::No)).collect();
+        let parts = [x.slice(0, ..1).sum(), x.slice(0, ..1).sum_axes([0], KeepDims::Yes), x.slice(0, 1..2).mean()];
+        let moved = [x.pad([(1, 0)], 1.0), x.pad([(1, 1)], -0.0), x.pad([(1, 1)], 0.0), x.slice(0, ..1).cumsum(0)];
+        let loss = moved.iter().map(|y| y.slice(0, ..1).square().sum()).reduce(|a, b| a + b).unwrap();
+        all.extend(parts.into_iter().chain(moved));
+        all.extend([loss, loss.grad_wrt(x), x.pad([(1, 0)], 0.0).square().sum().grad_wrt(x)]);
+        all
+    }
+    let y = |shift: usize| {
+        ArrayD::from_shape_fn(IxDyn(&[2, 2, 2]), |i| {
+            ((i[0] * 61 + i[1] * 17 + i[2] * 5 + shift * 13) % 97) as f64 / 97.0 - 0.5
+        })
+    };
+    for shift in 0..40 {
+        let data = [array![5.0, 7.0].into_dyn(), y(0)];
+        assert_as_recorded(&data, &[array![-0.0, 0.0].into_dyn(), y(shift)], f).unwrap();
+    }
+    let tape = Tape::new();
+    let x = tape.leaf(array![[1.0, 2.0], [3.0, 4.0]]);
+    let mut program = Program::compile(&[x], &[x.slogdet().1]).unwrap();
+    assert!((program.run(&[x.value()]).unwrap().item(0) - 2.0_f64.ln()).abs() < 1e-15);
+}

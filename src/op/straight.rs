@@ -371,9 +371,8 @@ impl<T: Number> StraightBuilder<T> {
         *self.steps.borrow_mut().entry((arithmetic, operands)).or_insert_with(step)
     }
 
-    /// Returns the sum of numbers, one after the other.
-    pub(crate) fn sum(&self, numbers: &[Id]) -> Id {
-        let first = self.constant(T::ZERO);
+    /// Returns the sum of a number and others, one after the other.
+    pub(crate) fn sum(&self, first: Id, numbers: &[Id]) -> Id {
         numbers.iter().fold(first, |sum, &number| self.arithmetic(Arithmetic::Add, [sum, number]))
     }
 

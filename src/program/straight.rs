@@ -22,9 +22,19 @@ pub(super) enum Recipe {
     /// Each is a row of the table, on elements of the operands.
     Row,
     /// Each is an element of an operand, or 0.
-    Moves(Vec<Option<(usize, usize)>>),
-    /// Element `k` of the operand is added to this one.
-    Sum(Vec<usize>),
+    Moves(Vec<Option<Source>>),
+    /// Element `k` of the operand is added to this one. For each element, whether the sum begins with 0: then the sum of -0
+    /// is 0.
+    Sum { targets: Vec<usize>, from_zero: Vec<bool> },
+}
+
+/// Where an element comes from.
+#[derive(Clone, Copy)]
+pub(super) struct Source {
+    operand: usize,
+    element: usize,
+    /// It is added to 0, which makes 0 of -0.
+    added: bool,
 }
 
 /// Returns the largest number of elements of an array that becomes single numbers.
@@ -75,9 +85,9 @@ pub(super) fn recipe<T: Scalar>(graph: &Graph<T>, value: usize, limit: usize) ->
     let of = |x: usize| &*graph.values[x].shape;
     let targets = match op {
         Op::Reduce { kind: ReduceKind::Sum, axes, .. } if read <= limit => {
-            repeated(&graph.values[operands[0]].shape.reduced(*axes, KeepDims::Yes), of(operands[0]))
+            summed(&graph.values[operands[0]].shape.reduced(*axes, KeepDims::Yes), of(operands[0]))?
         }
-        Op::Linear(Linear::SumTo { shape }) if read <= limit => repeated(shape, of(operands[0])),
+        Op::Linear(Linear::SumTo { shape }) if read <= limit => summed(shape, of(operands[0]))?,
         // Its adjoint reads each element from where the operation adds it.
         &Op::Linear(Linear::IndexAdd { axis, indices, .. }) if read <= limit => {
             let positions: Vec<T> = (0..elements(&found.shape)).map(|k| T::from_f64(k as f64)).collect();
@@ -85,15 +95,31 @@ pub(super) fn recipe<T: Scalar>(graph: &Graph<T>, value: usize, limit: usize) ->
             let read = run(graph, &Op::Linear(Linear::IndexSelect { axis, indices }), &[view], of(operands[0]));
             read.into_iter().map(|position| position.to_f64() as usize).collect()
         }
+        // Its constant may be equal to an element.
+        Op::Linear(Linear::Pad { value, .. }) if value.to_f64().to_bits() != 0 => return None,
         Op::Linear(_) if read <= FEW * limit => return moves(graph, op, operands, &found.shape).map(Recipe::Moves),
         _ => return None,
     };
-    adds_in_order(graph, op, of(operands[0]), &found.shape, &targets).then_some(Recipe::Sum(targets))
+    let zeros = vec![-T::ZERO; read];
+    let sums = run(graph, op, &[View::contiguous(&zeros, of(operands[0]))], &found.shape);
+    let from_zero = sums.iter().map(|sum| sum.to_f64().is_sign_positive()).collect();
+    adds_in_order(graph, op, of(operands[0]), &found.shape, &targets).then_some(Recipe::Sum { targets, from_zero })
 }
 
-/// Returns for each element of `wide` the position of the element of `narrow` that is repeated there.
-fn repeated(narrow: &[usize], wide: &[usize]) -> Vec<usize> {
-    positions(wide, &View::<f64> { data: &[], shape: narrow, strides: None }.broadcast_strides(wide))
+/// The most elements that a reduction adds one after the other, whatever the shape.
+const CHAIN: usize = 16;
+
+/// Returns for each element of an array the position of the element of its sum, which is repeated there; `None` if its
+/// elements may be added in another order than that of memory: if there are many, or axes that are kept lie between
+/// others that are summed.
+fn summed(sum: &[usize], shape: &[usize]) -> Option<Vec<usize>> {
+    let missing = shape.len() - sum.len();
+    let long = (0..shape.len()).filter(|&axis| shape[axis] != 1);
+    let reduced: Vec<bool> = long.map(|axis| axis < missing || sum[axis - missing] != shape[axis]).collect();
+    let runs = (0..reduced.len()).filter(|&k| reduced[k] && (k == 0 || !reduced[k - 1])).count();
+    let each = elements(shape) / elements(sum).max(1);
+    let positions = || positions(shape, &View::<f64> { data: &[], shape: sum, strides: None }.broadcast_strides(shape));
+    (runs <= 1 && each <= CHAIN).then(positions)
 }
 
 /// Runs an operation on arrays that are not those of a run.
@@ -106,7 +132,7 @@ fn run<T: Scalar>(graph: &Graph<T>, op: &Op<T>, operands: &[View<'_, T>], shape:
 /// Returns an irregular number from 1 to below 2: a sum of two is no third, and neither is a mean.
 fn irregular<T: Scalar>(k: usize) -> T {
     let golden = (5.0_f64.sqrt() - 1.0) / 2.0;
-    T::from_f64(1.0 + ((k * k + k) as f64 * golden).fract() / 2.0)
+    T::from_f64(1.0 + ((k * k + k + 1) as f64 * golden).fract() / 2.0)
 }
 
 /// Returns whether an operation adds the elements of its operand to those of its result one after the other. Numbers of
@@ -122,20 +148,15 @@ fn adds_in_order<T: Scalar>(graph: &Graph<T>, op: &Op<T>, from: &[usize], to: &[
 }
 
 /// Returns the source of each element, if an operation only moves elements. It is found out by running the operation on
-/// numbers that it cannot combine to one another.
-fn moves<T: Scalar>(
-    graph: &Graph<T>,
-    op: &Op<T>,
-    operands: &[usize],
-    shape: &[usize],
-) -> Option<Vec<Option<(usize, usize)>>> {
+/// numbers that it cannot combine to one another, and on zeros with a sign.
+fn moves<T: Scalar>(graph: &Graph<T>, op: &Op<T>, operands: &[usize], shape: &[usize]) -> Option<Vec<Option<Source>>> {
     let mut sources = HashMap::new();
     let mut data: Vec<Vec<T>> = Vec::new();
-    for (position, &operand) in operands.iter().enumerate() {
+    for (operand, &value) in operands.iter().enumerate() {
         let first = sources.len();
-        let numbers = (0..elements(&graph.values[operand].shape)).map(|element| {
+        let numbers = (0..elements(&graph.values[value].shape)).map(|element| {
             let number: T = irregular(first + element);
-            sources.insert(number.to_f64().to_bits(), (position, element));
+            sources.insert(number.to_f64().to_bits(), (operand, element));
             number
         });
         data.push(numbers.collect());
@@ -144,13 +165,24 @@ fn moves<T: Scalar>(
     if sources.len() != data.iter().map(Vec::len).sum::<usize>() {
         return None;
     }
-    let views: Vec<View<'_, T>> = operands
-        .iter()
-        .zip(&data)
-        .map(|(&operand, data)| View { data, shape: &graph.values[operand].shape, strides: None })
-        .collect();
-    let source = |&y: &T| if y == T::ZERO { Some(None) } else { sources.get(&y.to_f64().to_bits()).map(|&x| Some(x)) };
-    run(graph, op, &views, shape).iter().map(source).collect()
+    let on = |data: &[Vec<T>]| {
+        let views: Vec<View<'_, T>> = operands
+            .iter()
+            .zip(data)
+            .map(|(&value, data)| View { data, shape: &graph.values[value].shape, strides: None })
+            .collect();
+        run(graph, op, &views, shape)
+    };
+    let (numbers, zeros) = (on(&data), on(&data.iter().map(|data| vec![-T::ZERO; data.len()]).collect::<Vec<_>>()));
+    let source = |(number, zero): (&T, &T)| {
+        let positive = zero.to_f64().to_bits() == 0;
+        if *number == T::ZERO {
+            return positive.then_some(None);
+        }
+        let &(operand, element) = sources.get(&number.to_f64().to_bits())?;
+        (*zero == T::ZERO).then_some(Some(Source { operand, element, added: positive }))
+    };
+    numbers.iter().zip(&zeros).map(source).collect()
 }
 
 /// Returns the positions in memory of the elements of an array, in row-major order.
@@ -190,18 +222,25 @@ pub(super) fn unit<T: Scalar>(
         let made: Vec<u32> = match (&recipes[&value], tile_row(&graph.values[value])) {
             (Recipe::Moves(sources), _) => {
                 let operands: Vec<Vec<u32>> = operands.iter().map(|&x| whole(x)).collect();
-                let number = |source: &Option<(usize, usize)>| match *source {
-                    Some((operand, element)) => operands[operand][element],
+                let number = |source: &Option<Source>| match *source {
+                    Some(Source { operand, element, added: true }) => {
+                        builder.sum(builder.constant(T::ZERO), &[operands[operand][element]])
+                    }
+                    Some(Source { operand, element, added: false }) => operands[operand][element],
                     None => builder.constant(T::ZERO),
                 };
                 sources.iter().map(number).collect()
             }
-            (Recipe::Sum(targets), _) => {
+            (Recipe::Sum { targets, from_zero }, _) => {
                 let mut terms: Vec<Vec<u32>> = vec![Vec::new(); elements(shape)];
                 for (number, &target) in whole(operands[0]).into_iter().zip(targets) {
                     terms[target].push(number);
                 }
-                terms.iter().map(|terms| builder.sum(terms)).collect()
+                let sum = |(terms, &from_zero): (&Vec<u32>, &bool)| match terms.split_first() {
+                    Some((&first, rest)) if !from_zero => builder.sum(first, rest),
+                    _ => builder.sum(builder.constant(T::ZERO), terms),
+                };
+                terms.iter().zip(from_zero).map(sum).collect()
             }
             (Recipe::Row, row) => {
                 let row = row.expect("the recipe of a row is for a row");

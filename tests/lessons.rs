@@ -720,7 +720,8 @@ fn a_watched_lesson_leaves_a_log_and_a_report_and_goes_on_with_both() {
     }
 
     // A run that fails leaves a page that does not wait.
-    let command = format!("digits tape --data {few} --raw-pixels --epsilon 1e300 --passes 3 --report run.html");
+    let command = "digits module --hidden 4 --loss softmax --raw-pixels --epsilon 1e300 --passes 3 --report run.html";
+    let command = format!("{command} --data {few}");
     fails(directory, &command, 1, "the loss is");
     let page = fs::read_to_string(directory.join("run.html")).unwrap();
     assert!(page.contains("stopped before its end") && !page.contains("http-equiv"));

@@ -77,7 +77,7 @@ impl Axis {
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let values = values.filter(|value| value.is_finite());
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
-    let around = 0.5 * low.abs().max(1e-3);
+    let around = if low == 0.0 { 1e-3 } else { 0.5 * low.abs() };
     match low < high {
         true => (low, high),
         false if low.is_finite() => (low - around, low + around),
@@ -123,6 +123,7 @@ mod tests {
         let steep = Axis::readable([3.0, 0.1, 0.01, 0.004].into_iter());
         assert!(steep.is_logarithmic());
         assert_eq!(labels(&steep, false), ["0.01", "0.1", "1"]);
+        assert_eq!(labels(&Axis::readable([3e-4].into_iter()), false), ["0.0002", "0.0003", "0.0004"]);
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Report {
             ("test loss", last.test_loss().map(|loss| format!("{loss:.6}"))),
             ("training accuracy", last.train_accuracy().map(percent)),
             ("test accuracy", last.test_accuracy().map(percent)),
-            ("learning rate", last.learning_rate().map(|rate| format!("{rate:.3e}"))),
+            ("learning rate", last.learning_rate().map(rounded)),
         ];
         numbers.into_iter().filter_map(|(name, number)| Some((name.into(), number?))).collect()
     }
@@ -234,6 +234,12 @@ fn list(class: &str, entries: Vec<(String, String)>) -> String {
     }
     let entry = |(name, value): (String, String)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>\n");
     format!("<dl{class}>\n{}</dl>\n", entries.into_iter().map(entry).collect::<String>())
+}
+
+/// Returns a number with four digits, without zeros at its end.
+fn rounded(number: f64) -> String {
+    let rounded: f64 = format!("{number:.3e}").parse().unwrap_or(number);
+    format!("{rounded:?}")
 }
 
 /// Returns a time as one reads it.

@@ -54,7 +54,7 @@ impl Weights {
         let end = if bound < 0.01 { format!("{bound:.2e}") } else { format!("{bound:.3}") };
         let columns = self.images.len().min((280 / width).clamp(4, 20));
         let (light, dark) = (self.bitmap(columns, bound, &LIGHT), self.bitmap(columns, bound, &DARK));
-        let zoom = (640 / (columns * (width + GAP))).clamp(1, 6);
+        let zoom = (960 / (columns * (width + GAP))).clamp(1, 10);
         let shown = match self.units {
             1 => "1 unit".into(),
             units if units > MOST => format!("the first {MOST} of {units} units"),

@@ -10,9 +10,9 @@ use crate::train::Record;
 pub(super) fn confusion(matrix: &ConfusionMatrix, names: &[String]) -> String {
     let percent = |share: f64| if share.is_nan() { "–".into() } else { format!("{:.2}&nbsp;%", 100.0 * share) };
     let mut out = format!(
-        "<section>\n<h2>Confusion matrix</h2>\n<div class=\"scroll\"><table class=\"confusion\">\n\
-         <caption>A row for each true class, a column for what it was taken for; accuracy {}. \
-         A cell is the darker the more of its row it has.</caption>\n<thead><tr><th scope=\"col\">true \\ taken for</th>",
+        "<section>\n<h2>Confusion matrix</h2>\n<p class=\"note\" id=\"confusion\">A row for each true class, a column for \
+         what it was taken for; accuracy {}. The colour of a cell is the stronger the more of its row it has.</p>\n\
+         <div class=\"scroll\"><table class=\"confusion\" aria-describedby=\"confusion\">\n<thead><tr><th scope=\"col\">true \\ taken for</th>",
         percent(matrix.accuracy())
     );
     names.iter().for_each(|name| out += &format!("<th scope=\"col\">{}</th>", xml(name)));
@@ -22,7 +22,7 @@ pub(super) fn confusion(matrix: &ConfusionMatrix, names: &[String]) -> String {
         out += &format!("<tr><th scope=\"row\">{}</th>", xml(&names[class]));
         for (taken, &count) in row.iter().enumerate() {
             // A few mistakes among many are to be seen, too.
-            let shade = 0.6 * (count as f64 / sum).powf(0.5);
+            let shade = 0.6 * (count as f64 / sum).powf(0.4);
             let kind = if taken == class { "right" } else { "wrong" };
             // Writing to a string does not fail.
             let _ = write!(out, "<td class=\"{kind}\" style=\"--shade:{shade:.3}\">{count}</td>");

@@ -625,15 +625,19 @@ fn batch<T: Scalar>(rows: usize, width: usize) -> (Array2<T>, Array2<T>) {
 #[test]
 fn random_networks_and_losses_are_at_parity() {
     fn agree<T: Scalar>() {
+        let (mut runs, mut exact) = (0, 0);
         for seed in 0..20 {
             let mut net = network::<T>(seed);
             let (x, y) = (matrix(4, 3, &mut StdRng::seed_from_u64(seed)), targets(4, 2));
             for mut loss in losses() {
                 let agreement =
                     parity(&mut net, &mut *loss, (&x, &y)).unwrap_or_else(|e| panic!("{seed} {loss:?}: {e}"));
-                assert!(agreement.rounding() > 0.0, "the two compute differently: {agreement}");
+                runs += 1;
+                exact += usize::from(agreement.rounding() == 0.0);
             }
         }
+        // The two compute differently. On few numbers the roundings may happen to be the same.
+        assert!(exact * 10 < runs, "{exact} of {runs} runs agree in every bit");
     }
     agree::<f64>();
     agree::<f32>();

@@ -72,9 +72,9 @@ macro_rules! vocabulary {
                 /// Derivative number `order`, from 1 on, of `digamma`.
                 fn polygamma(order: T): special::polygamma_f32, special::polygamma_f64;
                 /// `x^exponent`.
-                fn powf(exponent: T): math::pow_f32, libm::pow;
+                fn powf(exponent: T): math::pow_f32, math::pow_f64;
                 /// `self^exponent`.
-                fn pow(exponent: Self): math::pow_f32, libm::pow;
+                fn pow(exponent: Self): math::pow_f32, math::pow_f64;
             }
             by_formula {
                 /// The sine.

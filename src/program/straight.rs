@@ -47,7 +47,10 @@ pub(super) fn limit<T: Scalar>(graph: &Graph<T>, located: &[Located]) -> usize {
         let (each, array) = match (tile_row(found), action) {
             (Some(row), _) if row.is_arithmetic() => (1.3, 20.0),
             (Some(_), _) => (10.0, 30.0 + 0.5 * count as f64),
-            (None, Action::Op(Op::Linear(_) | Op::Reduce { kind: ReduceKind::Sum, .. })) => (1.0, 120.0),
+            (None, Action::Op(Op::Linear(Linear::SumTo { .. } | Linear::IndexAdd { .. } | Linear::CumSum { .. })))
+            | (None, Action::Op(Op::Reduce { kind: ReduceKind::Sum, .. })) => (1.0, 120.0),
+            // Only names change.
+            (None, Action::Op(Op::Linear(_))) => (0.1, 120.0),
             // Its operands and its result pass through memory.
             (None, _) => (3.0, 0.0),
         };

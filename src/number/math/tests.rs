@@ -514,3 +514,36 @@ fn single_precision_powers_have_the_special_cases_of_std_and_its_accuracy() {
     }
     assert!(largest < 0.51, "{largest}");
 }
+
+/// The C library's power is off by at most 0.52 units in the last place.
+#[test]
+fn double_precision_powers_agree_with_std() {
+    let special =
+        [0.0, 0.5, 1.0, 2.0, 3.0, 0.3, 4503599627370497.0, 9007199254740991.0, 9007199254740992.0, 1e300, 5e-324];
+    let special: Vec<f64> = special.iter().chain(&[f64::INFINITY, f64::NAN]).flat_map(|&x| [x, -x]).collect();
+    for &x in &special {
+        for &p in &special {
+            let (found, expected) = (pow_f64(x, p), x.powf(p));
+            let near = (found - expected).abs() <= f64::EPSILON * expected.abs() && found.signum() == expected.signum();
+            assert!(
+                near || found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan(),
+                "({x})^({p}) = {found}, not {expected}"
+            );
+        }
+    }
+    let (mut different, mut count) = (0, 0);
+    let exponents = [-7.3, -2.0, -0.5, 0.1, 1.0 / 3.0, 1.5, 2.0, 3.0, 2.5, 11.7, 113.3, -1e-3, 1e4, 1e10];
+    let near_one = (0..4000_u64).map(|k| 1.0 + (k as f64 - 2000.0) * 1.1e-4);
+    let all = (0..4000_u64).map(|k| f64::from_bits(k * 2_305_843_009_213_693 % 0x7ff0_0000_0000_0000));
+    for x in near_one.chain(all) {
+        for p in exponents {
+            let (found, expected) = (pow_f64(x, p), x.powf(p));
+            let units = found.to_bits().abs_diff(expected.to_bits());
+            assert!(units <= 1, "({x:e})^({p}) = {found:e}, not {expected:e}");
+            different += u64::from(units == 1);
+            count += 1;
+        }
+    }
+    // Rounding near the middle between two numbers may differ.
+    assert!(different * 50 < count, "{different} of {count} differ");
+}

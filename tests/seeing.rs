@@ -21,7 +21,9 @@ use crate::common::cases;
 
 type Named = Vec<(String, Param<f64>)>;
 
-fn problem() -> (ByHand<Sequential<f64>, SoftmaxCrossEntropy<f64>>, Named, Sgd<f64>, [Examples<f64>; 2]) {
+type Network = ByHand<Sequential<f64>, SoftmaxCrossEntropy<f64>>;
+
+fn problem() -> (Network, Named, Sgd<f64>, [Examples<f64>; 2]) {
     let mut rng = StdRng::seed_from_u64(3);
     let network =
         Sequential::new().push(Linear::new(4, 3, &mut rng)).push(Tanh::new()).push(Linear::new(3, 2, &mut rng));

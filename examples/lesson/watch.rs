@@ -86,12 +86,12 @@ impl Watch {
         let (name, weight) = (name.into(), weight.clone());
         self.layer = Some(Box::new(move || {
             let value = weight.value().mapv(|w| w.to_f64());
-            match value.shape() {
-                &[units, 1, height, width] => {
+            match *value.shape() {
+                [units, 1, height, width] => {
                     let rows = value.into_shape_with_order((units, height * width)).ok()?;
                     Some((name.clone(), rows.reversed_axes(), [height, width]))
                 }
-                &[pixels, _] => {
+                [pixels, _] => {
                     let side = (1..=pixels).find(|side| side * side == pixels)?;
                     Some((name.clone(), value.into_dimensionality::<Ix2>().ok()?, [side, side]))
                 }

@@ -167,8 +167,8 @@ impl Report {
     }
 
     fn charts(&self) -> [Chart; 4] {
-        let series = |lines: &[(&str, &dyn Fn(&Record) -> Option<f64>)]| -> Vec<Series> {
-            let of = |(group, (name, value)): (usize, &(&str, &dyn Fn(&Record) -> Option<f64>))| {
+        let series = |lines: &[(&str, Number<'_>)]| -> Vec<Series> {
+            let of = |(group, (name, value)): (usize, &(&str, Number<'_>))| {
                 let point = |record: &Record| Some((record.pass() as f64, value(record)?));
                 let points: Vec<(f64, f64)> = self.records.iter().filter_map(point).collect();
                 let name = (*name).into();
@@ -226,6 +226,9 @@ impl Report {
         series
     }
 }
+
+/// What a line shows of a record.
+type Number<'a> = &'a dyn Fn(&Record) -> Option<f64>;
 
 /// Returns a list of names with their values, both of them HTML.
 fn list(class: &str, entries: Vec<(String, String)>) -> String {

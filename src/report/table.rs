@@ -34,6 +34,9 @@ pub(super) fn confusion(matrix: &ConfusionMatrix, names: &[String]) -> String {
     out + "<td></td></tr></tfoot>\n</table></div>\n</section>\n"
 }
 
+/// What a column shows of a record.
+type Number<'a> = Box<dyn Fn(&Record) -> Option<f64> + 'a>;
+
 /// The rows that a page shows.
 const MOST: usize = 400;
 
@@ -47,7 +50,7 @@ pub(super) fn numbers(records: &[Record]) -> String {
             names.push(name);
         }
     }
-    let mut columns: Vec<(String, Box<dyn Fn(&Record) -> Option<f64> + '_>)> = vec![
+    let mut columns: Vec<(String, Number<'_>)> = vec![
         ("training loss".into(), Box::new(|record: &Record| Some(record.train_loss()))),
         ("test loss".into(), Box::new(Record::test_loss)),
         ("training accuracy".into(), Box::new(Record::train_accuracy)),

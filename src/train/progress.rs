@@ -61,7 +61,7 @@ impl Bar {
 
     /// Shows the index of a pass, its loss and its accuracy. The first call sets where the run begins: what an earlier run
     /// did does not count for the time that is left.
-    #[cfg_attr(not(feature = "progress"), expect(unused_variables, clippy::unused_self))]
+    #[cfg_attr(not(feature = "progress"), expect(unused_variables))]
     pub fn show(&self, record: &Record) {
         #[cfg(feature = "progress")]
         {
@@ -80,7 +80,6 @@ impl Bar {
     }
 
     /// Returns what `print` returns, which runs while the bar is not on the terminal.
-    #[cfg_attr(not(feature = "progress"), expect(clippy::unused_self))]
     pub fn above<R>(&self, print: impl FnOnce() -> R) -> R {
         #[cfg(feature = "progress")]
         return self.bar.suspend(print);

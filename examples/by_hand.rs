@@ -15,6 +15,7 @@ use ndarray::Array2;
 use tapegrad::Param;
 use tapegrad::data::accuracy;
 use tapegrad::nn::{Linear, Loss, Module, Sequential, SoftmaxCrossEntropy, Tanh};
+use tapegrad::train::{Bar, Progress, Record};
 
 /// Train a one-hidden-layer network on digits, once module by module and once by Sequential.
 ///
@@ -37,7 +38,7 @@ struct Options {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Where to draw losses and accuracies
-    #[arg(long, value_name = "FILE.svg", default_value = "by_hand.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = lesson::svg, default_value = "by_hand.svg")]
     plot: PathBuf,
 }
 
@@ -59,13 +60,16 @@ fn run(options: &Options) -> Outcome {
     let mut linear2 = linear(&parameters[2..]);
     let mut loss = SoftmaxCrossEntropy::new();
     let (mut by_module, mut percent) = (Vec::new(), Vec::new());
-    for _ in 0..options.passes {
+    let bar = Bar::new(Progress::Bar, 2 * options.passes);
+    for pass in 0..options.passes {
         // Forward: each module takes what the one before gave.
         let z1 = linear1.forward(x);
         let a1 = tanh.forward(z1);
         let z2 = linear2.forward(a1);
         by_module.push(loss.forward(y, z2));
-        percent.push(100.0 * accuracy(z2, data.train().labels()));
+        let share = accuracy(z2, data.train().labels());
+        percent.push(100.0 * share);
+        bar.show(&Record::new(pass, by_module[pass]).with_train_accuracy(share));
 
         // Backward: each module turns the delta of its output into the delta of its input, and adds to its gradient.
         let delta2 = loss.backward(y, z2);
@@ -84,16 +88,19 @@ fn run(options: &Options) -> Outcome {
     let parameters = lesson::normal_parameters(&widths, options.seed);
     let mut net = Sequential::new().push(linear(&parameters[..2])).push(Tanh::new()).push(linear(&parameters[2..]));
     let (mut by_sequential, mut percent_by_sequential) = (Vec::new(), Vec::new());
-    for _ in 0..options.passes {
+    for pass in 0..options.passes {
         let yhat = net.forward(x);
         by_sequential.push(loss.forward(y, yhat));
-        percent_by_sequential.push(100.0 * accuracy(yhat, data.train().labels()));
+        let share = accuracy(yhat, data.train().labels());
+        percent_by_sequential.push(100.0 * share);
+        bar.show(&Record::new(options.passes + pass, by_sequential[pass]).with_train_accuracy(share));
         let delta = loss.backward(y, yhat);
         net.backward_update_gradient(x, delta);
         net.update_parameters(options.epsilon);
         net.zero_grad();
     }
 
+    drop(bar);
     println!("\npass   loss module by module   loss by Sequential");
     let shown =
         (0..options.passes).filter(|pass| pass % (options.passes / 10).max(1) == 0 || pass + 1 == options.passes);

@@ -6,10 +6,10 @@ mod lesson;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use clap::Parser;
 use lesson::plot::{Axis, Curve, Panel};
+use lesson::watch::{Outputs, Watch};
 use lesson::{Half, Outcome, exit, positive, positive_number};
 use ndarray::{Array2, ArrayView2};
 use rand::rngs::StdRng;
@@ -17,6 +17,8 @@ use rand::{RngExt, SeedableRng};
 use tapegrad::Tape;
 use tapegrad::nn::{Embedding, Linear, LstmCell, Module, Recurrent, Sequential, SoftmaxCrossEntropy};
 use tapegrad::optim::{Adam, Optimizer};
+use tapegrad::report::Report;
+use tapegrad::train::{Progress, Record, gradient_norms};
 
 /// Teach an LSTM a text, letter by letter, and let it write: in float32, with Adam.
 ///
@@ -48,8 +50,10 @@ struct Options {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Where to draw the loss
-    #[arg(long, value_name = "FILE.svg", default_value = "char_lstm.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = lesson::svg, default_value = "char_lstm.svg")]
     plot: PathBuf,
+    #[command(flatten)]
+    watch: Outputs,
 }
 
 /// Jane Taylor, The Star (1806).
@@ -124,6 +128,7 @@ impl Reader {
 
 fn run(options: &Options) -> Outcome {
     lesson::check_output(Some(&options.plot))?;
+    options.watch.check()?;
     let text = match &options.text {
         Some(path) => std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,
         None => POEM.to_string(),
@@ -147,7 +152,15 @@ fn run(options: &Options) -> Outcome {
     let parameters = [reader.states.parameters(), reader.scores.parameters()].concat();
     let mut adam = Adam::new(&parameters, options.epsilon as f32);
     let (mut loss, mut tape, mut losses) = (SoftmaxCrossEntropy::new(), Tape::new(), Vec::new());
-    let begin = Instant::now();
+    let page = Report::new("An LSTM learns a text")
+        .with_fact("text", format!("{} letters, {} different ones", text.len(), letters.len()))
+        .with_fact("a pass", "one step");
+    let mut watch = Watch::new(&options.watch, page, Progress::Bar, options.steps, 0)?;
+    let named = [("states", reader.states.named_parameters()), ("scores", reader.scores.named_parameters())];
+    let named = named.into_iter().flat_map(|(part, named)| {
+        named.into_iter().map(move |(name, parameter)| (format!("{part}.{name}"), parameter))
+    });
+    let named: Vec<_> = named.collect();
     for step in 1..=options.steps {
         // The state before a sequence is 0. The beginning of the text is always among the sequences.
         let starts: Vec<usize> = (0..options.batch)
@@ -160,13 +173,16 @@ fn run(options: &Options) -> Outcome {
             Half::Manual => reader.by_hand(&x, &next, &mut loss)?,
             Half::Tape => reader.by_tape(&x, &next, &loss, &mut tape),
         };
+        let record = Record::new(step, f64::from(value)).with_learning_rate(options.epsilon);
+        watch.show(record.with_gradient_norms(gradient_norms(&named)).with_time(watch.time()))?;
         adam.step();
         adam.zero_grad();
         losses.push(f64::from(value));
         if step.is_multiple_of(100) || step == options.steps {
-            println!("step {step}: loss {value:.4}, {:.1} s", begin.elapsed().as_secs_f64());
+            watch.above(|| println!("step {step}: loss {value:.4}, {:.1} s", watch.time().as_secs_f64()));
         }
     }
+    watch.finish(None)?;
     let written = reader.write(&text[..1], text.len().min(4 * options.length))?;
     let right = written.iter().zip(&text).filter(|(a, b)| a == b).count();
     println!("from its first letter it writes, {right} of {} letters right:", written.len());

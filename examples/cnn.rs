@@ -6,19 +6,21 @@ mod lesson;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use clap::Parser;
 use lesson::plot::{Axis, Curve, Panel};
+use lesson::watch::{Outputs, Watch, class_names};
 use lesson::{Half, Outcome, exit, positive, positive_number};
 use ndarray::{Array2, ArrayRef2};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tapegrad::data::{Batches, Samples, accuracy, load_data};
+use tapegrad::data::{Batches, ConfusionMatrix, Samples, load_data};
 use tapegrad::nn::{
     BatchNorm, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential, SoftmaxCrossEntropy,
 };
 use tapegrad::optim::{Adam, Optimizer, Schedule};
+use tapegrad::report::Report;
+use tapegrad::train::{Progress, Record, gradient_norms};
 use tapegrad::{ConvOptions, Tape};
 
 /// Tell digits apart by a convolutional network, in float32, with Adam on mini-batches.
@@ -51,8 +53,10 @@ struct Options {
     #[arg(long, value_parser = positive)]
     digits: Option<usize>,
     /// Where to draw losses and accuracies
-    #[arg(long, value_name = "FILE.svg", default_value = "cnn.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = lesson::svg, default_value = "cnn.svg")]
     plot: PathBuf,
+    #[command(flatten)]
+    watch: Outputs,
 }
 
 /// The pixels along each side of a digit.
@@ -89,6 +93,7 @@ fn network(options: &Options, classes: usize) -> Sequential<f32> {
 
 fn run(options: &Options) -> Outcome {
     lesson::check_output(Some(&options.plot))?;
+    options.watch.check()?;
     let own = concat!(env!("CARGO_MANIFEST_DIR"), "/data/digits178").into();
     let directory = options.data.as_ref().unwrap_or(&own);
     let data = load_data::<f32>(directory)?;
@@ -113,12 +118,19 @@ fn run(options: &Options) -> Outcome {
     let schedule = Schedule::cosine(options.epsilon, options.passes * train.len().div_ceil(options.batch), 0.0);
     let mut step = 0;
     let (mut losses, mut accuracies) = (Vec::new(), Vec::new());
-    let start = Instant::now();
+    let page = Report::new("A convolutional network")
+        .with_fact("digits", format!("{} for training, {} for the test", train.len(), test.len()))
+        .with_fact("training loss", "mean over the batches of a pass, with dropout")
+        .with_fact("gradients", "in the last step of a pass")
+        .with_fact("batch", options.batch);
+    let mut watch = Watch::new(&options.watch, page, Progress::Bar, options.passes, 0)?;
+    let (named, mut norms, mut confusion) = (net.named_parameters(), Vec::new(), None);
+    watch.first_layer(&named[0].0, &named[0].1);
     for pass in 1..=options.passes {
         net.train();
         batches.shuffle();
-        let mut sum = 0.0;
-        for rows in batches.iter() {
+        let (mut sum, last) = (0.0, batches.iter().len() - 1);
+        for (number, rows) in batches.iter().enumerate() {
             // One digit alone has no variance.
             if rows.len() == 1 && train.len() > 1 {
                 continue;
@@ -142,19 +154,28 @@ fn run(options: &Options) -> Outcome {
             schedule.apply(step, &mut adam);
             adam.step();
             step += 1;
+            if number == last || norms.is_empty() {
+                norms = gradient_norms(&named);
+            }
             adam.zero_grad();
             sum += f64::from(value) * rows.len() as f64;
         }
         net.eval();
         losses.push(sum / train.len() as f64);
-        accuracies.push(accuracy(&scores(&mut net, test.images()), test.labels()));
-        println!(
-            "pass {pass}: loss {:.4}, {:.2} % of the test digits, {:.1} s",
-            losses[pass - 1],
-            100.0 * accuracies[pass - 1],
-            start.elapsed().as_secs_f64()
-        );
+        let matrix = ConfusionMatrix::new(&scores(&mut net, test.images()), test.labels());
+        let (loss, share, time) = (sum / train.len() as f64, matrix.accuracy(), watch.time());
+        accuracies.push(share);
+        watch.above(|| {
+            let seconds = time.as_secs_f64();
+            println!("pass {pass}: loss {loss:.4}, {:.2} % of the test digits, {seconds:.1} s", 100.0 * share);
+        });
+        let record = Record::new(pass, loss).with_test_accuracy(share).with_time(time);
+        let record = record.with_learning_rate(f64::from(adam.learning_rate()));
+        watch.show(record.with_gradient_norms(std::mem::take(&mut norms)))?;
+        confusion = Some(matrix);
     }
+    let names = class_names(test.classes());
+    watch.finish(confusion.as_ref().map(|matrix| (matrix, &*names)))?;
     let curve = |values: &[f64]| [Curve::new("", (1..).map(f64::from).zip(values.to_vec()), 0)];
     let loss = Panel::new("training", Axis::whole("pass"), Axis::readable("mean loss"), curve(&losses));
     let right: Vec<f64> = accuracies.iter().map(|share| 100.0 * share).collect();

@@ -41,7 +41,7 @@ struct Options {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Where to draw losses and accuracies
-    #[arg(long, value_name = "FILE.svg", default_value = "compare_activations.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = lesson::svg, default_value = "compare_activations.svg")]
     plot: PathBuf,
     /// Draw the losses on a logarithmic scale, even if a linear one is readable
     #[arg(long)]

@@ -145,7 +145,7 @@ struct Options {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Where to draw losses and accuracies
-    #[arg(long, value_name = "FILE.svg", default_value = "from_scratch.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = lesson::svg, default_value = "from_scratch.svg")]
     plot: PathBuf,
 }
 

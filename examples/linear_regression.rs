@@ -44,7 +44,7 @@ struct Options {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Where to draw the loss, and for one input the points with both lines
-    #[arg(long, value_name = "FILE.svg", default_value = "linear_regression.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = lesson::svg, default_value = "linear_regression.svg")]
     plot: PathBuf,
 }
 
@@ -59,11 +59,13 @@ fn run(options: &Options) -> Outcome {
     lesson::check_output(Some(&options.plot))?;
     if options.points <= options.inputs {
         let (points, inputs) = (options.points, options.inputs);
-        return Err(format!("--points: expected more than the number of inputs, {inputs}, found {points}").into());
+        let message = format!("--points: expected more than the number of inputs, {inputs}, found {points}");
+        return Err(lesson::Usage(message).into());
     }
     if options.points * options.inputs > MAX_NUMBERS {
         let found = options.points * options.inputs;
-        return Err(format!("--points times --inputs: expected at most {MAX_NUMBERS} numbers, found {found}").into());
+        let message = format!("--points times --inputs: expected at most {MAX_NUMBERS} numbers, found {found}");
+        return Err(lesson::Usage(message).into());
     }
     let mut rng = StdRng::seed_from_u64(options.seed);
     let mut normal = || rng.sample::<f64, _>(StandardNormal);

@@ -13,13 +13,16 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use lesson::plot::{Axis, Curve, Panel};
-use lesson::{Activation, momentum, positive, positive_number};
+use lesson::watch::{Outputs, Watch, class_names};
+use lesson::{Activation, Usage, momentum, positive, positive_number};
 use ndarray::{Array2, ArrayD};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tapegrad::data::{Batches, Samples, accuracy, load_data};
+use tapegrad::data::{Batches, ConfusionMatrix, Samples, accuracy, load_data};
 use tapegrad::nn::{Linear, Module, Sequential, SoftmaxCrossEntropy};
 use tapegrad::optim::{Optimizer, Sgd};
+use tapegrad::report::Report;
+use tapegrad::train::{Progress, Record, gradient_norms};
 use tapegrad::{Param, Scalar, Tape};
 
 /// Train the same network by hand-derived passes and by the tape, step for step, and compare.
@@ -62,8 +65,10 @@ struct Options {
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     dtype: Dtype,
     /// Where to draw the losses and the test accuracies of both
-    #[arg(long, value_name = "FILE.svg", default_value = "manual_vs_autograd.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = lesson::svg, default_value = "manual_vs_autograd.svg")]
     plot: PathBuf,
+    #[command(flatten)]
+    watch: Outputs,
     /// End with one JSON object on the last line of standard output
     #[arg(long)]
     json: bool,
@@ -84,18 +89,17 @@ fn main() -> ExitCode {
     match agreed {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => lesson::exit(Err(error)),
     }
 }
 
 /// Returns whether the two paths agree.
 fn run<T: Scalar>(options: &Options) -> Result<bool, Box<dyn Error>> {
     lesson::check_output(Some(&options.plot))?;
+    options.watch.check()?;
     if !T::from_f64(options.lr).to_f64().is_finite() {
-        return Err(format!("--lr: expected a number that {} can hold, found {:e}", T::DTYPE, options.lr).into());
+        let message = format!("--lr: expected a number that {} can hold, found {:e}", T::DTYPE, options.lr);
+        return Err(Usage(message).into());
     }
     let directory =
         options.data.clone().unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/data/digits178").into());
@@ -120,6 +124,16 @@ fn run<T: Scalar>(options: &Options) -> Result<bool, Box<dyn Error>> {
     let (mut hand_us, mut tape_us) = (Vec::new(), Vec::new());
     let mut at_start = None;
     let mut curves = Vec::new();
+    let page = Report::new("manual_vs_autograd")
+        .with_fact("shown", "the network trained by hand; losses are means over the batches of a pass")
+        .with_fact("gradients", "on the last batch of a pass, after its step")
+        .with_fact("number type", T::DTYPE)
+        .with_fact("digits", format!("{} for training, {} for the test", train.len(), test.len()))
+        .with_fact("batch", options.batch)
+        .with_fact("momentum", options.momentum);
+    let mut watch = Watch::new(&options.watch, page, Progress::Bar, options.epochs, 0)?;
+    let named = by_hand.network.named_parameters();
+    watch.first_layer(&named[0].0, &named[0].1);
 
     for epoch in 1..=options.epochs {
         let (mut hand_losses, mut tape_losses) = (Vec::new(), Vec::new());
@@ -159,18 +173,33 @@ fn run<T: Scalar>(options: &Options) -> Result<bool, Box<dyn Error>> {
         }
         let percent = [by_hand.accuracy(&test), by_tape.accuracy(&test)].map(|share| 100.0 * share);
         curves.push([losses, percent]);
-        println!(
-            "{epoch:5}    {:<12.6}   {:<12.6}   {:5.2}  {:5.2}   {:5.2}  {:5.2}   {:<7.1}  {:<7.1}",
-            losses[0],
-            losses[1],
-            100.0 * by_hand.accuracy(&train),
-            100.0 * by_tape.accuracy(&train),
-            percent[0],
-            percent[1],
-            median(&hand_us[first_of_epoch..]),
-            median(&tape_us[first_of_epoch..]),
-        );
+        let train_percent = [by_hand.accuracy(&train), by_tape.accuracy(&train)].map(|share| 100.0 * share);
+        watch.above(|| {
+            println!(
+                "{epoch:5}    {:<12.6}   {:<12.6}   {:5.2}  {:5.2}   {:5.2}  {:5.2}   {:<7.1}  {:<7.1}",
+                losses[0],
+                losses[1],
+                train_percent[0],
+                train_percent[1],
+                percent[0],
+                percent[1],
+                median(&hand_us[first_of_epoch..]),
+                median(&tape_us[first_of_epoch..]),
+            );
+        });
+        // Not a step either: the gradients where the pass has led, to be shown.
+        by_hand.gradients(&images, &labels);
+        let record = Record::new(epoch, losses[0])
+            .with_train_accuracy(train_percent[0] / 100.0)
+            .with_test_accuracy(percent[0] / 100.0)
+            .with_learning_rate(by_hand.optimizer.learning_rate().to_f64())
+            .with_gradient_norms(gradient_norms(&named))
+            .with_time(watch.time());
+        by_hand.optimizer.zero_grad();
+        watch.show(record)?;
     }
+    let confusion = ConfusionMatrix::new(by_hand.network.forward(test.images()), test.labels());
+    watch.finish(Some((&confusion, &class_names(test.classes())[..])))?;
 
     let steps = hand_us.len();
     let (max_rel_grad_diff, largest_grad) = at_start.ok_or("no batch was seen")?;

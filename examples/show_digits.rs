@@ -20,7 +20,8 @@ use tapegrad::nn::{Activation, Module, Sequential, SoftmaxCrossEntropy};
 use tapegrad::optim::Sgd;
 use tapegrad::train::{ByHand, Descent, Examples, Progress, mini_batch_descent};
 
-/// Train a small network, then draw test digits with label and prediction, the wrong ones marked, and print one of them.
+/// Train a small network, then draw test digits, each with what it is and, if that differs, with what the network takes it
+/// for; and print one of them.
 ///
 /// Classes of the course's digits are called by the digits 1, 7 and 8; others by their numbers.
 #[derive(Parser, Debug)]
@@ -41,7 +42,7 @@ struct Options {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Where to draw the contact sheet
-    #[arg(long, value_name = "FILE.svg", default_value = "show_digits.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = lesson::svg, default_value = "show_digits.svg")]
     plot: PathBuf,
 }
 
@@ -74,7 +75,7 @@ fn run(options: &Options) -> Outcome {
     let wrong = |&row: &usize| predicted[row] != Some(test.labels()[row]);
     let rows: Vec<usize> = (0..test.len()).filter(wrong).chain((0..test.len()).filter(|row| !wrong(row))).collect();
     let shown = options.digit.unwrap_or(rows[0]);
-    println!("\ntest digit {shown}: {}", caption(test, shown, predicted[shown]));
+    println!("\ntest digit {shown} {}", caption(test, shown, predicted[shown]));
     print_digit(test.images().row(shown), side);
     draw(&options.plot, test, &rows[..options.count.min(rows.len())], &predicted, side)
 }
@@ -87,12 +88,13 @@ fn name(class: usize, classes: usize) -> String {
     }
 }
 
+/// Returns what a digit is and, if the network is wrong, what it takes the digit for.
 fn caption(test: &Samples<f64>, row: usize, prediction: Option<usize>) -> String {
-    let label = name(test.labels()[row], test.classes());
+    let truth = name(test.labels()[row], test.classes());
     match prediction {
-        Some(class) if class == test.labels()[row] => label,
-        Some(class) => format!("{label}, taken for {}", name(class, test.classes())),
-        None => format!("{label}, taken for none"),
+        Some(class) if class == test.labels()[row] => format!("is {truth}"),
+        Some(class) => format!("is {truth}, taken for {}", name(class, test.classes())),
+        None => format!("is {truth}, taken for none"),
     }
 }
 
@@ -116,7 +118,8 @@ fn print_digit(pixels: ArrayView1<'_, f64>, side: usize) {
 fn draw(path: &Path, test: &Samples<f64>, rows: &[usize], predicted: &[Option<usize>], side: usize) -> Outcome {
     const PIXEL: i32 = 3;
     let (image, columns) = (side as i32 * PIXEL, 10);
-    let (cell_width, cell_height) = (image + 16, image + 34);
+    // A caption is wider than a small digit.
+    let (cell_width, cell_height) = ((image + 16).max(128), image + 34);
     let lines = (rows.len() as i32 + columns - 1) / columns;
     let size = ((columns * cell_width + 16) as u32, (lines * cell_height + 16) as u32);
     let mut svg = String::new();
@@ -124,7 +127,10 @@ fn draw(path: &Path, test: &Samples<f64>, rows: &[usize], predicted: &[Option<us
         let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         area.fill(&WHITE)?;
         for (k, &row) in rows.iter().enumerate() {
-            let (x0, y0) = (8 + k as i32 % columns * cell_width + 8, 8 + k as i32 / columns * cell_height + 4);
+            let (x0, y0) = (
+                8 + k as i32 % columns * cell_width + (cell_width - image) / 2,
+                8 + k as i32 / columns * cell_height + 4,
+            );
             let right = predicted[row] == Some(test.labels()[row]);
             let color = if right { RGBColor(70, 70, 70) } else { RGBColor(200, 40, 0) };
             area.draw(&Rectangle::new(
@@ -152,14 +158,8 @@ fn draw(path: &Path, test: &Samples<f64>, rows: &[usize], predicted: &[Option<us
                     start = column;
                 }
             }
-            let label = name(test.labels()[row], test.classes());
-            let text = match predicted[row] {
-                _ if right => label,
-                Some(class) => format!("{label} ✗ {}", name(class, test.classes())),
-                None => format!("{label} ✗ ?"),
-            };
             let style = ("sans-serif", 15).into_font().color(&color).pos(Pos::new(HPos::Center, VPos::Top));
-            area.draw(&Text::new(text, (x0 + image / 2, y0 + image + 6), style))?;
+            area.draw(&Text::new(caption(test, row, predicted[row]), (x0 + image / 2, y0 + image + 6), style))?;
         }
         area.present()?;
     }

@@ -50,7 +50,7 @@ struct Options {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Where to draw the losses
-    #[arg(long, value_name = "FILE.svg", default_value = "three_descents.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = lesson::svg, default_value = "three_descents.svg")]
     plot: PathBuf,
 }
 

@@ -8,11 +8,13 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use lesson::plot::{Axis, Curve, Panel};
-use lesson::{positive, verdict::Curves};
-use tapegrad::data::{Batches, Generator, Samples, accuracy, load_data};
+use lesson::{positive, verdict::Curves, watch};
+use tapegrad::data::{Batches, ConfusionMatrix, Generator, Samples, load_data};
 use tapegrad::files::{Saved, ToSave};
 use tapegrad::nn::{Dropout, Linear, Loss, Module, ReLU, Sequential, SoftmaxCrossEntropy};
 use tapegrad::optim::{Adam, Optimizer, Schedule, clip_grad_norm};
+use tapegrad::report::Report;
+use tapegrad::train::{Progress, Record, gradient_norms};
 
 /// Train a network of two layers on images of your own, by Adam, one cycle of learning rates, clipped gradients, and dropout.
 #[derive(Parser, Debug)]
@@ -25,6 +27,7 @@ struct Options {
     #[arg(long, default_value_t = 100, value_parser = positive)] hidden: usize,
     #[arg(long, default_value_t = 20, value_parser = positive)] passes: usize,
     #[arg(long, default_value_t = 64, value_parser = positive)] batch: usize,
+    #[command(flatten)] watch: watch::Outputs,
 }
 
 fn main() -> ExitCode {
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
 }
 
 fn train(options: &Options) -> lesson::Outcome {
+    options.watch.check()?;
     let (data, _) = load_data::<f32>(&options.data)?.normalized();
     let (width, classes) = (data.train().images().ncols(), data.train().classes());
     let saved = if options.run.exists() { Some(Saved::read(&options.run)?) } else { None };
@@ -49,6 +53,10 @@ fn train(options: &Options) -> lesson::Outcome {
         saved.restore(&named, &mut adam)?;
     }
     let schedule = Schedule::one_cycle(3e-3, options.passes * steps);
+    let page = Report::new("your own").with_fact("gradients", "in the last step of a pass, before they are clipped");
+    let mut watch = watch::Watch::new(&options.watch, page, Progress::Bar, options.passes, first)?;
+    watch.first_layer(&named[0].0, &named[0].1);
+    let (mut norms, mut confusion) = (Vec::new(), None);
     for pass in first..options.until.unwrap_or(options.passes).min(options.passes) {
         batches.shuffle();
         net.train();
@@ -57,6 +65,7 @@ fn train(options: &Options) -> lesson::Outcome {
             let batch = data.train().select(rows);
             let delta = loss.backward(&batch.one_hot(), net.forward(batch.images()));
             net.backward_update_gradient(batch.images(), delta);
+            norms = if step + 1 == steps { gradient_norms(&named) } else { norms };
             clip_grad_norm(net.parameters(), 1.0);
             adam.step();
             adam.zero_grad();
@@ -64,14 +73,21 @@ fn train(options: &Options) -> lesson::Outcome {
         net.eval();
         let mut evaluate = |set: &Samples<f32>| {
             let yhat = net.forward(set.images());
-            (f64::from(loss.forward(&set.one_hot(), yhat)), accuracy(yhat, set.labels()))
+            (f64::from(loss.forward(&set.one_hot(), yhat)), ConfusionMatrix::new(yhat, set.labels()))
         };
-        let [train, test] = [data.train(), data.test()].map(&mut evaluate);
-        curves.push([train.0, test.0], [train.1, test.1]);
-        println!("pass {}: train loss {:.6}, test loss {:.6}, {:.2} %", pass + 1, train.0, test.0, 100.0 * test.1);
+        let [(train, seen), (test, matrix)] = [data.train(), data.test()].map(&mut evaluate);
+        let (done, seen, share) = (pass + 1, seen.accuracy(), matrix.accuracy());
+        curves.push([train, test], [seen, share]);
+        watch.above(|| println!("pass {done}: train loss {train:.6}, test loss {test:.6}, {:.2} %", 100.0 * share));
+        let record = Record::new(pass, train).with_train_accuracy(seen).with_test_loss(test).with_test_accuracy(share);
+        let record = record.with_learning_rate(f64::from(adam.learning_rate())).with_time(watch.time());
+        watch.show(record.with_gradient_norms(std::mem::take(&mut norms)))?;
+        confusion = Some(matrix);
         let file = ToSave::new().parameters(&named).optimizer(&adam, &named).count("pass", pass as u64 + 1);
         curves.save(file).write(&options.run)?;
     }
+    let names = watch::class_names(classes);
+    watch.finish(confusion.as_ref().map(|matrix| (matrix, &*names)))?;
     let losses = [0, 1].map(|set| Curve::by_index(["train", "test"][set], curves.loss(set), set));
     let panel = Panel::new("your own", Axis::whole("pass"), Axis::logarithmic("mean cross-entropy"), losses);
     lesson::plot::write("train_your_own.svg".as_ref(), &[panel])

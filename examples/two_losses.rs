@@ -15,7 +15,7 @@ use ndarray::{Array2, ArrayRef2, array};
 use tapegrad::check::{self, gradcheck};
 use tapegrad::data::accuracy;
 use tapegrad::nn::{CrossEntropy, Loss, SoftmaxCrossEntropy};
-use tapegrad::train::Examples;
+use tapegrad::train::{Bar, Examples, Progress, Record};
 use tapegrad::{Reduction, Tape, Var};
 
 /// Show the deltas of the categorical and of the binary cross-entropy of a softmax on a sample and on the digits, check
@@ -44,7 +44,7 @@ struct Options {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Where to draw the losses
-    #[arg(long, value_name = "FILE.svg", default_value = "two_losses.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = lesson::svg, default_value = "two_losses.svg")]
     plot: PathBuf,
 }
 
@@ -190,18 +190,22 @@ fn descend(form: Form, sets: &[Examples<f64>; 2], labels: [&[usize]; 2], options
     let mut b: ndarray::Array1<f64> = (*parameters[1].value()).clone().into_dimensionality()?;
     let mut history = Vec::new();
     println!("\nalong the delta of the {} loss:", form.name());
+    let bar = Bar::new(Progress::Bar, options.passes);
     for pass in 0..=options.passes {
         let z = [0, 1].map(|set: usize| sets[set].inputs().dot(&w) + &b);
         let yhat = [softmax(&z[0]), softmax(&z[1])];
         let l = [0, 1].map(|set| CrossEntropy::new().forward(sets[set].targets(), &yhat[set]));
         let c = [0, 1].map(|set| SoftmaxCrossEntropy::new().forward(sets[set].targets(), &z[set]));
         let right = [0, 1].map(|set| 100.0 * accuracy(&yhat[set], labels[set]));
+        bar.show(&Record::new(pass, l[0]).with_test_accuracy(right[1] / 100.0));
         if pass == 0 || pass == options.passes {
-            println!(
-                "  pass {pass}: L = {:.6}, C = {:.6} in training; {:.2} % of the test digits",
-                l[0], c[0], right[1]
-            );
-            compare(&sets[0], &yhat[0]);
+            bar.above(|| {
+                println!(
+                    "  pass {pass}: L = {:.6}, C = {:.6} in training; {:.2} % of the test digits",
+                    l[0], c[0], right[1]
+                );
+                compare(&sets[0], &yhat[0]);
+            });
         }
         if pass < options.passes {
             history.push([l[0], l[1], c[0], c[1], right[0], right[1]]);

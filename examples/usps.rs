@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use lesson::plot::{Axis, Curve, Panel};
 use lesson::verdict::Curves;
+use lesson::watch::{Outputs, Watch, class_names};
 use lesson::{Activation, Half, momentum, positive, positive_number};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -18,7 +19,8 @@ use tapegrad::data::{ConfusionMatrix, load_usps};
 use tapegrad::files::{Saved, ToSave, save};
 use tapegrad::nn::{Module, Sequential, SoftmaxCrossEntropy};
 use tapegrad::optim::{Optimizer, Sgd};
-use tapegrad::train::{ByHand, ByTape, Descent, Examples, Learner, Pass, Progress, mini_batch_descent};
+use tapegrad::report::Report;
+use tapegrad::train::{ByHand, ByTape, Descent, Examples, Learner, Pass, Progress, Record, mini_batch_descent};
 
 /// Train a multi-layer perceptron on the USPS digits.
 ///
@@ -26,7 +28,8 @@ use tapegrad::train::{ByHand, ByTape, Descent, Examples, Learner, Pass, Progress
 /// with arrays x (digits, 256) and y (digits,), into a directory; or train.txt and test.txt in the course's text form: a
 /// first line `classes pixels`, then a line `label v1 v2 …` for each digit, and a last line `-1`.
 ///
-/// Exit codes: 0 done, 1 the loss is no longer finite or a file cannot be written, 2 the data or the arguments are wrong.
+/// Exit codes: 0 done, 1 the data cannot be used, the loss is no longer finite or a file cannot be written, 2 the arguments
+/// are wrong.
 #[derive(Parser, Debug)]
 struct Options {
     /// Directory with the digits
@@ -72,28 +75,24 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     /// Where to draw losses and accuracies
-    #[arg(long, value_name = "FILE.svg", default_value = "usps.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = lesson::svg, default_value = "usps.svg")]
     plot: PathBuf,
+    #[command(flatten)]
+    watch: Outputs,
     /// End with one JSON object on the last line of standard output
     #[arg(long)]
     json: bool,
 }
 
 fn main() -> ExitCode {
-    let options: Options = lesson::parse();
-    let outputs = [Some(&options.plot), options.checkpoint.as_ref(), options.save.as_ref()];
-    let checked = outputs.into_iter().try_for_each(lesson::check_output);
-    let prepared = checked.and_then(|()| Ok(load_usps::<f32>(&options.data)?));
-    match prepared {
-        Ok(data) => lesson::exit(run(&options, &data)),
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    lesson::exit(run(&lesson::parse()))
 }
 
-fn run(options: &Options, data: &tapegrad::data::Dataset<f32>) -> lesson::Outcome {
+fn run(options: &Options) -> lesson::Outcome {
+    let outputs = [Some(&options.plot), options.checkpoint.as_ref(), options.save.as_ref()];
+    outputs.into_iter().try_for_each(lesson::check_output)?;
+    options.watch.check()?;
+    let data = load_usps::<f32>(&options.data)?;
     let (train, test) = (Examples::from(data.train()), Examples::from(data.test()));
     let (width, classes) = (data.train().images().ncols(), data.train().classes());
     println!("{} training and {} test digits of {classes} classes", train.len(), test.len());
@@ -123,6 +122,14 @@ fn run(options: &Options, data: &tapegrad::data::Dataset<f32>) -> lesson::Outcom
         saved.restore(&named, &mut sgd)?;
         println!("the run goes on at pass {done}");
     }
+    let page = Report::new(format!("USPS, {} layers", options.layers))
+        .with_fact("digits", format!("{} for training, {} for the test", train.len(), test.len()))
+        .with_fact("gradients", "in the first step of a pass")
+        .with_fact("batch", options.batch)
+        .with_fact("momentum", options.momentum);
+    let mut watch = Watch::new(&options.watch, page, Progress::Silent, options.passes, done)?;
+    watch.first_layer(&named[0].0, &named[0].1);
+    let mut watched = Ok(());
     // Two descents, the second with smaller steps, each in parts that end with a checkpoint.
     let rough = options.passes - options.passes / 3;
     let last = loop {
@@ -142,9 +149,19 @@ fn run(options: &Options, data: &tapegrad::data::Dataset<f32>) -> lesson::Outcom
         };
         let descent =
             Descent::new(next - start).starting_at(done - start).seed(options.seed.wrapping_add(start as u64));
-        let descent = descent.progress(Progress::Bar).on_pass(report);
+        let so_far = watch.time();
+        // The result of a part is the first pass of the next one.
+        let record = |record: Record| {
+            let pass = start + record.pass();
+            if watched.is_ok() && (pass < next || next == options.passes) {
+                let time = so_far + record.time();
+                watched = watch.show(record.at_pass(pass).with_time(time));
+            }
+        };
+        let descent = descent.progress(Progress::Bar).on_pass(report).on_record(&named, record);
         let history = mini_batch_descent(learner.as_mut(), &mut sgd, &train, Some(&test), options.batch, descent)?;
         history.passes().iter().for_each(|pass| curves.append(pass));
+        std::mem::replace(&mut watched, Ok(()))?;
         done = next;
         if done == options.passes {
             break *history.result();
@@ -159,6 +176,7 @@ fn run(options: &Options, data: &tapegrad::data::Dataset<f32>) -> lesson::Outcom
     learner.evaluate(&test);
     let matrix = ConfusionMatrix::new(learner.output(), data.test().labels());
     println!("\ntest digits:\n{matrix}\ntest accuracy {:.2} %", 100.0 * matrix.accuracy());
+    watch.finish(Some((&matrix, &class_names(classes)[..])))?;
     let loss = |set: usize| Curve::by_index(["train", "test"][set], curves.loss(set), set);
     let percent = |set: usize| Curve::by_index(["train", "test"][set], curves.percent(set), set);
     let (losses, accuracies) = ([loss(0), loss(1).dashed()], [percent(0), percent(1).dashed()]);

@@ -57,7 +57,8 @@
 //! | [`nn`] | the hand-derived path: [`Module`](nn::Module), layers, [`Sequential`](nn::Sequential), losses |
 //! | [`optim`] | optimizers and learning-rate schedules, for both paths |
 //! | `files` | parameters and whole runs saved and resumed, with the features `npz` or `safetensors` |
-//! | [`train`] | batch, stochastic and mini-batch descent, for both paths |
+//! | [`train`] | batch, stochastic and mini-batch descent, for both paths; a log of the passes |
+//! | [`report`] | a page that shows a run: curves, gradient norms, weights, confusion |
 //! | [`chunks`] | the gradient of a large batch, chunk by chunk, for both paths |
 //! | `parallel` | the same over several processes, by MPI; needs the feature `mpi`, see [`scaling_out`] |
 //! | [`threads`] | one setting for everything that is shared among threads |
@@ -193,6 +194,7 @@ pub mod parallel;
 mod param;
 mod program;
 mod reduction;
+pub mod report;
 mod scalar;
 #[doc = include_str!("scaling_out.md")]
 pub mod scaling_out {}

@@ -38,6 +38,7 @@ mod optim;
 mod program;
 mod reductions;
 mod rules;
+mod seeing;
 mod shapes;
 mod stored;
 mod threads;

@@ -20,6 +20,7 @@ const FLOORS: &[&[&str]] = &[
     &["var"],
     &["transform", "nn", "program", "chunks"],
     &["train", "check", "parallel", "files"],
+    &["report"],
     &["lib"],
 ];
 

@@ -89,13 +89,13 @@ fn wrong_arguments_are_refused_in_one_line() {
     fails(
         directory,
         "linear_regression --points 3 --inputs 3",
-        1,
+        2,
         "--points: expected more than the number of inputs, 3, found 3",
     );
     let expected = "--points times --inputs: expected at most 50000000 numbers, found 999999000000";
-    fails(directory, "linear_regression --points 1000000 --inputs 999999", 1, expected);
+    fails(directory, "linear_regression --points 1000000 --inputs 999999", 2, expected);
     fails(directory, "show_digits --digit 627", 1, "--digit: expected a number below 627, found 627");
-    fails(directory, "usps", 2, "data/usps: expected the USPS digits: train.npz and test.npz");
+    fails(directory, "usps", 1, "data/usps: expected the USPS digits: train.npz and test.npz");
     fails(directory, "digits one-layer --history no/where.npz", 1, "no/where.npz: expected a directory no to write to");
     for lesson in LESSONS.into_iter().chain(["linear_regression", "modules", "manual_vs_autograd"]) {
         fails(
@@ -105,6 +105,20 @@ fn wrong_arguments_are_refused_in_one_line() {
             ".: expected the name of a file to write, found a directory",
         );
         fails(directory, &format!("{lesson} --plot no/a.svg"), 1, "no/a.svg: expected a directory no to write to");
+    }
+    for lesson in
+        LESSONS.into_iter().chain(["linear_regression", "modules", "manual_vs_autograd", "usps", "cnn", "char_lstm"])
+    {
+        let expected = "'x.png' for '--plot <FILE.svg>': expected a name that ends in .svg, found .png";
+        fails(directory, &format!("{lesson} --plot x.png"), 2, expected);
+    }
+    for lesson in ["manual_vs_autograd", "cnn", "char_lstm", "train_your_own", "usps", "digits tape"] {
+        let log = if lesson == "digits tape" { "--jsonl" } else { "--log" };
+        for option in [log, "--report"] {
+            let expected = "no/a: expected a directory no to write to";
+            fails(directory, &format!("{lesson} {option} no/a"), 1, expected);
+            fails(directory, &format!("{lesson} {option} ."), 1, "expected the name of a file to write");
+        }
     }
     fails(directory, "modules --steps 0", 2, "'0' for '--steps <STEPS>': expected a whole number from 1");
     assert_eq!(fs::read_dir(directory).unwrap().count(), 0, "nothing was written");
@@ -626,4 +640,89 @@ fn a_network_of_ones_own_is_resumed() {
     assert!(directory.join("train_your_own.svg").exists());
     let other = command.replace("--hidden 4", "--hidden 5");
     fails(directory, &format!("{other} --run parts.npz"), 1, "array 0.weight: expected shape (784, 5), found (784, 4)");
+}
+
+/// Returns the lines of a log without the times.
+fn log_of(path: &Path) -> Vec<serde_json::Value> {
+    let text = fs::read_to_string(path).unwrap();
+    let without_time = |line: &str| {
+        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(line.as_object_mut().unwrap().remove("seconds").is_some());
+        line
+    };
+    text.lines().map(without_time).collect()
+}
+
+#[test]
+fn a_watched_lesson_leaves_a_log_and_a_report_and_goes_on_with_both() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let few = few_digits(directory);
+    let line = |k: usize| format!("{} {} {} {}\n", k % 2, k % 3, (k + 1) % 2, k * k % 3);
+    let lines: String = (0..12).map(line).collect();
+    for name in ["train.txt", "test.txt"] {
+        fs::write(directory.join(name), format!("2 3\n{lines}-1\n")).unwrap();
+    }
+    // Whole; then in two parts, the second from a checkpoint before passes that the first has logged already.
+    for (command, whole, parts, passes, parameters) in [
+        (
+            format!("digits two-layers --data {few} --hidden 4 --jsonl run.jsonl"),
+            "--passes 5",
+            ["--passes 4 --checkpoint a.npz --every 3", "--passes 5 --resume a.npz"],
+            6,
+            4,
+        ),
+        (
+            format!("digits module --data {few} --hidden 4 --jsonl run.jsonl"),
+            "--passes 5",
+            ["--passes 4 --checkpoint b.npz --every 3", "--passes 5 --resume b.npz"],
+            6,
+            4,
+        ),
+        (
+            "usps --data . --hidden 4 --batch 5 --passes 8 --log run.jsonl".into(),
+            "",
+            ["--checkpoint c.npz --every 4", "--resume c.npz"],
+            9,
+            4,
+        ),
+        (
+            format!("train_your_own --data {few} --passes 3 --hidden 4 --batch 30 --jsonl run.jsonl"),
+            "--run d.npz",
+            ["--run e.npz --until 1", "--run e.npz"],
+            3,
+            4,
+        ),
+    ] {
+        let text = succeeds(directory, &format!("{command} {whole}"));
+        assert!(!text.contains("report"), "{text}");
+        let log = log_of(&directory.join("run.jsonl"));
+        assert_eq!(log.len(), passes, "{command}");
+        for (pass, line) in log.iter().enumerate() {
+            assert_eq!(line["pass"], pass, "{command}");
+            for name in ["train_loss", "test_loss", "learning_rate"] {
+                assert!(line[name].as_f64().is_some_and(|number| number > 0.0), "{command}: {line}");
+            }
+            let norms = line["gradient_norms"].as_object().map_or(0, serde_json::Map::len);
+            assert!(norms == parameters || norms == 0 && pass + 1 == passes, "{command}: {line}");
+        }
+        for part in parts {
+            let text = succeeds(directory, &format!("{command} {part} --report run.html"));
+            assert!(text.contains("the report is in run.html"), "{text}");
+        }
+        assert!(log == log_of(&directory.join("run.jsonl")), "{command}");
+        let page = fs::read_to_string(directory.join("run.html")).unwrap();
+        assert!(page.contains("Finished: pass") && !page.contains("http-equiv"), "{command}");
+        assert_eq!(
+            page.matches("<tr><th scope=\"row\">").count(),
+            passes + page.matches("class=\"right\"").count() + 1
+        );
+    }
+
+    // A run that fails leaves a page that does not wait.
+    let command = "digits module --hidden 4 --loss softmax --raw-pixels --epsilon 1e300 --passes 3 --report run.html";
+    let command = format!("{command} --data {few}");
+    fails(directory, &command, 1, "the loss is");
+    let page = fs::read_to_string(directory.join("run.html")).unwrap();
+    assert!(page.contains("stopped before its end") && !page.contains("http-equiv"));
 }

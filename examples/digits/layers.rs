@@ -11,7 +11,7 @@ use tapegrad::optim::Sgd;
 use tapegrad::train::{Descent, Examples, Learner, Progress, batch_descent};
 use tapegrad::{Param, Reduction, Tape, Var};
 
-use super::lesson::{Activation, Half, Outcome};
+use super::lesson::{self, Activation, Half, Outcome};
 use super::task::{Task, Trained};
 use super::{Gradient, Reduce};
 
@@ -40,19 +40,29 @@ fn descend(task: &Task, learner: &mut impl Learner<f64>) -> Outcome<Trained> {
     let (first, mut curves) = task.begin(&mut sgd)?;
     // The callback cannot reach the optimizer while it works. Without momentum it remembers its learning rate alone.
     let (remembered, mut saved) = (Sgd::new(&task.parameters, task.epsilon), Ok(()));
-    let descent = Descent::new(task.passes).starting_at(first).progress(Progress::Bar).on_pass(|pass| {
+    let (mut watch, mut watched) = (task.watch(first, Progress::Silent)?, Ok(()));
+    let (named, so_far) = (lesson::named(&task.parameters), watch.time());
+    let descent = Descent::new(task.passes).starting_at(first).progress(Progress::Bar);
+    let descent = descent.on_record(&named, |record| {
+        if watched.is_ok() {
+            let time = so_far + record.time();
+            watched = watch.show(record.with_time(time));
+        }
+    });
+    let descent = descent.on_pass(|pass| {
         saved = task.save(pass.index(), &curves, &remembered);
         curves.append(pass);
         if saved.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     let history = batch_descent(learner, &mut sgd, train, Some(test), descent);
     saved?;
+    watched?;
     curves.append(history?.result());
     let yhat = [train, test].map(|examples| {
         learner.evaluate(examples);
         learner.output().clone()
     });
-    Ok(Trained { curves, yhat })
+    Ok(Trained { curves, watch, yhat })
 }
 
 /// The gradient by formulas on arrays.

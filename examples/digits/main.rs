@@ -136,8 +136,14 @@ struct Options {
     #[arg(long, value_name = "FILE.npz")]
     history: Option<PathBuf>,
     /// Where to draw losses and accuracies [default: digits_LESSON.svg]
-    #[arg(long, value_name = "FILE.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = lesson::svg)]
     plot: Option<PathBuf>,
+    /// Write a line of JSON for each pass: losses, accuracies, learning rate, gradient norms
+    #[arg(long, value_name = "FILE.jsonl")]
+    jsonl: Option<PathBuf>,
+    /// Write a page that shows the run, again after each pass: open it in a browser
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// Draw the losses on a logarithmic scale, even if a linear one is readable
     #[arg(long)]
     log: bool,

@@ -8,10 +8,12 @@ use tapegrad::data::{ConfusionMatrix, accuracy, save_npz};
 use tapegrad::files::{Saved, ToSave};
 use tapegrad::nn::{CrossEntropy, Loss, SoftmaxCrossEntropy};
 use tapegrad::optim::Stateful;
-use tapegrad::train::Examples;
+use tapegrad::report::Report;
+use tapegrad::train::{Examples, Progress};
 
 use super::lesson::plot::{Axis, Curve, Panel};
 use super::lesson::verdict::Curves;
+use super::lesson::watch::{Outputs, Watch, class_names};
 use super::lesson::{self, Activation, Outcome, Pixels};
 use super::{Options, Reported};
 
@@ -31,11 +33,15 @@ pub struct Task {
     checkpoint: Option<(PathBuf, usize)>,
     /// The checkpoint to go on from.
     resume: Option<PathBuf>,
+    /// What shows the run, and its title.
+    outputs: Outputs,
+    title: String,
 }
 
 /// What a lesson comes to: the curves, and the probabilities of both sets after the last update.
 pub struct Trained {
     pub curves: Curves,
+    pub watch: Watch,
     pub yhat: [Array2<f64>; 2],
 }
 
@@ -51,8 +57,10 @@ pub fn run(
     for output in [&options.save, &options.history, &options.checkpoint, &Some(plot.clone())] {
         lesson::check_output(output.as_ref())?;
     }
-    let task = Task::new(options, hidden, epsilon)?;
-    let Trained { curves, yhat } = lesson(&task)?;
+    let outputs = Outputs { log: options.jsonl.clone(), report: options.report.clone() };
+    outputs.check()?;
+    let task = Task { outputs, title: format!("digits {name}"), ..Task::new(options, hidden, epsilon)? };
+    let Trained { curves, watch, yhat } = lesson(&task)?;
 
     let (first, last) = (curves.losses[0], curves.losses[task.passes]);
     let matrices = [0, 1].map(|set| ConfusionMatrix::new(&yhat[set], &task.labels[set]));
@@ -63,6 +71,7 @@ pub fn run(
     }
     println!("{}", curves.verdict());
     println!("\ntest digits:\n{}", matrices[1]);
+    watch.finish(Some((&matrices[1], &class_names(matrices[1].counts().nrows())[..])))?;
 
     if let Some(path) = &options.history {
         let of = |rows: &[[f64; 2]]| Array2::from_shape_fn((task.passes, 2), |(pass, set)| rows[pass][set]);
@@ -119,7 +128,24 @@ impl Task {
             passes: options.passes,
             checkpoint: options.checkpoint.clone().map(|path| (path, options.every)),
             resume: options.resume.clone(),
+            outputs: Outputs::default(),
+            title: String::new(),
         })
+    }
+
+    /// Returns what shows the run from this pass on.
+    pub fn watch(&self, first: usize, progress: Progress) -> Outcome<Watch> {
+        let loss = match self.loss {
+            Reported::Course => "the course's L = -1/N Σ Σ [y ln(ŷ + 1e-16) + (1 - y) ln(1 - ŷ + 1e-16)]",
+            Reported::Softmax => "mean softmax cross-entropy",
+        };
+        let [train, test] = &self.sets;
+        let page = Report::new(&*self.title)
+            .with_fact("loss", loss)
+            .with_fact("digits", format!("{} for training, {} for the test", train.len(), test.len()));
+        let mut watch = Watch::new(&self.outputs, page, progress, self.passes, first)?;
+        watch.first_layer(self.parameters[0].name(), &self.parameters[0]);
+        Ok(watch)
     }
 
     /// Writes the checkpoint if it is time to: the parameters and curves before a pass, and what the optimizer remembers.

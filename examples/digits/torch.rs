@@ -3,12 +3,12 @@
 use ndarray::{Array2, ArrayRef2, Axis};
 use tapegrad::nn::{Linear, Loss, Model, Module, SoftmaxCrossEntropy};
 use tapegrad::optim::{Optimizer, Sgd};
-use tapegrad::train::Examples;
+use tapegrad::train::{Examples, Progress, Record, gradient_norms};
 use tapegrad::{Param, Tape, Var};
 
 use super::Reported;
 use super::layers::{scores, two_axes};
-use super::lesson::{Activation, Outcome};
+use super::lesson::{self, Activation, Outcome};
 use super::task::{Task, Trained};
 
 /// A network's scores and their softmax, recorded.
@@ -195,6 +195,7 @@ fn descend(
 ) -> Outcome<Trained> {
     let mut tape = Tape::new();
     let (first, mut curves) = task.begin(sgd)?;
+    let (mut watch, named) = (task.watch(first, Progress::Bar)?, lesson::named(&task.parameters));
     for pass in first..=task.passes {
         task.save(pass, &curves, sgd)?;
         let record = |examples: &Examples<f64>| {
@@ -204,11 +205,20 @@ fn descend(
         let [(loss, yhat), (test_loss, test_yhat)] = [record(&task.sets[0]), record(&task.sets[1])];
         task.check(pass, loss.item())?;
         let yhat = [yhat, test_yhat].map(two_axes);
-        curves.push([loss.item(), test_loss.item()], task.accuracies([&yhat[0], &yhat[1]]));
+        let [train_share, test_share] = task.accuracies([&yhat[0], &yhat[1]]);
+        curves.push([loss.item(), test_loss.item()], [train_share, test_share]);
+        let record = Record::new(pass, loss.item())
+            .with_train_accuracy(train_share)
+            .with_test_loss(test_loss.item())
+            .with_test_accuracy(test_share)
+            .with_learning_rate(task.epsilon)
+            .with_time(watch.time());
         if pass == task.passes {
-            return Ok(Trained { curves, yhat });
+            watch.show(record)?;
+            return Ok(Trained { curves, watch, yhat });
         }
         loss.backward();
+        watch.show(record.with_gradient_norms(gradient_norms(&named)))?;
         step(sgd)?;
         tape.reset();
     }

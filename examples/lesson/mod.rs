@@ -5,6 +5,7 @@
 
 pub mod plot;
 pub mod verdict;
+pub mod watch;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -93,14 +94,37 @@ pub fn parse<P: Parser>() -> P {
     })
 }
 
-/// Returns the exit code of a lesson, and says in one line what went wrong.
+/// Arguments that exclude each other, found after parsing.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Usage {}
+
+/// Returns the exit code of a lesson, and says in one line what went wrong: 2 if it was the arguments, otherwise 1.
 pub fn exit(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
+    }
+}
+
+/// Parses where to draw: the pictures are SVG, so another ending is a mistake.
+pub fn svg(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension() {
+        Some(ending) if !ending.eq_ignore_ascii_case("svg") => {
+            Err(format!("expected a name that ends in .svg, found .{}: pictures are SVG", ending.display()))
+        }
+        _ => Ok(path),
     }
 }
 

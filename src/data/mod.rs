@@ -26,7 +26,6 @@ mod npy;
 mod npz;
 #[cfg(any(feature = "npz", feature = "safetensors"))]
 mod numbers;
-#[cfg(any(feature = "npz", feature = "safetensors"))]
 mod replace;
 #[cfg(feature = "npy")]
 mod rows_of_file;
@@ -59,12 +58,14 @@ pub(crate) use npz::save_numbers;
 pub use npz::{Npz, save_npz};
 #[cfg(any(feature = "npz", feature = "safetensors"))]
 pub(crate) use numbers::{Numbers, in_type};
+pub(crate) use replace::replace;
 #[cfg(feature = "safetensors")]
 pub(crate) use safetensors::save_tensors;
 #[cfg(feature = "safetensors")]
 #[cfg_attr(docsrs, doc(cfg(feature = "safetensors")))]
 pub use safetensors::{SafeTensors, save_safetensors};
 pub use samples::{Samples, one_hot};
+pub(crate) use shortened::shortened;
 #[cfg(feature = "npy")]
 #[cfg_attr(docsrs, doc(cfg(feature = "npy")))]
 pub use stored::{StoredData, StoredSamples, open_data};

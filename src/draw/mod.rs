@@ -62,6 +62,7 @@ use outline::Outline;
 use scene::Sweep;
 
 pub use outline::Recorded;
+pub(crate) use text::xml;
 
 /// Returns the picture of a tape, `draw::graph(&tape)`, or of a value with all that it was computed from,
 /// `draw::graph(loss)`.

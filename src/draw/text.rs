@@ -14,7 +14,7 @@ pub(super) fn width(text: &str, size: f64) -> f64 {
 }
 
 /// Returns a text for XML. Signs that XML forbids become the replacement character.
-pub(super) fn xml(text: &str) -> String {
+pub(crate) fn xml(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -10,8 +10,10 @@ use super::examples::Examples;
 use super::history::{Diverged, Evaluation, History, Pass};
 use super::learner::Learner;
 use super::progress::{Bar, Progress};
+use super::record::{Record, gradient_norms};
 use crate::data::{Batches, Generator, accuracy};
 use crate::optim::Optimizer;
+use crate::param::Param;
 use crate::scalar::Scalar;
 
 /// The settings of a descent: the number of passes, the seed, the progress shown, and a callback.
@@ -50,15 +52,18 @@ pub struct Descent<'a> {
     seed: u64,
     progress: Progress,
     on_pass: Option<OnPass<'a>>,
+    on_record: Option<OnRecord<'a>>,
 }
 
 type OnPass<'a> = Box<dyn FnMut(&Pass) -> ControlFlow<()> + 'a>;
+/// Takes a record, and whether the gradients of its pass are there.
+type OnRecord<'a> = Box<dyn FnMut(Record, bool) + 'a>;
 
 impl<'a> Descent<'a> {
     /// Returns a descent of this number of passes, with seed 0, that shows no progress.
     #[must_use]
     pub fn new(passes: usize) -> Self {
-        Self { passes, first: 0, seed: 0, progress: Progress::Silent, on_pass: None }
+        Self { passes, first: 0, seed: 0, progress: Progress::Silent, on_pass: None, on_record: None }
     }
 
     /// Returns the descent with this seed for the random choice of examples, or the order of batches.
@@ -118,6 +123,49 @@ impl<'a> Descent<'a> {
     pub fn on_pass(self, on_pass: impl FnMut(&Pass) -> ControlFlow<()> + 'a) -> Self {
         Self { on_pass: Some(Box::new(on_pass)), ..self }
     }
+
+    /// Returns the descent with a function that is called once for every pass, and once for the result.
+    ///
+    /// The record of a pass has the losses and accuracies before its updates, the learning rate, and the norms of these
+    /// parameters' gradients in the first step of the pass, which is taken at the same parameters. The record of the result
+    /// has gradients only in [`batch_descent`], where they come with the loss.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::nn::{Linear, Mse};
+    /// use tapegrad::optim::Sgd;
+    /// use tapegrad::train::{ByHand, Descent, Examples, batch_descent};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let w = Param::new(array![[1.0]]);
+    /// let mut learner = ByHand::new(Linear::from_params(w.clone(), None), Mse::new());
+    /// let examples = Examples::new(array![[1.0]], array![[0.0]])?; // the loss is w², its gradient 2 w
+    /// let mut lines = Vec::new();
+    /// let descent = Descent::new(1).on_record(&[("w".to_string(), w.clone())], |record| {
+    ///     lines.push((record.pass(), record.train_loss(), record.gradient_norms()[0].1));
+    /// });
+    /// batch_descent(&mut learner, &mut Sgd::new([&w], 0.25), &examples, None, descent)?;
+    /// assert_eq!(lines, [(0, 1.0, 2.0), (1, 0.25, 1.0)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias("callback", "log", "SummaryWriter"))]
+    #[must_use]
+    pub fn on_record<T: Scalar>(
+        self,
+        parameters: &[(String, Param<T>)],
+        mut on_record: impl FnMut(Record) + 'a,
+    ) -> Self {
+        let parameters = parameters.to_vec();
+        let with_norms = move |record: Record, has_gradients: bool| {
+            let norms = if has_gradients { gradient_norms(&parameters) } else { Vec::new() };
+            on_record(record.with_gradient_norms(norms));
+        };
+        Self { on_record: Some(Box::new(with_norms)), ..self }
+    }
 }
 
 impl fmt::Debug for Descent<'_> {
@@ -159,10 +207,13 @@ pub fn batch_descent<T: Scalar>(
         let mut time = start.elapsed();
         let evaluation = Evaluation::new(loss, run.accuracy_of(learner, Set::Train));
         match run.begin_pass(learner, Some(evaluation)) {
-            Ok(ControlFlow::Continue(())) => {}
+            Ok(ControlFlow::Continue(())) => run.record(optimizer, true),
             ended => {
+                if ended.is_ok() {
+                    run.record(optimizer, true);
+                }
                 optimizer.zero_grad();
-                return ended.map(|_| run.finish());
+                return ended.map(|_| run.finish(optimizer));
             }
         }
         let start = Instant::now();
@@ -221,7 +272,7 @@ pub fn stochastic_descent<T: Scalar>(
             run.step(learner, optimizer, &[draw()], &mut batch)?;
         }
     }
-    Ok(run.finish())
+    Ok(run.finish(optimizer))
 }
 
 /// Trains on `size` examples at a time, and returns the history. A pass uses every example once, in random order. Its
@@ -273,7 +324,7 @@ pub fn mini_batch_descent<T: Scalar>(
             run.step(learner, optimizer, rows, &mut batch)?;
         }
     }
-    Ok(run.finish())
+    Ok(run.finish(optimizer))
 }
 
 /// Trains on `size` examples at a time, drawn at random with replacement, and returns the history. A pass takes as many
@@ -330,7 +381,7 @@ pub fn mini_batch_descent_with_replacement<T: Scalar>(
             run.step(learner, optimizer, &rows, &mut batch)?;
         }
     }
-    Ok(run.finish())
+    Ok(run.finish(optimizer))
 }
 
 /// A running descent.
@@ -344,6 +395,8 @@ struct Run<'a, T> {
     passes: Vec<Pass>,
     /// The evaluation by the last call of [`begin_pass`](Self::begin_pass).
     now: Option<Pass>,
+    /// Whether there is a record of it.
+    recorded: bool,
     /// The time of all updates so far.
     time: Duration,
 }
@@ -370,6 +423,7 @@ impl<'a, T: Scalar> Run<'a, T> {
             bar: Bar::new(descent.progress, descent.passes),
             passes: Vec::with_capacity(descent.passes.min(100_000)),
             now: None,
+            recorded: false,
             time: Duration::ZERO,
             descent,
         }
@@ -396,13 +450,14 @@ impl<'a, T: Scalar> Run<'a, T> {
             Evaluation::new(loss, self.accuracy_of(learner, Set::Test))
         });
         let pass = Pass::new(index, self.time, train, test);
-        self.bar.show(&pass);
+        self.bar.show(&Record::from(&pass));
         self.now = Some(pass);
+        self.recorded = false;
         if index == self.descent.passes {
             return Ok(ControlFlow::Break(()));
         }
         if let Some(on_pass) = &mut self.descent.on_pass
-            && on_pass(&pass).is_break()
+            && self.bar.above(|| on_pass(&pass)).is_break()
         {
             return Ok(ControlFlow::Break(()));
         }
@@ -428,10 +483,24 @@ impl<'a, T: Scalar> Run<'a, T> {
             optimizer.zero_grad();
             return Err(self.diverged(self.descent.first + self.passes.len() - 1, loss));
         }
+        self.time += start.elapsed();
+        self.record(optimizer, true);
+        let start = Instant::now();
         optimizer.step();
         optimizer.zero_grad();
         self.time += start.elapsed();
         Ok(())
+    }
+
+    /// Hands out the record of the last evaluation, if that was not done.
+    fn record(&mut self, optimizer: &(impl Optimizer<T> + ?Sized), has_gradients: bool) {
+        if !self.recorded
+            && let (Some(on_record), Some(pass)) = (&mut self.descent.on_record, &self.now)
+        {
+            let record = Record::from(pass).with_learning_rate(optimizer.learning_rate().to_f64());
+            self.bar.above(|| on_record(record, has_gradients));
+        }
+        self.recorded = true;
     }
 
     fn accuracy_of(&self, learner: &(impl Learner<T> + ?Sized), set: Set) -> Option<f64> {
@@ -446,7 +515,8 @@ impl<'a, T: Scalar> Run<'a, T> {
         Diverged::new(pass, loss, std::mem::take(&mut self.passes))
     }
 
-    fn finish(self) -> History {
+    fn finish(mut self, optimizer: &(impl Optimizer<T> + ?Sized)) -> History {
+        self.record(optimizer, false);
         let result = self.now.expect("a descent evaluates at least once");
         History::new(self.passes, result)
     }

@@ -11,7 +11,8 @@
 //! | [`mini_batch_descent`] | `size` examples | enough to use each example once, in random order |
 //! | [`mini_batch_descent_with_replacement`] | `size` examples, drawn at random with replacement | as many |
 //!
-//! Each returns the [`History`] of its passes: losses and accuracies **before** the updates of each pass.
+//! Each returns the [`History`] of its passes: losses and accuracies **before** the updates of each pass. While it runs,
+//! [`Descent::on_record`] gives a [`Record`] of each pass, for a [`Log`] or for a [`Report`](crate::report::Report).
 //!
 //! # Example
 //!
@@ -43,7 +44,9 @@ mod examples;
 mod history;
 mod in_chunks;
 mod learner;
+mod log;
 mod progress;
+mod record;
 
 pub use descent::{
     Descent, batch_descent, mini_batch_descent, mini_batch_descent_with_replacement, stochastic_descent,
@@ -52,4 +55,6 @@ pub use examples::Examples;
 pub use history::{Diverged, History, Pass};
 pub use in_chunks::InChunks;
 pub use learner::{ByHand, ByTape, Learner};
-pub use progress::Progress;
+pub use log::Log;
+pub use progress::{Bar, Progress};
+pub use record::{Record, gradient_norms};

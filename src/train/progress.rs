@@ -1,6 +1,8 @@
 //! [`Progress`]: the progress that a descent shows on the terminal.
 
-use super::history::Pass;
+use std::fmt;
+
+use super::record::Record;
 
 /// The progress that a descent shows on the terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,21 +11,35 @@ pub enum Progress {
     /// Nothing.
     #[default]
     Silent,
-    /// A bar on standard error, with the number of passes, their rate, the time left and the training loss. It is shown
-    /// only on a terminal.
+    /// A bar on standard error, with the number of passes, their rate, the time left, the training loss, and the accuracy,
+    /// on the test examples if there are any. It is shown only on a terminal.
     #[cfg(feature = "progress")]
     Bar,
 }
 
-/// A bar, shown or hidden.
-pub(super) struct Bar {
+/// A bar that a loop of your own shows, as a descent does. It is removed when it is dropped.
+///
+/// # Example
+///
+/// ```
+/// use tapegrad::train::{Bar, Progress, Record};
+///
+/// let bar = Bar::new(Progress::Silent, 10); // with the feature `progress` also `Progress::Bar`
+/// for pass in 0..10 {
+///     bar.show(&Record::new(pass, 1.0 / (1.0 + pass as f64)));
+///     bar.above(|| println!("a line that the bar does not overwrite"));
+/// }
+/// ```
+pub struct Bar {
     #[cfg(feature = "progress")]
     bar: indicatif::ProgressBar,
 }
 
 impl Bar {
+    /// Returns a bar for so many passes.
     #[cfg(feature = "progress")]
-    pub(super) fn new(progress: Progress, passes: usize) -> Self {
+    #[must_use]
+    pub fn new(progress: Progress, passes: usize) -> Self {
         use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
         let bar = match progress {
             Progress::Silent => ProgressBar::hidden(),
@@ -36,19 +52,45 @@ impl Bar {
         Self { bar }
     }
 
+    /// Returns a bar for so many passes.
     #[cfg(not(feature = "progress"))]
-    pub(super) fn new(_: Progress, _: usize) -> Self {
+    #[must_use]
+    pub fn new(_: Progress, _: usize) -> Self {
         Self {}
     }
 
-    /// Shows the losses at the start of a pass.
-    #[cfg_attr(not(feature = "progress"), expect(unused_variables, clippy::unused_self))]
-    pub(super) fn show(&self, pass: &Pass) {
+    /// Shows the index of a pass, its loss and its accuracy. The first call sets where the run begins: what an earlier run
+    /// did does not count for the time that is left.
+    #[cfg_attr(not(feature = "progress"), expect(unused_variables))]
+    pub fn show(&self, record: &Record) {
         #[cfg(feature = "progress")]
         {
-            self.bar.set_message(format!("loss {:.6}", pass.train_loss()));
-            self.bar.set_position(pass.index() as u64);
+            let accuracy = match (record.test_accuracy(), record.train_accuracy()) {
+                (Some(share), _) => format!(", {:.2} % of the test examples", 100.0 * share),
+                (None, Some(share)) => format!(", {:.2} %", 100.0 * share),
+                (None, None) => String::new(),
+            };
+            let first = self.bar.message().is_empty();
+            self.bar.set_message(format!("loss {:.6}{accuracy}", record.train_loss()));
+            self.bar.set_position(record.pass() as u64);
+            if first {
+                self.bar.reset_eta();
+            }
         }
+    }
+
+    /// Returns what `print` returns, which runs while the bar is not on the terminal.
+    pub fn above<R>(&self, print: impl FnOnce() -> R) -> R {
+        #[cfg(feature = "progress")]
+        return self.bar.suspend(print);
+        #[cfg(not(feature = "progress"))]
+        print()
+    }
+}
+
+impl fmt::Debug for Bar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bar").finish_non_exhaustive()
     }
 }
 

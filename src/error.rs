@@ -78,6 +78,17 @@ pub enum Error {
 }
 
 /// The result of a function that may return an [`Error`].
+///
+/// # Example
+///
+/// ```
+/// use tapegrad::data::Samples;
+///
+/// fn read() -> tapegrad::Result<Samples<f64>> {
+///     Samples::new(ndarray::array![[1.0]], vec![0], 1)
+/// }
+/// assert!(read().is_ok());
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {

@@ -41,6 +41,148 @@
 //! assert!(x.grad().is_none());
 //! ```
 //!
+//! # A tour
+//!
+//! **Record, then sweep.** A [`Tape`] records. A [`Var`] is a handle to a value on it: it is `Copy`, and its operators and
+//! methods compute at once. [`Var::backward`] sweeps.
+//!
+//! ```
+//! use tapegrad::prelude::*;
+//!
+//! let tape = Tape::new();
+//! let x = tape.leaf(array![1.0, 2.0, 3.0]);
+//! let loss = (x * x).sum();
+//! loss.backward();
+//! assert_eq!(loss.item(), 14.0);
+//! assert_eq!(x.grad().unwrap(), array![2.0, 4.0, 6.0].into_dyn()); // 2 x
+//! ```
+//!
+//! **Parameters live longer than a tape.** A [`Param`] is a value with its gradient, shared by the tapes that record it and
+//! the optimizer that updates it. A step is: record, sweep, update, clear, [`reset`](Tape::reset). After the first steps it
+//! allocates nothing.
+//!
+//! ```
+//! use tapegrad::prelude::*;
+//!
+//! let w = Param::new(array![0.0, 0.0]);
+//! let (mut sgd, mut tape) = (Sgd::new([&w], 0.25), Tape::new());
+//! for _ in 0..60 {
+//!     let target = tape.constant(array![1.0, -2.0]);
+//!     (tape.param(&w) - target).square().sum().backward();
+//!     sgd.step(); // halves the distance
+//!     sgd.zero_grad();
+//!     tape.reset();
+//! }
+//! assert_eq!(*w.value(), array![1.0, -2.0].into_dyn());
+//! ```
+//!
+//! **A network has two halves.** Its layers hold formulas derived by hand: [`forward`](nn::Module::forward) and
+//! [`backward`](nn::Module::backward). They also [`record`](nn::Module::record) themselves, and the tape derives the same
+//! gradients from its rules. Both add to the same parameters.
+//!
+//! ```
+//! use rand::{SeedableRng, rngs::StdRng};
+//! use tapegrad::prelude::*;
+//!
+//! let mut rng = StdRng::seed_from_u64(0);
+//! let mut net = Sequential::<f64>::new().push(Linear::new(2, 3, &mut rng)).push(Tanh::new()).push(Linear::new(3, 1, &mut rng));
+//! let (x, y, mut loss) = (array![[0.5, -1.0], [2.0, 0.3]], array![[1.0], [0.0]], Mse::new());
+//!
+//! let delta = loss.backward(&y, net.forward(&x)); // by hand
+//! net.backward_update_gradient(&x, delta);
+//! let by_hand = net.parameters()[0].grad().unwrap();
+//! net.zero_grad();
+//!
+//! let tape = Tape::new(); // on the tape
+//! loss.record(&y, net.record(&tape, tape.constant(&x))).backward();
+//! let on_tape = net.parameters()[0].grad().unwrap();
+//! assert!((&*by_hand - &*on_tape).iter().all(|difference| difference.abs() < 1e-15));
+//! ```
+//!
+//! **Data come in batches.** [`data`] reads files, shuffles, splits and scores. [`train`] has the loops:
+//! [`batch_descent`](train::batch_descent), [`stochastic_descent`](train::stochastic_descent) and
+//! [`mini_batch_descent`](train::mini_batch_descent), by hand or by tape.
+//!
+//! ```
+//! use tapegrad::prelude::*;
+//! use tapegrad::train::{ByHand, Descent, Examples, mini_batch_descent};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let examples = Examples::new(array![[-1.0], [0.0], [1.0]], array![[-3.0], [0.0], [3.0]])?; // y = 3 x
+//! let w = Param::new(array![[0.0]]);
+//! let mut learner = ByHand::new(Linear::from_params(w.clone(), None), Mse::new());
+//! let history = mini_batch_descent(&mut learner, &mut Sgd::new([&w], 0.1), &examples, None, 2, Descent::new(200))?;
+//! assert!(history.result().train_loss() < 1e-12);
+//! assert!((w.value()[[0, 0]] - 3.0_f64).abs() < 1e-6);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Gradients are values, too.** [`Var::grads`] records them, so they can be differentiated again. [`Var::jvp`] goes
+//! forward, and [`transform`] takes closures over arrays.
+//!
+//! ```
+//! use tapegrad::prelude::*;
+//! use tapegrad::transform;
+//!
+//! let tape = Tape::new();
+//! let x = tape.leaf(2.0);
+//! let slope = (x * x * x).grad_wrt(x);
+//! assert_eq!((slope.item(), slope.grad_wrt(x).item()), (12.0, 12.0)); // 3 x², 6 x
+//!
+//! let hessian = transform::hessian(|x| (x * x * x).sum(), &array![1.0, 2.0]);
+//! assert_eq!(hessian, array![[6.0, 0.0], [0.0, 12.0]].into_dyn());
+//! ```
+//!
+//! **What is recorded can be compiled.** A [`Program`] plans the recording once and runs it on other numbers, with the bits of
+//! the tape.
+//!
+//! ```
+//! use tapegrad::prelude::*;
+//!
+//! # fn main() -> tapegrad::Result<()> {
+//! let tape = Tape::new();
+//! let x = tape.leaf(array![1.0, 2.0]);
+//! let loss = (x * x).sum();
+//! let mut program = Program::compile(&[x], &[loss, loss.grad_wrt(x)])?;
+//! let outputs = program.run(&[array![3.0, 4.0].view().into_dyn()])?;
+//! assert_eq!(outputs.item(0), 25.0);
+//! assert_eq!(outputs.value(1), array![6.0, 8.0].into_dyn());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Look inside.** A tape prints its program with the lines that recorded it. [`draw::graph`] draws it, [`blame`] says which
+//! line made a NaN and why a gradient is missing, and [`check`] compares derivatives with finite differences.
+//!
+//! ```
+//! use tapegrad::prelude::*;
+//!
+//! let tape = Tape::<f64>::new();
+//! let x = tape.leaf(array![0.0, 4.0]);
+//! x.sqrt().sum().backward();
+//! assert_eq!(tape.ops(), ["leaf", "sqrt", "sum"]);
+//! assert!(tape.to_string().contains("%1 = sqrt %0 : (2,)"));
+//!
+//! let found = tape.first_non_finite().unwrap(); // the gradient is [inf, 0.25]
+//! assert_eq!((found.op(), found.value()), ("sqrt", f64::INFINITY));
+//! ```
+//!
+//! **Save it.** With the feature `npz` or `safetensors`, `files::save(path, &net.named_parameters())` writes the parameters,
+//! and `files::load` reads them. `files::ToSave` holds a whole run, which goes on where it stopped.
+//!
+//! # Pages
+//!
+//! | page | for |
+//! |---|---|
+//! | [`coming_from_pytorch`] | a table of names, the same programs side by side, and what is different |
+//! | [`coming_from_candle_and_burn`] | the same for two Rust libraries, and when they serve better |
+//! | [`writing_a_layer`] | a layer derived on paper, written by hand, and checked |
+//! | [`why_is_my_gradient`] | gradients that are `None`, NaN, wrong or slow |
+//! | [`edge_cases`] | the contract at kinks, at infinities and for empty arrays |
+//! | [`adding_an_operation`] | how the library gets a new operation: one row, or at most five places |
+//! | [`scaling_out`] | when many processes repay, and what they cost |
+//!
 //! # Map
 //!
 //! | module | contents |
@@ -64,8 +206,6 @@
 //! | [`threads`] | one setting for everything that is shared among threads |
 //! | [`data`] | digits from files, whole or by rows, batches, splits, accuracy, confusion |
 //! | [`shape`] | broadcasting, and the error for shapes that do not fit |
-//! | [`edge_cases`] | the contract at kinks, at infinities and for empty arrays |
-//! | [`adding_an_operation`] | how the library gets a new operation: one row, or at most five places |
 //!
 //! # Words
 //!
@@ -173,6 +313,10 @@ pub mod adding_an_operation {}
 pub mod blame;
 pub mod check;
 pub mod chunks;
+#[doc = include_str!("coming_from_candle_and_burn.md")]
+pub mod coming_from_candle_and_burn {}
+#[doc = include_str!("coming_from_pytorch.md")]
+pub mod coming_from_pytorch {}
 pub mod data;
 pub mod draw;
 #[doc = include_str!("edge_cases.md")]
@@ -205,6 +349,10 @@ pub mod threads;
 pub mod train;
 pub mod transform;
 mod var;
+#[doc = include_str!("why_is_my_gradient.md")]
+pub mod why_is_my_gradient {}
+#[doc = include_str!("writing_a_layer.md")]
+pub mod writing_a_layer {}
 
 pub use error::{Error, Result};
 pub use input::Input;

@@ -74,6 +74,17 @@ impl<T> Clone for Param<T> {
 
 impl<T: Scalar> Param<T> {
     /// Returns a parameter with this value and no gradient.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    ///
+    /// let w = Param::new(array![[1.0, 2.0]]);
+    /// assert_eq!(*w.value(), array![[1.0, 2.0]].into_dyn());
+    /// assert!(w.grad().is_none());
+    /// ```
     #[must_use]
     pub fn new<D: Dimension>(value: Array<T, D>) -> Self {
         Self::named("", value)
@@ -100,18 +111,48 @@ impl<T: Scalar> Param<T> {
     }
 
     /// Returns the name, empty if none was given.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    ///
+    /// assert_eq!(Param::named("bias", array![0.0]).name(), "bias");
+    /// assert_eq!(Param::new(array![0.0]).name(), "");
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         &self.shared.name
     }
 
     /// Returns the shape, which never changes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    ///
+    /// assert_eq!(Param::new(array![[1.0, 2.0, 3.0]]).shape()[..], [1, 3]);
+    /// ```
     #[must_use]
     pub fn shape(&self) -> &Shape {
         &self.shared.shape
     }
 
     /// Returns whether both handles refer to the same parameter.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    ///
+    /// let w = Param::new(array![1.0]);
+    /// assert!(w.is(&w.clone()));
+    /// assert!(!w.is(&Param::new(array![1.0]))); // equal, and another parameter
+    /// ```
     #[must_use]
     #[inline]
     pub fn is(&self, other: &Self) -> bool {
@@ -119,6 +160,18 @@ impl<T: Scalar> Param<T> {
     }
 
     /// Returns a snapshot of the value, without copying it.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    ///
+    /// let w = Param::new(array![1.0]);
+    /// let before = w.value();
+    /// w.set_value(array![2.0]);
+    /// assert_eq!((before[0], w.value()[0]), (1.0, 2.0)); // a snapshot stays as it is
+    /// ```
     #[must_use]
     #[inline]
     pub fn value(&self) -> Arc<ArrayD<T>> {
@@ -130,6 +183,17 @@ impl<T: Scalar> Param<T> {
     /// # Panics
     ///
     /// If the new value has another shape.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    ///
+    /// let w = Param::new(array![1.0, 2.0]);
+    /// w.set_value(array![3.0, 4.0]);
+    /// assert_eq!(*w.value(), array![3.0, 4.0].into_dyn());
+    /// ```
     #[track_caller]
     pub fn set_value<D: Dimension>(&self, value: Array<T, D>) {
         let value = standard(value.into_dyn());
@@ -141,6 +205,19 @@ impl<T: Scalar> Param<T> {
     /// Returns a snapshot of the accumulated gradient, without copying it.
     ///
     /// It is `None` if no backward pass has reached the parameter since the last [`zero_grad`](Self::zero_grad).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{Param, Tape};
+    ///
+    /// let w = Param::new(array![3.0]);
+    /// assert!(w.grad().is_none());
+    /// let tape = Tape::new();
+    /// tape.param(&w).square().sum().backward();
+    /// assert_eq!(w.grad().unwrap()[0], 6.0);
+    /// ```
     #[must_use]
     pub fn grad(&self) -> Option<Arc<ArrayD<T>>> {
         let state = self.state();
@@ -148,6 +225,18 @@ impl<T: Scalar> Param<T> {
     }
 
     /// Clears the gradient: [`grad`](Self::grad) is `None` again. Its memory is kept.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    ///
+    /// let w = Param::new(array![3.0]);
+    /// w.accumulate_grad(&array![1.0].into_dyn());
+    /// w.zero_grad();
+    /// assert!(w.grad().is_none());
+    /// ```
     pub fn zero_grad(&self) {
         self.state().reached = false;
     }
@@ -179,6 +268,18 @@ impl<T: Scalar> Param<T> {
     /// Takes a step of gradient descent, `value -= gradient_step * grad`. Without a gradient it does nothing.
     ///
     /// Two threads must not update one parameter at the same time: one of the updates may be lost.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    ///
+    /// let w = Param::new(array![3.0]);
+    /// w.accumulate_grad(&array![4.0].into_dyn());
+    /// w.update(0.25);
+    /// assert_eq!(w.value()[0], 2.0); // 3 - 0.25 · 4
+    /// ```
     pub fn update(&self, gradient_step: T) {
         self.step(move |update, grad| update.map(grad, inlined!(|w, g| w - gradient_step * g)));
     }

@@ -24,6 +24,15 @@ pub struct Shape(SmallVec<[usize; 4]>);
 
 impl Shape {
     /// Returns the number of elements: the product of the axis lengths, 1 for a scalar.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::Shape;
+    ///
+    /// assert_eq!(Shape::from([2, 3, 4]).elements(), 24);
+    /// assert_eq!(Shape::default().elements(), 1); // a single number
+    /// ```
     #[must_use]
     #[inline]
     pub fn elements(&self) -> usize {
@@ -269,6 +278,10 @@ pub enum KeepDims {
 }
 
 /// A set of axes, as bits: the axes of a reduction.
+///
+/// # Example
+///
+/// See [`Var::sum_axes`](crate::Var::sum_axes), which makes one of its axes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct AxisSet(u64);
 
@@ -360,6 +373,10 @@ pub struct AxisRange {
 
 impl AxisRange {
     /// Returns the range `start:stop:step`.
+    ///
+    /// # Example
+    ///
+    /// See [`AxisRange`].
     #[must_use]
     pub fn new(start: impl Into<Option<isize>>, stop: impl Into<Option<isize>>, step: isize) -> Self {
         Self { start: start.into(), stop: stop.into(), step }
@@ -582,6 +599,15 @@ pub struct ShapeError {
 
 impl ShapeError {
     /// Returns the error of `op` on operands of these shapes; `finding` states the mismatch.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::ShapeError;
+    ///
+    /// let error = ShapeError::new("softplus", &[&[2], &[3]], "it takes one operand".into());
+    /// assert_eq!(error.to_string(), "softplus: (2,) x (3,): it takes one operand");
+    /// ```
     #[must_use]
     #[cold]
     pub fn new(op: &'static str, shapes: &[&[usize]], finding: String) -> Self {
@@ -595,12 +621,25 @@ impl ShapeError {
     }
 
     /// Returns the operation's name.
+    ///
+    /// # Example
+    ///
+    /// See [`ShapeError`].
     #[must_use]
     pub fn op(&self) -> &'static str {
         self.op
     }
 
     /// Returns the operands' shapes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::shape::broadcast;
+    ///
+    /// let error = broadcast("mul", &[2, 3], &[4]).unwrap_err();
+    /// assert_eq!(error.shapes()[1][..], [4]);
+    /// ```
     #[must_use]
     pub fn shapes(&self) -> &[Shape] {
         &self.shapes

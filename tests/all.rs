@@ -13,6 +13,7 @@ mod course;
 mod data;
 mod datasets;
 mod deep;
+mod docs;
 mod draw;
 mod edge_cases;
 mod errors;

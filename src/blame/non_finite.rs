@@ -19,6 +19,28 @@ use crate::tape::{Nodes, Step, Tape};
 /// An operation **makes** a NaN if no operand holds one. It makes an infinity if all its operands are finite. The same
 /// holds for a rule, which makes a NaN or an infinity in the cotangent of an operand. Its operands are the cotangent of
 /// the result and the operation's operands and result.
+///
+/// # Example
+///
+/// ```
+/// use ndarray::array;
+/// use tapegrad::Tape;
+/// use tapegrad::blame::Phase;
+///
+/// let tape = Tape::<f64>::new();
+/// let x = tape.leaf(array![4.0, 0.0]);
+/// x.sqrt().sum().backward();
+/// let found = tape.first_non_finite().unwrap();
+/// assert_eq!(found.phase(), Phase::Sweep { operand: 0 });
+/// assert_eq!((found.op(), found.value(), found.index()), ("sqrt", f64::INFINITY, &[1][..]));
+/// assert_eq!((found.shape().to_string(), found.location().file()), ("(2,)".to_string(), file!()));
+///
+/// let operand = &found.operands()[0];
+/// assert_eq!((operand.role(), operand.op(), operand.shape().to_string()), ("operand 0", "%0 = leaf", "(2,)".to_string()));
+/// let range = operand.range();
+/// assert_eq!((range.min(), range.max(), range.elements(), range.zeros()), (0.0, 4.0, 2, 1));
+/// assert_eq!((range.nans(), range.infinities(), range.is_finite()), (0, 0, true));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct NonFinite {
     pub(super) phase: Phase,
@@ -33,6 +55,10 @@ pub struct NonFinite {
 
 impl NonFinite {
     /// Returns whether the operation made the number when it was recorded, or its rule in a sweep.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`].
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase
@@ -40,42 +66,70 @@ impl NonFinite {
 
     /// Returns the operation with its parameters, as [`Tape`] prints it. For an input it is `leaf`, `constant`, `param`
     /// or `seed`.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`].
     #[must_use]
     pub fn op(&self) -> &str {
         &self.op
     }
 
     /// Returns the line of the user's code that recorded the operation.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`].
     #[must_use]
     pub fn location(&self) -> &'static Location<'static> {
         self.location
     }
 
     /// Returns the number: NaN or an infinity.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`].
     #[must_use]
     pub fn value(&self) -> f64 {
         self.value
     }
 
     /// Returns the position of the first such number.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`].
     #[must_use]
     pub fn index(&self) -> &[usize] {
         &self.index
     }
 
     /// Returns the shape of the array that holds it.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`].
     #[must_use]
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
 
     /// Returns the operands of the operation, or of its rule.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`].
     #[must_use]
     pub fn operands(&self) -> &[Operand] {
         &self.operands
     }
 
     /// Returns the usual cause.
+    ///
+    /// # Example
+    ///
+    /// See [`Tape::first_non_finite`].
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
@@ -83,6 +137,10 @@ impl NonFinite {
 }
 
 /// When the first NaN or infinity was made: in recording or in a sweep.
+///
+/// # Example
+///
+/// See [`NonFinite`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// The operation was recorded: its value is not finite.
@@ -95,6 +153,10 @@ pub enum Phase {
 }
 
 /// An array that went into an operation or its rule.
+///
+/// # Example
+///
+/// See [`NonFinite`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operand {
     pub(super) role: String,
@@ -106,30 +168,50 @@ pub struct Operand {
 
 impl Operand {
     /// Returns `"operand 0"`, `"operand 1"`, …; in a sweep also `"result"` and `"cotangent"`.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`].
     #[must_use]
     pub fn role(&self) -> &str {
         &self.role
     }
 
     /// Returns the operation that made the array. It is empty for a cotangent.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`].
     #[must_use]
     pub fn op(&self) -> &str {
         &self.op
     }
 
     /// Returns the line that recorded the operation.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`].
     #[must_use]
     pub fn location(&self) -> &'static Location<'static> {
         self.location
     }
 
     /// Returns the array's shape.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`].
     #[must_use]
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
 
     /// Returns the range of the array's numbers.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`].
     #[must_use]
     pub fn range(&self) -> &ValueRange {
         &self.range

@@ -6,6 +6,10 @@ use crate::kernel::view::View;
 use crate::number::{Classify, Number};
 
 /// The range of an array's numbers, and how many of them are zero, NaN or infinite.
+///
+/// # Example
+///
+/// See [`NonFinite`](super::NonFinite).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ValueRange {
     pub(super) min: f64,
@@ -18,36 +22,60 @@ pub struct ValueRange {
 
 impl ValueRange {
     /// Returns the smallest finite number, or NaN if no number is finite.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`](super::NonFinite).
     #[must_use]
     pub fn min(&self) -> f64 {
         self.min
     }
 
     /// Returns the largest finite number, or NaN if no number is finite.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`](super::NonFinite).
     #[must_use]
     pub fn max(&self) -> f64 {
         self.max
     }
 
     /// Returns the number of elements.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`](super::NonFinite).
     #[must_use]
     pub fn elements(&self) -> usize {
         self.elements
     }
 
     /// Returns the number of zeros.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`](super::NonFinite).
     #[must_use]
     pub fn zeros(&self) -> usize {
         self.zeros
     }
 
     /// Returns the number of NaNs.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`](super::NonFinite).
     #[must_use]
     pub fn nans(&self) -> usize {
         self.nans
     }
 
     /// Returns the number of infinities.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`](super::NonFinite).
     #[must_use]
     pub fn infinities(&self) -> usize {
         self.infinities
@@ -80,6 +108,10 @@ impl ValueRange {
     }
 
     /// Returns whether all numbers are finite.
+    ///
+    /// # Example
+    ///
+    /// See [`NonFinite`](super::NonFinite).
     #[must_use]
     pub fn is_finite(&self) -> bool {
         self.nans == 0 && self.infinities == 0

@@ -13,6 +13,10 @@ use crate::tape::checkpoint::Dependencies;
 use crate::tape::{Nodes, Step, Tape, Var};
 
 /// A parameter without a gradient, and the reason. [`Tape::unreached`] returns it.
+///
+/// # Example
+///
+/// See [`Tape::unreached`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreached {
     position: usize,
@@ -23,24 +27,40 @@ pub struct Unreached {
 
 impl Unreached {
     /// Returns the parameter's position among those that were passed.
+    ///
+    /// # Example
+    ///
+    /// See [`Tape::unreached`].
     #[must_use]
     pub fn position(&self) -> usize {
         self.position
     }
 
     /// Returns the parameter's name, or an empty string for a parameter without a name.
+    ///
+    /// # Example
+    ///
+    /// See [`Tape::unreached`].
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Returns the parameter's shape.
+    ///
+    /// # Example
+    ///
+    /// See [`Tape::unreached`].
     #[must_use]
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
 
     /// Returns the reason.
+    ///
+    /// # Example
+    ///
+    /// See [`Tape::unreached`].
     #[must_use]
     pub fn reason(&self) -> &Reason {
         &self.reason
@@ -48,6 +68,10 @@ impl Unreached {
 }
 
 /// Why a gradient is `None`.
+///
+/// # Example
+///
+/// See [`why_is_my_gradient`](crate::why_is_my_gradient).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {

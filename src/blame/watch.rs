@@ -234,6 +234,15 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// Returns whether the tape checks every operation.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    ///
+    /// assert!(!Tape::<f64>::new().is_checked());
+    /// assert!(Tape::<f64>::new().checked().is_checked());
+    /// ```
     #[must_use]
     pub fn is_checked(&self) -> bool {
         self.observer().is_some()

@@ -16,6 +16,21 @@ use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 
 /// How closely a hand-derived network and the tape agree.
+///
+/// # Example
+///
+/// ```
+/// use ndarray::array;
+/// use tapegrad::check::parity;
+/// use tapegrad::nn::{Mse, Tanh};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let agreed = parity(&mut Tanh::new(), &mut Mse::new(), (&array![[0.5, 1.0]], &array![[1.0, 3.0]]))?;
+/// assert!(agreed.rounding() < 1024.0);
+/// assert!(agreed.to_string().starts_with("parity: 1 layers, 0 parameters: within"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Parity {
     layers: usize,
@@ -26,6 +41,10 @@ pub struct Parity {
 
 impl Parity {
     /// Returns the largest difference, in units in the last place of the largest number that was used to compute it.
+    ///
+    /// # Example
+    ///
+    /// See [`Parity`].
     #[must_use]
     pub fn rounding(&self) -> f64 {
         self.rounding
@@ -41,6 +60,10 @@ impl fmt::Display for Parity {
 }
 
 /// The first number that differs between a hand-derived network and the tape.
+///
+/// # Example
+///
+/// See [`parity`].
 #[derive(Clone, Debug)]
 pub struct Difference {
     layer: Option<usize>,
@@ -61,36 +84,60 @@ struct Numbers {
 impl Difference {
     /// Returns the number of the layer; `None` for the loss, for the network as a whole, and for a module that is not a
     /// [`Sequential`].
+    ///
+    /// # Example
+    ///
+    /// See [`parity`].
     #[must_use]
     pub fn layer(&self) -> Option<usize> {
         self.layer
     }
 
     /// Returns the quantity that differs: `output`, `input gradient`, `gradient of parameter 0 (weight)`, `loss` or `delta`.
+    ///
+    /// # Example
+    ///
+    /// See [`parity`].
     #[must_use]
     pub fn quantity(&self) -> &str {
         &self.quantity
     }
 
     /// Returns the index of the first element that differs.
+    ///
+    /// # Example
+    ///
+    /// See [`parity`].
     #[must_use]
     pub fn index(&self) -> &[usize] {
         &self.index
     }
 
     /// Returns the distance between the two numbers in ulps; `None` if the shapes differ.
+    ///
+    /// # Example
+    ///
+    /// See [`parity`].
     #[must_use]
     pub fn ulps(&self) -> Option<u64> {
         self.numbers.as_ref().map(|numbers| numbers.ulps)
     }
 
     /// Returns the hand-derived number; `None` if the shapes differ.
+    ///
+    /// # Example
+    ///
+    /// See [`parity`].
     #[must_use]
     pub fn by_hand(&self) -> Option<f64> {
         self.numbers.as_ref().map(|numbers| numbers.by_hand)
     }
 
     /// Returns the tape's number; `None` if the shapes differ.
+    ///
+    /// # Example
+    ///
+    /// See [`parity`].
     #[must_use]
     pub fn on_tape(&self) -> Option<f64> {
         self.numbers.as_ref().map(|numbers| numbers.on_tape)

@@ -6,6 +6,10 @@ use crate::param::Param;
 use crate::scalar::Scalar;
 
 /// Which derivatives [`gradcheck`](super::gradcheck()) checks.
+///
+/// # Example
+///
+/// See [`Options`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Order {
     /// The gradient.
@@ -56,6 +60,10 @@ impl<T: Scalar> Default for Options<T> {
 impl<T: Scalar> Options<T> {
     /// Returns the default options: orders 1 and 2, three directions, no parameters, and a relative tolerance of `1e-7` in
     /// `f64` and `2e-3` in `f32`.
+    ///
+    /// # Example
+    ///
+    /// See [`Options`].
     #[must_use]
     pub fn new() -> Self {
         let tolerance = if T::DTYPE == "f32" { 2e-3 } else { 1e-7 };
@@ -68,6 +76,10 @@ impl<T: Scalar> Options<T> {
     ///
     /// Parameters used inside a [checkpoint](crate::Tape::checkpoint) are checked at order 1 only, and only through
     /// [`backward`](crate::Var::backward): recorded gradients do not reach them.
+    ///
+    /// # Example
+    ///
+    /// See [`check`](super).
     #[must_use]
     pub fn with_parameters(mut self, parameters: &[Param<T>]) -> Self {
         self.parameters = parameters.to_vec();
@@ -75,6 +87,10 @@ impl<T: Scalar> Options<T> {
     }
 
     /// Checks up to this order.
+    ///
+    /// # Example
+    ///
+    /// See [`Options`].
     #[must_use]
     pub fn with_order(mut self, order: Order) -> Self {
         self.order = order;
@@ -86,6 +102,10 @@ impl<T: Scalar> Options<T> {
     /// # Panics
     ///
     /// If the number is 0.
+    ///
+    /// # Example
+    ///
+    /// See [`Options`].
     #[track_caller]
     #[must_use]
     pub fn with_directions(mut self, directions: usize) -> Self {
@@ -95,6 +115,10 @@ impl<T: Scalar> Options<T> {
     }
 
     /// Allows this relative difference.
+    ///
+    /// # Example
+    ///
+    /// See [`Options`].
     #[must_use]
     pub fn with_tolerance(mut self, tolerance: f64) -> Self {
         self.tolerance = tolerance;
@@ -102,6 +126,19 @@ impl<T: Scalar> Options<T> {
     }
 
     /// Draws the directions from this seed.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::check::{Options, gradcheck};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let check = |seed| gradcheck(|x| x[0].tanh(), &[array![0.5].into_dyn()], &Options::new().with_seed(seed));
+    /// assert_eq!(check(1)?.to_string(), check(1)?.to_string()); // equal seeds give equal checks
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -130,6 +167,20 @@ impl<T: Scalar> Options<T> {
 }
 
 /// What [`gradcheck`](super::gradcheck()) checked, and how closely the derivatives agreed.
+///
+/// # Example
+///
+/// ```
+/// use ndarray::array;
+/// use tapegrad::check::{Options, gradcheck};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let report = gradcheck(|x| x[0].square(), &[array![1.0, 2.0].into_dyn()], &Options::new())?;
+/// assert_eq!(report.elements(), 2);
+/// assert!(report.largest_error() < 1e-7 && report.dot_error() < 1e-11);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Report {
     dtype: &'static str,
@@ -169,6 +220,10 @@ impl Report {
     }
 
     /// Returns the number of elements that the function was differentiated by.
+    ///
+    /// # Example
+    ///
+    /// See [`Report`].
     #[must_use]
     pub fn elements(&self) -> usize {
         self.elements
@@ -176,12 +231,20 @@ impl Report {
 
     /// Returns the largest relative difference between the tape's derivatives and finite differences, over all directions
     /// and orders.
+    ///
+    /// # Example
+    ///
+    /// See [`Report`].
     #[must_use]
     pub fn largest_error(&self) -> f64 {
         self.errors.iter().copied().fold(0.0, f64::max)
     }
 
     /// Returns the largest relative difference between the two sides of the dot test.
+    ///
+    /// # Example
+    ///
+    /// See [`Report`].
     #[must_use]
     pub fn dot_error(&self) -> f64 {
         self.dot_error
@@ -201,6 +264,10 @@ impl fmt::Display for Report {
 }
 
 /// What is wrong with a derivative.
+///
+/// # Example
+///
+/// See [`Failure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
@@ -290,12 +357,27 @@ impl Failure {
     }
 
     /// Returns what is wrong.
+    ///
+    /// # Example
+    ///
+    /// See [`Failure`].
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.verdict
     }
 
     /// Returns the order of the derivative.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::check::{Options, Order, gradcheck};
+    ///
+    /// let copied = gradcheck(|x| x[0] * x[0].tape().constant(x[0].value()), &[array![3.0].into_dyn()], &Options::new());
+    /// let failure = copied.unwrap_err();
+    /// assert_eq!((failure.order(), failure.variable()), (Order::First, Some("input 0")));
+    /// ```
     #[must_use]
     pub fn order(&self) -> Order {
         self.order
@@ -303,24 +385,48 @@ impl Failure {
 
     /// Returns the variable that fails, for example `input 0`, `parameter 1 (weight)` or `output`; `None` if the failure is
     /// along a direction in all of them.
+    ///
+    /// # Example
+    ///
+    /// See [`order`](Self::order).
     #[must_use]
     pub fn variable(&self) -> Option<&str> {
         self.variable.as_deref()
     }
 
     /// Returns the index of the worst element; `None` if the failure is along a direction.
+    ///
+    /// # Example
+    ///
+    /// See [`Failure`].
     #[must_use]
     pub fn index(&self) -> Option<&[usize]> {
         self.index.as_deref()
     }
 
     /// Returns the tape's number: the derivative by that element, or along a direction.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::check::{Options, gradcheck};
+    ///
+    /// let copied = gradcheck(|x| (x[0] * x[0].tape().constant(x[0].value())).sum(), &[array![3.0, 1.0].into_dyn()], &Options::new());
+    /// let failure = copied.unwrap_err();
+    /// assert_eq!(failure.found(), 3.0);
+    /// assert!((failure.expected() - 6.0).abs() < 1e-6);
+    /// ```
     #[must_use]
     pub fn found(&self) -> f64 {
         self.found
     }
 
     /// Returns the expected number: from differences, or from the other way to compute it.
+    ///
+    /// # Example
+    ///
+    /// See [`found`](Self::found).
     #[must_use]
     pub fn expected(&self) -> f64 {
         self.expected

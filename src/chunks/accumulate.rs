@@ -58,6 +58,10 @@ impl<T: Scalar> Chunks<T> {
     /// # Panics
     ///
     /// If the size is 0.
+    ///
+    /// # Example
+    ///
+    /// See [`Chunks`].
     #[track_caller]
     #[must_use]
     pub fn new(size: usize) -> Self {
@@ -187,6 +191,14 @@ impl<T: Scalar, S: Send> Chunks<T, S> {
     }
 
     /// Returns the number of rows in a chunk.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::chunks::Chunks;
+    ///
+    /// assert_eq!(Chunks::<f32>::new(256).size(), 256);
+    /// ```
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
@@ -225,6 +237,19 @@ impl<T: Scalar, S: Send> Chunks<T, S> {
     /// # Panics
     ///
     /// Like [`accumulate_by_hand`](Self::accumulate_by_hand).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::chunks::{Chunks, Rows};
+    ///
+    /// let mut chunks = Chunks::<f64, ()>::by_hand(1, || ());
+    /// let result = chunks.try_accumulate_by_hand(Rows::sum(3), |(), rows| match rows.start {
+    ///     0 => Ok(1.0),
+    ///     row => Err(format!("row {row} is missing")),
+    /// });
+    /// assert_eq!(result, Err("row 1 is missing".to_string()));
+    /// ```
     #[track_caller]
     pub fn try_accumulate_by_hand<E, F>(&mut self, rows: Rows<'_, T>, pass: F) -> Result<T, E>
     where

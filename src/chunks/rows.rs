@@ -50,12 +50,20 @@ enum Total<'w, T> {
 
 impl<'w, T: Scalar> Rows<'w, T> {
     /// Returns `count` rows; the total is the mean of their losses, NaN if there is no row.
+    ///
+    /// # Example
+    ///
+    /// See [`Rows`].
     #[must_use]
     pub fn mean(count: usize) -> Self {
         Self { count, total: Total::Mean }
     }
 
     /// Returns `count` rows; the total is the sum of their losses, 0 if there is no row.
+    ///
+    /// # Example
+    ///
+    /// See [`Rows`].
     #[must_use]
     pub fn sum(count: usize) -> Self {
         Self { count, total: Total::Sum }

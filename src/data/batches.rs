@@ -41,6 +41,15 @@ impl Batches {
     /// # Panics
     ///
     /// If `size` is 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::data::Batches;
+    ///
+    /// let batches = Batches::new(5, 2, 0);
+    /// assert_eq!(batches.iter().collect::<Vec<_>>(), [&[0, 1][..], &[2, 3], &[4]]); // in order before the first shuffle
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn new(count: usize, size: usize, seed: u64) -> Self {
@@ -135,12 +144,34 @@ impl Batches {
     }
 
     /// Returns the number of epochs so far: of calls of [`shuffle`](Self::shuffle).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::data::Batches;
+    ///
+    /// let mut batches = Batches::new(5, 2, 0);
+    /// batches.shuffle();
+    /// assert_eq!(batches.epoch(), 1);
+    /// ```
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
     /// Puts the rows into another order, or draws others: the next epoch. Allocates nothing.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::data::Batches;
+    ///
+    /// let (mut a, mut b) = (Batches::new(100, 10, 7), Batches::new(100, 10, 7));
+    /// a.shuffle();
+    /// assert!(!a.iter().eq(b.iter()));
+    /// b.shuffle();
+    /// assert!(a.iter().eq(b.iter())); // equal seeds give equal orders
+    /// ```
     pub fn shuffle(&mut self) {
         match &self.weights {
             None => self.rows.shuffle(&mut self.generator),
@@ -150,6 +181,15 @@ impl Batches {
     }
 
     /// Returns the batches of this epoch; the last may be smaller.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::data::Batches;
+    ///
+    /// let sizes: Vec<usize> = Batches::new(5, 2, 0).iter().map(<[usize]>::len).collect();
+    /// assert_eq!(sizes, [2, 2, 1]);
+    /// ```
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[usize]> {
         let drawn = self.weights.is_none() || self.epoch > 0;
         let rows = if drawn { self.rows.len() } else { 0 };

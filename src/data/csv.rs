@@ -56,18 +56,30 @@ struct Table {
 
 impl Csv {
     /// Returns a reader with the defaults.
+    ///
+    /// # Example
+    ///
+    /// See [`Csv`].
     #[must_use]
     pub fn new() -> Self {
         Self { delimiter: b',', header: true }
     }
 
     /// Returns the reader with this byte between columns: `b';'`, `b'\t'`.
+    ///
+    /// # Example
+    ///
+    /// See [`table`](Self::table).
     #[must_use]
     pub fn with_delimiter(self, delimiter: u8) -> Self {
         Self { delimiter, ..self }
     }
 
     /// Returns the reader of files without names. The columns are then called `0`, `1`, ….
+    ///
+    /// # Example
+    ///
+    /// See [`table`](Self::table).
     #[must_use]
     pub fn without_header(self) -> Self {
         Self { header: false, ..self }
@@ -111,6 +123,10 @@ impl Csv {
     /// # Errors
     ///
     /// As [`table`](Self::table), and if there is no such column, or no other.
+    ///
+    /// # Example
+    ///
+    /// See [`Csv`].
     pub fn samples<T: Scalar>(&self, path: impl AsRef<Path>, label: &str) -> Result<(Samples<T>, Vec<String>)> {
         let path = path.as_ref();
         let table = self.read(path)?;

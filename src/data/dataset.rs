@@ -61,12 +61,20 @@ impl<T: Scalar> Dataset<T> {
     }
 
     /// Returns the samples to train on.
+    ///
+    /// # Example
+    ///
+    /// See [`Dataset`].
     #[must_use]
     pub fn train(&self) -> &Samples<T> {
         &self.train
     }
 
     /// Returns the samples to test with.
+    ///
+    /// # Example
+    ///
+    /// See [`Dataset`].
     #[must_use]
     pub fn test(&self) -> &Samples<T> {
         &self.test
@@ -97,6 +105,20 @@ impl<T: Scalar> Dataset<T> {
     }
 
     /// Returns both with all pixels multiplied by `factor`, see [`Samples::scaled`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::{Dataset, Samples};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bytes = |value: f64| Samples::new(array![[value]], vec![0], 1);
+    /// let data = Dataset::new(bytes(51.0)?, bytes(255.0)?)?.scaled(1.0 / 255.0);
+    /// assert_eq!(data.test().images(), array![[1.0]]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
         Self { train: self.train.scaled(factor), test: self.test.scaled(factor) }

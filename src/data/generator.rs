@@ -38,12 +38,30 @@ const WORDS: usize = 8 + 3 + 2;
 
 impl Generator {
     /// Returns the generator of this seed, at its first number.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::RngExt;
+    /// use tapegrad::data::Generator;
+    ///
+    /// assert_eq!(Generator::new(7).random::<f64>(), Generator::new(7).random::<f64>());
+    /// ```
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { cipher: ChaCha12Rng::seed_from_u64(seed) }
     }
 
     /// Returns the state: whole numbers below 2³², which any file format holds.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::data::Generator;
+    ///
+    /// assert_eq!(Generator::new(7).state().len(), 13);
+    /// assert_ne!(Generator::new(7).state(), Generator::new(8).state());
+    /// ```
     #[must_use]
     pub fn state(&self) -> Vec<u64> {
         let key = self.cipher.get_seed();
@@ -61,6 +79,19 @@ impl Generator {
     /// # Errors
     ///
     /// If it is not the state of a generator.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::data::Generator;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let first = Generator::new(7);
+    /// assert!(Generator::from_state(&first.state())? == first);
+    /// assert!(Generator::from_state(&[1, 2, 3]).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_state(state: &[u64]) -> Result<Self> {
         let expected = format!("{WORDS} whole numbers below 4,294,967,296");
         if state.len() != WORDS {

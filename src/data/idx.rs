@@ -68,6 +68,10 @@ pub fn load_idx<T: Scalar>(images: impl AsRef<Path>, labels: impl AsRef<Path>) -
 /// # Errors
 ///
 /// As [`load_idx`], and if the test images have another width than the training images, or a class that those lack.
+///
+/// # Example
+///
+/// See [`load_idx`].
 pub fn load_mnist<T: Scalar>(directory: impl AsRef<Path>) -> Result<Dataset<T>> {
     let directory = directory.as_ref();
     let file = |name: &str| -> PathBuf {

@@ -92,6 +92,10 @@ impl ConfusionMatrix {
     /// # Panics
     ///
     /// If there are more or fewer labels than rows, or a label is not below the number of classes.
+    ///
+    /// # Example
+    ///
+    /// See [`ConfusionMatrix`].
     #[track_caller]
     #[must_use]
     pub fn new<T: Scalar>(scores: &ArrayRef2<T>, labels: &[usize]) -> Self {
@@ -112,12 +116,31 @@ impl ConfusionMatrix {
     }
 
     /// Returns the counts: a row for each true class, a column for each predicted one.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::ConfusionMatrix;
+    ///
+    /// let matrix = ConfusionMatrix::new(&array![[0.9, 0.1], [0.7, 0.3]], &[0, 1]);
+    /// assert_eq!(matrix.counts(), array![[1, 0], [1, 0]]); // both were taken for class 0
+    /// ```
     #[must_use]
     pub fn counts(&self) -> &Array2<usize> {
         &self.counts
     }
 
     /// Returns the share of all samples that were taken for what they are; NaN if there is none.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::ConfusionMatrix;
+    ///
+    /// assert_eq!(ConfusionMatrix::new(&array![[0.9, 0.1], [0.7, 0.3]], &[0, 1]).accuracy(), 0.5);
+    /// ```
     #[must_use]
     pub fn accuracy(&self) -> f64 {
         self.counts.diag().sum() as f64 / self.samples.iter().sum::<usize>() as f64
@@ -128,6 +151,17 @@ impl ConfusionMatrix {
     /// # Panics
     ///
     /// If there is no such class.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::ConfusionMatrix;
+    ///
+    /// let matrix = ConfusionMatrix::new(&array![[0.9, 0.1], [0.7, 0.3]], &[0, 1]);
+    /// assert_eq!(matrix.precision(0), 0.5); // of two taken for class 0, one was
+    /// assert!(matrix.precision(1).is_nan()); // none was taken for class 1
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn precision(&self, class: usize) -> f64 {
@@ -140,6 +174,16 @@ impl ConfusionMatrix {
     /// # Panics
     ///
     /// If there is no such class.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::ConfusionMatrix;
+    ///
+    /// let matrix = ConfusionMatrix::new(&array![[0.9, 0.1], [0.7, 0.3]], &[0, 1]);
+    /// assert_eq!((matrix.recall(0), matrix.recall(1)), (1.0, 0.0));
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn recall(&self, class: usize) -> f64 {

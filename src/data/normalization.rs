@@ -36,6 +36,10 @@ pub struct Normalization {
 
 impl Normalization {
     /// Returns the statistics of these samples.
+    ///
+    /// # Example
+    ///
+    /// See [`Normalization`].
     #[must_use]
     pub fn of<T: Scalar>(train: &Samples<T>) -> Self {
         let images = train.images();
@@ -47,12 +51,38 @@ impl Normalization {
     }
 
     /// Returns the mean of each pixel.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::{Normalization, Samples};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let train = Samples::new(array![[1.0, 5.0], [3.0, 5.0]], vec![0, 1], 2)?;
+    /// assert_eq!(Normalization::of(&train).mean(), array![2.0, 5.0]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn mean(&self) -> &Array1<f64> {
         &self.mean
     }
 
     /// Returns the standard deviation of each pixel.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::{Normalization, Samples};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let train = Samples::new(array![[1.0, 5.0], [3.0, 5.0]], vec![0, 1], 2)?;
+    /// assert_eq!(Normalization::of(&train).deviation(), array![1.0, 0.0]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn deviation(&self) -> &Array1<f64> {
         &self.deviation
@@ -63,6 +93,10 @@ impl Normalization {
     /// # Errors
     ///
     /// If the samples have another number of pixels.
+    ///
+    /// # Example
+    ///
+    /// See [`Normalization`].
     pub fn apply<T: Scalar>(&self, samples: &Samples<T>) -> Result<Samples<T>> {
         let (width, found) = (self.mean.len(), samples.images().ncols());
         if found != width {

@@ -51,6 +51,10 @@ impl Npz {
     /// # Errors
     ///
     /// If there is no such file, or it is not `.npz`.
+    ///
+    /// # Example
+    ///
+    /// See [`Npz`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         if path.is_dir() {
@@ -68,6 +72,10 @@ impl Npz {
     }
 
     /// Returns the names of the arrays, in the order of the file.
+    ///
+    /// # Example
+    ///
+    /// See [`Npz`].
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         (0..self.archive.len())
@@ -87,6 +95,10 @@ impl Npz {
     /// If the file has no array of this name; if the array is cut off or damaged, its header does not fit its size, or its
     /// numbers have another type; if a finite number is too large for an `f32`. An array whose header does not fit its
     /// size is not unpacked.
+    ///
+    /// # Example
+    ///
+    /// See [`Npz`].
     pub fn array<T: Scalar>(&mut self, name: &str) -> Result<ArrayD<T>> {
         in_type(&self.place(name), self.read(name, LABELS)?)
     }

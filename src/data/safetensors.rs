@@ -58,6 +58,10 @@ impl SafeTensors {
     ///
     /// If there is no such file, or it is not `.safetensors`: cut off, damaged, or of another kind. Memory is taken for
     /// what the file holds, never for what its header promises.
+    ///
+    /// # Example
+    ///
+    /// See [`SafeTensors`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         if path.is_dir() {
@@ -81,6 +85,10 @@ impl SafeTensors {
     }
 
     /// Returns the names of the arrays, sorted.
+    ///
+    /// # Example
+    ///
+    /// See [`SafeTensors`].
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.arrays.iter().map(|(name, _)| name.clone()).collect()
@@ -94,6 +102,10 @@ impl SafeTensors {
     ///
     /// If the file has no array of this name; if its numbers have another type; if a finite number is too large for an
     /// `f32`.
+    ///
+    /// # Example
+    ///
+    /// See [`SafeTensors`].
     pub fn array<T: Scalar>(&self, name: &str) -> Result<ArrayD<T>> {
         in_type(&self.place(name), self.read_f64(name)?)
     }

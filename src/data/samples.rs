@@ -39,6 +39,20 @@ impl<T: Scalar> Samples<T> {
     /// # Errors
     ///
     /// If there is no sample, the counts differ, or a label is not below `classes`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::Samples;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_eq!(Samples::new(array![[1.0], [2.0]], vec![0, 1], 2)?.len(), 2);
+    /// let error = Samples::new(array![[1.0], [2.0]], vec![0], 2).unwrap_err();
+    /// assert_eq!(error.to_string(), "labels: expected 2, one for each image, found 1");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(images: Array2<T>, labels: Vec<usize>, classes: usize) -> Result<Self> {
         if images.is_empty() {
             let found = format!("{} images of {} pixels", images.nrows(), images.ncols());
@@ -54,42 +68,113 @@ impl<T: Scalar> Samples<T> {
     }
 
     /// Returns the images, `(samples, pixels)`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::Samples;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let samples = Samples::new(array![[1.0], [2.0]], vec![0, 1], 2)?;
+    /// assert_eq!(samples.images(), array![[1.0], [2.0]]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn images(&self) -> &Array2<T> {
         &self.images
     }
 
     /// Returns the class of each image.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::Samples;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let samples = Samples::new(array![[1.0], [2.0]], vec![0, 1], 2)?;
+    /// assert_eq!(samples.labels(), [0, 1]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn labels(&self) -> &[usize] {
         &self.labels
     }
 
     /// Returns the number of classes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::Samples;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let samples = Samples::new(array![[1.0], [2.0]], vec![0, 1], 5)?;
+    /// assert_eq!(samples.classes(), 5);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn classes(&self) -> usize {
         self.classes
     }
 
     /// Returns the number of samples.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::Samples;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_eq!(Samples::new(array![[1.0], [2.0]], vec![0, 1], 2)?.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
     /// Returns whether there is no sample; never true.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::Samples;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert!(!Samples::new(array![[1.0], [2.0]], vec![0, 1], 2)?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
     /// Returns the labels as rows with a 1 in the column of the class, `(samples, classes)`.
+    ///
+    /// # Example
+    ///
+    /// See [`Samples`].
     #[must_use]
     pub fn one_hot(&self) -> Array2<T> {
         fill_one_hot(&self.labels, self.classes)
     }
 
     /// Returns the samples with all pixels multiplied by `factor`: 1/255 brings bytes to the interval from 0 to 1.
+    ///
+    /// # Example
+    ///
+    /// See [`Samples`].
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
         let factor = T::from_f64(factor);
@@ -235,6 +320,20 @@ impl<T: Scalar> Samples<T> {
     }
 
     /// Returns the samples in random order. Equal seeds give equal orders.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::data::Samples;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let samples = Samples::new(array![[1.0], [2.0], [3.0]], vec![0, 1, 2], 3)?;
+    /// assert_eq!(samples.shuffled(7), samples.shuffled(7));
+    /// assert_eq!(samples.shuffled(7).images().sum(), 6.0); // the same rows
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn shuffled(&self, seed: u64) -> Self {
         self.select(&shuffled_rows(self.len(), seed))

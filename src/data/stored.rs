@@ -112,24 +112,40 @@ impl<T: Scalar> StoredSamples<T> {
     }
 
     /// Returns the number of samples.
+    ///
+    /// # Example
+    ///
+    /// See [`open`](Self::open).
     #[must_use]
     pub fn len(&self) -> usize {
         self.images.rows()
     }
 
     /// Returns whether there is no sample; never true.
+    ///
+    /// # Example
+    ///
+    /// See [`open`](Self::open).
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Returns the number of pixels of an image.
+    ///
+    /// # Example
+    ///
+    /// See [`open`](Self::open).
     #[must_use]
     pub fn width(&self) -> usize {
         self.images.row_length()
     }
 
     /// Returns the number of classes.
+    ///
+    /// # Example
+    ///
+    /// See [`open`](Self::open).
     #[must_use]
     pub fn classes(&self) -> usize {
         self.classes
@@ -224,7 +240,11 @@ impl<T: Scalar> fmt::Debug for StoredSamples<T> {
     }
 }
 
-/// Samples to train on, and others of the same kind to test with, that stay in their files. See [`open_data`].
+/// Samples to train on, and others of the same kind to test with, that stay in their files.
+///
+/// # Example
+///
+/// See [`open_data`].
 #[derive(Debug)]
 pub struct StoredData<T: Scalar> {
     train: StoredSamples<T>,
@@ -233,12 +253,20 @@ pub struct StoredData<T: Scalar> {
 
 impl<T: Scalar> StoredData<T> {
     /// Returns the samples to train on.
+    ///
+    /// # Example
+    ///
+    /// See [`open_data`].
     #[must_use]
     pub fn train(&self) -> &StoredSamples<T> {
         &self.train
     }
 
     /// Returns the samples to test with.
+    ///
+    /// # Example
+    ///
+    /// See [`open_data`].
     #[must_use]
     pub fn test(&self) -> &StoredSamples<T> {
         &self.test

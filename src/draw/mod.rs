@@ -132,6 +132,17 @@ pub struct Drawing {
 
 impl Drawing {
     /// Returns the picture with the sweep: beside each value its cotangent, with its shape and its rule.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::{Tape, draw};
+    ///
+    /// let tape = Tape::new();
+    /// let _ = tape.leaf(2.0).named("x").square();
+    /// assert!(!draw::graph(&tape).svg().contains("dx"));
+    /// assert!(draw::graph(&tape).with_backward().svg().contains("dx"));
+    /// ```
     #[must_use]
     pub fn with_backward(self) -> Self {
         Self { sweep: Sweep::Drawn, ..self }
@@ -156,6 +167,10 @@ impl Drawing {
     }
 
     /// Returns the picture with this title. Screen readers say it aloud.
+    ///
+    /// # Example
+    ///
+    /// See [`Drawing`].
     #[must_use]
     pub fn with_title(self, title: impl Into<String>) -> Self {
         Self { title: title.into(), ..self }
@@ -163,12 +178,32 @@ impl Drawing {
 
     /// Returns the picture as SVG. It is complete in itself and has no background. On a page in dark mode it has the
     /// colours for that.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::{Tape, draw};
+    ///
+    /// let tape = Tape::new();
+    /// let _ = tape.leaf(2.0).tanh();
+    /// assert!(draw::graph(&tape).svg().starts_with("<svg"));
+    /// ```
     #[must_use]
     pub fn svg(&self) -> String {
         svg::svg(&scene::scene(&self.outline, &self.items(), self.sweep), &self.title)
     }
 
     /// Returns the picture in the language of Graphviz, for `dot -Tpdf`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::{Tape, draw};
+    ///
+    /// let tape = Tape::new();
+    /// let _ = tape.leaf(2.0).tanh();
+    /// assert!(draw::graph(&tape).dot().starts_with("digraph"));
+    /// ```
     #[must_use]
     pub fn dot(&self) -> String {
         dot::dot(&self.outline, &self.items(), self.sweep)

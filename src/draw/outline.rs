@@ -9,6 +9,18 @@ use crate::shape::Shape;
 use crate::tape::{Group, GroupName, Nodes, Step, Tape, Var};
 
 /// What a picture is of: a whole tape, or the value of a [`Var`] with all that it was computed from.
+///
+/// # Example
+///
+/// ```
+/// use tapegrad::{Tape, draw};
+///
+/// let tape = Tape::new();
+/// let (x, unused) = (tape.leaf(2.0).named("x"), tape.leaf(3.0).named("unused"));
+/// let y = x.square();
+/// assert!(draw::explain(&tape).contains("unused")); // a tape
+/// assert!(!draw::explain(y).contains("unused")); // a value, with what it was computed from
+/// ```
 pub struct Recorded<'t, T> {
     tape: &'t Tape<T>,
     root: Option<u32>,

@@ -71,6 +71,10 @@ impl Saved {
     /// # Errors
     ///
     /// If there is no such file, its extension is not one of the two, or it is damaged.
+    ///
+    /// # Example
+    ///
+    /// See [`Saved`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let (mut arrays, mut twice) = (BTreeMap::new(), None);
@@ -86,6 +90,26 @@ impl Saved {
     }
 
     /// Returns the names of all arrays of the file, sorted.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::files::{Saved, ToSave};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let directory = tempfile::tempdir()?;
+    /// let path = directory.path().join("run.npz");
+    /// let named = [("w".to_string(), Param::new(array![1.0]))];
+    /// ToSave::new().parameters(&named).count("pass", 7).number("best", 0.5).numbers("losses", &[1.0, 0.5]).write(&path)?;
+    ///
+    /// let saved = Saved::read(&path)?;
+    /// assert_eq!(saved.names(), ["run/best", "run/losses", "run/pass", "w"]);
+    /// assert_eq!((saved.count("pass")?, saved.number("best")?, saved.numbers("losses")?), (7, 0.5, vec![1.0, 0.5]));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
         self.arrays.keys().map(String::as_str).collect()
@@ -97,6 +121,10 @@ impl Saved {
     ///
     /// If the file has no array for a parameter, or one of another shape; if it has an array that no parameter is called
     /// after, except those of an optimizer and of the run; if a finite number is too large for an `f32`.
+    ///
+    /// # Example
+    ///
+    /// See [`files`](super).
     pub fn load<T: Scalar>(&self, named: &[(String, Param<T>)]) -> Result<()> {
         let values = self.values(named)?;
         named.iter().zip(values).for_each(|((_, parameter), value)| parameter.set_value(value));
@@ -108,6 +136,10 @@ impl Saved {
     /// # Errors
     ///
     /// As [`load`](Self::load), and if the file has no entries of an optimizer, or those of another one.
+    ///
+    /// # Example
+    ///
+    /// See [`Saved`].
     pub fn restore<T: Scalar>(
         &self,
         named: &[(String, Param<T>)],
@@ -130,6 +162,10 @@ impl Saved {
     /// # Errors
     ///
     /// If the file has none of this name.
+    ///
+    /// # Example
+    ///
+    /// See [`names`](Self::names).
     pub fn count(&self, name: &str) -> Result<u64> {
         let place = format!("{RUN}{name}");
         whole(self.single(&place)?).ok_or_else(|| self.misfit(&place, "a whole number of at least 0"))
@@ -140,6 +176,10 @@ impl Saved {
     /// # Errors
     ///
     /// If the file has none of this name.
+    ///
+    /// # Example
+    ///
+    /// See [`names`](Self::names).
     pub fn number(&self, name: &str) -> Result<f64> {
         self.single(&format!("{RUN}{name}"))
     }
@@ -149,6 +189,10 @@ impl Saved {
     /// # Errors
     ///
     /// If the file has none of this name.
+    ///
+    /// # Example
+    ///
+    /// See [`names`](Self::names).
     pub fn numbers(&self, name: &str) -> Result<Vec<f64>> {
         let place = format!("{RUN}{name}");
         match self.array(&place)? {
@@ -162,6 +206,24 @@ impl Saved {
     /// # Errors
     ///
     /// If the file has none of this name.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::RngExt;
+    /// use tapegrad::data::Generator;
+    /// use tapegrad::files::{Saved, ToSave};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let directory = tempfile::tempdir()?;
+    /// let path = directory.path().join("run.npz");
+    /// let mut rng = Generator::new(7);
+    /// let _: f64 = rng.random();
+    /// ToSave::new().generator("rng", &rng).write(&path)?;
+    /// assert_eq!(Saved::read(&path)?.generator("rng")?.random::<f64>(), rng.random::<f64>());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn generator(&self, name: &str) -> Result<Generator> {
         let place = format!("{RUN}{name}");
         let words: Option<Vec<u64>> = self.numbers(name)?.into_iter().map(whole).collect();
@@ -175,6 +237,23 @@ impl Saved {
     /// # Errors
     ///
     /// If the file has none of this name. The plateau is then as before.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::files::{Saved, ToSave};
+    /// use tapegrad::optim::ReduceOnPlateau;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let directory = tempfile::tempdir()?;
+    /// let path = directory.path().join("run.npz");
+    /// let (first, mut second) = (ReduceOnPlateau::new(), ReduceOnPlateau::new());
+    /// ToSave::new().plateau("plateau", &first).write(&path)?;
+    /// Saved::read(&path)?.plateau("plateau", &mut second)?;
+    /// assert_eq!(first, second);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn plateau(&self, name: &str, plateau: &mut ReduceOnPlateau) -> Result<()> {
         let entry = |part: &str, value| StateEntry::<f64> { parameter: None, name: part.into(), value };
         plateau.load_state(&[

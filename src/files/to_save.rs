@@ -26,6 +26,10 @@ const LARGEST: u64 = 1 << 53;
 
 impl ToSave {
     /// Returns a file without contents.
+    ///
+    /// # Example
+    ///
+    /// See [`Saved`](super::Saved).
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -35,6 +39,10 @@ impl ToSave {
     ///
     /// The names come from [`named_parameters`](crate::nn::Module::named_parameters), or from the caller. Buffers, which
     /// are values without a gradient, are saved in the same way.
+    ///
+    /// # Example
+    ///
+    /// See [`Saved`](super::Saved).
     #[must_use]
     pub fn parameters<T: Scalar>(mut self, named: &[(String, Param<T>)]) -> Self {
         self.arrays.extend(named.iter().map(|(name, parameter)| (name.clone(), Numbers::new(&*parameter.value()))));
@@ -46,6 +54,10 @@ impl ToSave {
     /// # Panics
     ///
     /// If one of the optimizer's parameters is not among the named ones.
+    ///
+    /// # Example
+    ///
+    /// See [`Saved`](super::Saved).
     #[track_caller]
     #[must_use]
     pub fn optimizer<T: Scalar>(
@@ -73,6 +85,10 @@ impl ToSave {
     }
 
     /// Adds what a plateau has seen, as numbers of the run.
+    ///
+    /// # Example
+    ///
+    /// See [`Saved::plateau`](super::Saved::plateau).
     #[must_use]
     pub fn plateau(mut self, name: &str, plateau: &ReduceOnPlateau) -> Self {
         for entry in plateau.state::<f64>() {
@@ -86,6 +102,10 @@ impl ToSave {
     /// # Panics
     ///
     /// If it is above 2⁵³.
+    ///
+    /// # Example
+    ///
+    /// See [`Saved::names`](super::Saved::names).
     #[track_caller]
     #[must_use]
     pub fn count(mut self, name: &str, count: u64) -> Self {
@@ -95,6 +115,10 @@ impl ToSave {
     }
 
     /// Adds a number of the run: the best loss so far.
+    ///
+    /// # Example
+    ///
+    /// See [`Saved::names`](super::Saved::names).
     #[must_use]
     pub fn number(mut self, name: &str, number: f64) -> Self {
         self.arrays.push((format!("run/{name}"), Numbers::F64(arr0(number).into_dyn())));
@@ -102,6 +126,10 @@ impl ToSave {
     }
 
     /// Adds a list of numbers of the run: the losses so far.
+    ///
+    /// # Example
+    ///
+    /// See [`Saved::names`](super::Saved::names).
     #[must_use]
     pub fn numbers(mut self, name: &str, numbers: &[f64]) -> Self {
         self.arrays.push((format!("run/{name}"), Numbers::F64(Array1::from(numbers.to_vec()).into_dyn())));
@@ -109,6 +137,10 @@ impl ToSave {
     }
 
     /// Adds the place of a generator.
+    ///
+    /// # Example
+    ///
+    /// See [`Saved::generator`](super::Saved::generator).
     #[must_use]
     pub fn generator(mut self, name: &str, generator: &Generator) -> Self {
         let words: Array1<i64> = generator.state().into_iter().map(|word| word as i64).collect();
@@ -121,6 +153,10 @@ impl ToSave {
     /// # Errors
     ///
     /// If the extension is not one of the two, if two arrays have one name, or if the system refuses.
+    ///
+    /// # Example
+    ///
+    /// See [`Saved`](super::Saved).
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         format::write(path.as_ref(), &self.arrays)
     }

@@ -11,6 +11,10 @@ use crate::scalar::Scalar;
 use crate::tape::{Tape, Var};
 
 /// The function between two linear layers of [`Sequential::mlp`](super::Sequential::mlp).
+///
+/// # Example
+///
+/// See [`Sequential::mlp`](super::Sequential::mlp).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Activation {

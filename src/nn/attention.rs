@@ -49,6 +49,16 @@ impl<T: Scalar> MultiheadAttention<T> {
     /// # Panics
     ///
     /// If the heads cannot share the width equally.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::{Model, MultiheadAttention};
+    ///
+    /// let attention = MultiheadAttention::<f64>::new(4, 2, &mut StdRng::seed_from_u64(0));
+    /// assert_eq!(attention.parameter_count(), 80); // 4 (4·4 + 4)
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn new(width: usize, heads: usize, rng: &mut (impl Rng + ?Sized)) -> Self {
@@ -67,6 +77,10 @@ impl<T: Scalar> MultiheadAttention<T> {
     }
 
     /// Returns the attention with this mask.
+    ///
+    /// # Example
+    ///
+    /// See [`MultiheadAttention`].
     #[must_use]
     pub fn with_mask(self, mask: AttentionMask) -> Self {
         Self { mask, ..self }
@@ -77,6 +91,20 @@ impl<T: Scalar> MultiheadAttention<T> {
     /// # Panics
     ///
     /// If the shapes do not fit.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::Array3;
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::Tape;
+    /// use tapegrad::nn::MultiheadAttention;
+    ///
+    /// let attention = MultiheadAttention::<f64>::new(4, 2, &mut StdRng::seed_from_u64(0));
+    /// let tape = Tape::new();
+    /// let (queries, keys) = (tape.constant(Array3::ones((1, 2, 4))), tape.constant(Array3::ones((1, 5, 4))));
+    /// assert_eq!(attention.attend(&tape, queries, keys, keys).shape().to_string(), "(1, 2, 4)");
+    /// ```
     #[track_caller]
     pub fn attend<'t>(&self, tape: &'t Tape<T>, query: Var<'t, T>, key: Var<'t, T>, value: Var<'t, T>) -> Var<'t, T> {
         let _group = tape.open_group("MultiheadAttention");

@@ -88,6 +88,17 @@ impl<T: Scalar> AugmentedLinear<T> {
     /// # Panics
     ///
     /// If it is not a matrix with at least two rows and one column.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::nn::{AugmentedLinear, Module};
+    ///
+    /// let mut layer = AugmentedLinear::from_param(Param::new(array![[2.0], [5.0]]));
+    /// assert_eq!(layer.forward(&array![[3.0]]), array![[11.0]]); // [3 1] W
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn from_param(weight: Param<T>) -> Self {
@@ -107,6 +118,17 @@ impl<T: Scalar> AugmentedLinear<T> {
     }
 
     /// Returns the matrix, of shape `(in + 1, out)`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::nn::AugmentedLinear;
+    ///
+    /// let layer = AugmentedLinear::from_param(Param::new(array![[2.0], [5.0]]));
+    /// assert_eq!(layer.weight().shape().to_string(), "(2, 1)");
+    /// ```
     #[must_use]
     pub fn weight(&self) -> &Param<T> {
         &self.weight[0]

@@ -81,6 +81,15 @@ impl<T: Scalar> BatchNorm<T> {
     /// # Panics
     ///
     /// If the width is 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::nn::{BatchNorm, Module};
+    ///
+    /// let layer = BatchNorm::<f64>::new(3);
+    /// assert_eq!(layer.parameter_count(), 6); // a weight and a bias for each channel
+    /// ```
     #[doc(alias = "BatchNorm1d")]
     #[track_caller]
     #[must_use]
@@ -134,6 +143,16 @@ impl<T: Scalar> BatchNorm<T> {
     }
 
     /// Returns the layer with this number added to each variance.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::nn::{BatchNorm, Module};
+    ///
+    /// let mut layer = BatchNorm::new(1).with_eps(3.0);
+    /// assert_eq!(layer.forward(&array![[-1.0], [1.0]]), array![[-0.5], [0.5]]); // ±1 / √(1 + 3)
+    /// ```
     #[must_use]
     pub fn with_eps(self, eps: T) -> Self {
         Self { eps, ..self }
@@ -144,6 +163,10 @@ impl<T: Scalar> BatchNorm<T> {
     /// # Panics
     ///
     /// If it is not between 0 and 1.
+    ///
+    /// # Example
+    ///
+    /// See [`BatchNorm`].
     #[track_caller]
     #[must_use]
     pub fn with_momentum(self, momentum: T) -> Self {
@@ -151,18 +174,42 @@ impl<T: Scalar> BatchNorm<T> {
     }
 
     /// Returns the weight, of shape `(C)`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::nn::BatchNorm;
+    ///
+    /// assert_eq!(*BatchNorm::<f64>::new(2).weight().value(), ndarray::array![1.0, 1.0].into_dyn());
+    /// ```
     #[must_use]
     pub fn weight(&self) -> &Param<T> {
         &self.parameters[0]
     }
 
     /// Returns the bias, of shape `(C)`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::nn::BatchNorm;
+    ///
+    /// assert_eq!(*BatchNorm::<f64>::new(2).bias().value(), ndarray::array![0.0, 0.0].into_dyn());
+    /// ```
     #[must_use]
     pub fn bias(&self) -> &Param<T> {
         &self.parameters[1]
     }
 
     /// Returns the running averages.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::nn::BatchNorm;
+    ///
+    /// assert_eq!(BatchNorm::<f64>::new(2).running().variance().value()[0], 1.0); // before the first batch
+    /// ```
     #[must_use]
     pub fn running(&self) -> &RunningStatistics<T> {
         &self.running

@@ -24,6 +24,19 @@ use crate::tape::{Tape, Var};
 /// # Shapes
 ///
 /// `(batch, inputs + state) -> (batch, state)`. The first [`hidden`](Self::hidden) columns of the state are the output.
+///
+/// # Example
+///
+/// ```
+/// use rand::{SeedableRng, rngs::StdRng};
+/// use tapegrad::Tape;
+/// use tapegrad::nn::{Cell, RnnCell};
+///
+/// let cell = RnnCell::<f64>::new(2, 3, &mut StdRng::seed_from_u64(0));
+/// let tape = Tape::new();
+/// let (x, state) = (tape.constant(ndarray::array![[1.0, 2.0]]), tape.constant(ndarray::array![[0.0, 0.0, 0.0]]));
+/// assert_eq!(cell.step(&tape, x, state).shape().to_string(), "(1, 3)");
+/// ```
 pub trait Cell<T: Scalar>: Module<T> {
     /// Returns the width of one step's input.
     fn inputs(&self) -> usize;
@@ -211,6 +224,16 @@ impl<T: Scalar> RnnCell<T> {
     /// # Panics
     ///
     /// If `inputs` or `hidden` is 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::{Cell, RnnCell};
+    ///
+    /// let cell = RnnCell::<f64>::new(2, 3, &mut StdRng::seed_from_u64(0));
+    /// assert_eq!((cell.inputs(), cell.hidden(), cell.state()), (2, 3, 3));
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn new(inputs: usize, hidden: usize, rng: &mut (impl Rng + ?Sized)) -> Self {
@@ -222,6 +245,10 @@ impl<T: Scalar> RnnCell<T> {
     /// # Panics
     ///
     /// If their shapes do not fit together.
+    ///
+    /// # Example
+    ///
+    /// See [`RnnCell`].
     #[track_caller]
     #[must_use]
     pub fn from_params(parameters: [Param<T>; 3]) -> Self {

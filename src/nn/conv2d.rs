@@ -144,6 +144,18 @@ impl<T: Scalar> Conv2d<T> {
     ///
     /// If the weight is not of shape `(out, channels / groups, h, w)`, the bias is not of shape `(out)`, a length is 0, or
     /// the kernel is larger than the padded image.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::nn::{Conv2d, Module};
+    /// use tapegrad::{ConvOptions, Param};
+    ///
+    /// let weight = Param::new(array![[[[1.0, 10.0]]]]);
+    /// let mut layer = Conv2d::from_params([1, 1, 3], weight, None, &ConvOptions::new());
+    /// assert_eq!(layer.forward(&array![[1.0, 2.0, 3.0]]), array![[21.0, 32.0]]);
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn from_params(image: [usize; 3], weight: Param<T>, bias: Option<Param<T>>, options: &ConvOptions) -> Self {
@@ -179,18 +191,48 @@ impl<T: Scalar> Conv2d<T> {
     }
 
     /// Returns the weight, of shape `(out, channels / groups, h, w)`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::Conv2d;
+    ///
+    /// let layer = Conv2d::<f32>::new([3, 8, 8], 4, 5, &mut StdRng::seed_from_u64(0));
+    /// assert_eq!(layer.weight().shape().to_string(), "(4, 3, 5, 5)");
+    /// ```
     #[must_use]
     pub fn weight(&self) -> &Param<T> {
         &self.parameters[0]
     }
 
     /// Returns the bias, of shape `(out)`, if there is one.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::Conv2d;
+    ///
+    /// let layer = Conv2d::<f32>::new([3, 8, 8], 4, 5, &mut StdRng::seed_from_u64(0));
+    /// assert_eq!(layer.bias().unwrap().shape().to_string(), "(4,)");
+    /// ```
     #[must_use]
     pub fn bias(&self) -> Option<&Param<T>> {
         self.parameters.get(1)
     }
 
     /// Returns the size of an output image, `[out, H', W']`: that of the next layer's input.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::Conv2d;
+    ///
+    /// let layer = Conv2d::<f32>::new([3, 8, 8], 4, 5, &mut StdRng::seed_from_u64(0));
+    /// assert_eq!(layer.output_image(), [4, 4, 4]); // 8 - 5 + 1
+    /// ```
     #[must_use]
     pub fn output_image(&self) -> [usize; 3] {
         [self.out, self.windows.counts[0], self.windows.counts[1]]

@@ -65,6 +65,16 @@ impl<T: Scalar> Dropout<T> {
     /// # Panics
     ///
     /// If `p` is not between 0 and 1.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::nn::{Dropout, Module};
+    ///
+    /// assert_eq!(Dropout::new(0.0, 1).forward(&array![[3.0]]), array![[3.0]]); // drops nothing
+    /// assert_eq!(Dropout::new(1.0, 1).forward(&array![[3.0]]), array![[0.0]]); // drops everything
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn new(p: f64, seed: u64) -> Self {

@@ -62,6 +62,16 @@ impl<T: Scalar> Embedding<T> {
     /// # Panics
     ///
     /// If a length is 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::{Embedding, Module};
+    ///
+    /// let mut layer = Embedding::<f64>::new(26, 3, &mut StdRng::seed_from_u64(0));
+    /// assert_eq!(layer.forward(&ndarray::array![[0.0, 25.0]]).dim(), (1, 6)); // two symbols of three numbers
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn new(symbols: usize, width: usize, rng: &mut (impl Rng + ?Sized)) -> Self {
@@ -78,6 +88,10 @@ impl<T: Scalar> Embedding<T> {
     /// # Panics
     ///
     /// If it is not a matrix with at least one row and one column.
+    ///
+    /// # Example
+    ///
+    /// See [`Embedding`].
     #[track_caller]
     #[must_use]
     pub fn from_param(weight: Param<T>) -> Self {
@@ -97,6 +111,16 @@ impl<T: Scalar> Embedding<T> {
     }
 
     /// Returns the table, of shape `(symbols, width)`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::Embedding;
+    ///
+    /// let layer = Embedding::<f64>::new(26, 3, &mut StdRng::seed_from_u64(0));
+    /// assert_eq!(layer.weight().shape().to_string(), "(26, 3)");
+    /// ```
     #[must_use]
     pub fn weight(&self) -> &Param<T> {
         &self.weight[0]

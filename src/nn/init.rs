@@ -70,18 +70,48 @@ impl Init {
     }
 
     /// Returns the rule that gives every element this value.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::Init;
+    ///
+    /// let ones = Init::constant(1.0).draw::<f64>([2], &mut StdRng::seed_from_u64(0));
+    /// assert_eq!(ones, ndarray::array![1.0, 1.0].into_dyn());
+    /// ```
     #[must_use]
     pub const fn constant(value: f64) -> Self {
         Self::new(Rule::Constant, value)
     }
 
     /// Returns the rule of numbers between `-bound` and `bound`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::Init;
+    ///
+    /// let drawn = Init::uniform(0.5).draw::<f64>([100], &mut StdRng::seed_from_u64(0));
+    /// assert!(drawn.iter().all(|x| x.abs() <= 0.5));
+    /// ```
     #[must_use]
     pub const fn uniform(bound: f64) -> Self {
         Self::new(Rule::Uniform(Spread::Fixed), bound)
     }
 
     /// Returns the rule of numbers from `N(0, σ²)`. The course begins at `1e-3 · N(0, 1)`, which is `normal(1e-3)`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::Init;
+    ///
+    /// let drawn = Init::normal(2.0).draw::<f64>([10_000], &mut StdRng::seed_from_u64(0));
+    /// assert!((drawn.std(0.0) - 2.0).abs() < 0.1);
+    /// ```
     #[must_use]
     pub const fn normal(deviation: f64) -> Self {
         Self::new(Rule::Normal(Spread::Fixed), deviation)
@@ -89,6 +119,16 @@ impl Init {
 
     /// Returns Xavier's rule (Glorot and Bengio 2010), for `tanh` and the sigmoid: uniform between `±√(6 / (fan_in +
     /// fan_out))`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::Init;
+    ///
+    /// let drawn = Init::xavier_uniform().draw::<f64>([2, 4], &mut StdRng::seed_from_u64(0));
+    /// assert!(drawn.iter().all(|x| x.abs() <= 1.0)); // √(6 / (2 + 4))
+    /// ```
     #[doc(alias("glorot_uniform", "xavier_uniform_"))]
     #[must_use]
     pub const fn xavier_uniform() -> Self {
@@ -96,6 +136,16 @@ impl Init {
     }
 
     /// Returns Xavier's rule with a normal distribution of variance `2 / (fan_in + fan_out)`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::Init;
+    ///
+    /// let drawn = Init::xavier_normal().draw::<f64>([50, 150], &mut StdRng::seed_from_u64(0));
+    /// assert!((drawn.std(0.0) - 0.1).abs() < 0.005); // √(2 / 200)
+    /// ```
     #[doc(alias("glorot_normal", "xavier_normal_"))]
     #[must_use]
     pub const fn xavier_normal() -> Self {
@@ -103,6 +153,16 @@ impl Init {
     }
 
     /// Returns He's rule (He et al. 2015), for `relu`: uniform between `±√(6 / fan_in)`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::Init;
+    ///
+    /// let drawn = Init::he_uniform().draw::<f64>([6, 4], &mut StdRng::seed_from_u64(0));
+    /// assert!(drawn.iter().all(|x| x.abs() <= 1.0)); // √(6 / 6)
+    /// ```
     #[doc(alias("kaiming_uniform", "kaiming_uniform_"))]
     #[must_use]
     pub const fn he_uniform() -> Self {
@@ -110,6 +170,16 @@ impl Init {
     }
 
     /// Returns He's rule with a normal distribution of variance `2 / fan_in`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::Init;
+    ///
+    /// let drawn = Init::he_normal().draw::<f64>([200, 50], &mut StdRng::seed_from_u64(0));
+    /// assert!((drawn.std(0.0) - 0.1).abs() < 0.005); // √(2 / 200)
+    /// ```
     #[doc(alias("kaiming_normal", "kaiming_normal_"))]
     #[must_use]
     pub const fn he_normal() -> Self {
@@ -117,12 +187,32 @@ impl Init {
     }
 
     /// Returns LeCun's rule (LeCun et al. 1998): uniform between `±√(3 / fan_in)`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::Init;
+    ///
+    /// let drawn = Init::lecun_uniform().draw::<f64>([3, 4], &mut StdRng::seed_from_u64(0));
+    /// assert!(drawn.iter().all(|x| x.abs() <= 1.0)); // √(3 / 3)
+    /// ```
     #[must_use]
     pub const fn lecun_uniform() -> Self {
         Self::new(Rule::Uniform(Spread::In), 1.0)
     }
 
     /// Returns LeCun's rule with a normal distribution of variance `1 / fan_in`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::Init;
+    ///
+    /// let drawn = Init::lecun_normal().draw::<f64>([100, 100], &mut StdRng::seed_from_u64(0));
+    /// assert!((drawn.std(0.0) - 0.1).abs() < 0.005); // √(1 / 100)
+    /// ```
     #[must_use]
     pub const fn lecun_normal() -> Self {
         Self::new(Rule::Normal(Spread::In), 1.0)
@@ -131,6 +221,16 @@ impl Init {
     /// Returns the rule of matrices with orthonormal columns, or orthonormal rows if there are fewer rows than columns
     /// (Saxe et al. 2014), each of these matrices as likely as another. An array of more axes is seen as a matrix with a
     /// row for each index of its first axis.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::Init;
+    ///
+    /// let drawn = Init::orthogonal().draw::<f64>([3, 1], &mut StdRng::seed_from_u64(0));
+    /// assert!((drawn.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-14); // a column of length 1
+    /// ```
     #[doc(alias = "orthogonal_")]
     #[must_use]
     pub const fn orthogonal() -> Self {
@@ -201,6 +301,16 @@ impl Init {
     /// # Panics
     ///
     /// As [`draw`](Self::draw).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::Init;
+    ///
+    /// let w = Init::he_uniform().param::<f32>("weight", [4, 2], &mut StdRng::seed_from_u64(0));
+    /// assert_eq!((w.name(), w.shape().to_string()), ("weight", "(4, 2)".to_string()));
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn param<T: Scalar>(

@@ -19,6 +19,10 @@ macro_rules! new_without_settings {
     ($($Layer:ident),+) => { $(
         impl<T: Scalar> $Layer<T> {
             #[doc = concat!("Returns a `", stringify!($Layer), "` for inputs of any width.")]
+            ///
+            /// # Example
+            ///
+            #[doc = concat!("See [`", stringify!($Layer), "`].")]
             #[must_use]
             pub fn new() -> Self {
                 Self::default()

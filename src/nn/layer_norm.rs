@@ -61,6 +61,14 @@ impl<T: Scalar> LayerNorm<T> {
     /// # Panics
     ///
     /// If the width is 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::nn::{LayerNorm, Module};
+    ///
+    /// assert_eq!(LayerNorm::<f64>::new(3).parameter_count(), 6);
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn new(width: usize) -> Self {
@@ -78,18 +86,44 @@ impl<T: Scalar> LayerNorm<T> {
     }
 
     /// Returns the layer with this number added to each variance.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::nn::{LayerNorm, Module};
+    ///
+    /// let mut layer = LayerNorm::new(2).with_eps(3.0);
+    /// assert_eq!(layer.forward(&array![[-1.0, 1.0]]), array![[-0.5, 0.5]]); // ±1 / √(1 + 3)
+    /// ```
     #[must_use]
     pub fn with_eps(self, eps: T) -> Self {
         Self { eps, ..self }
     }
 
     /// Returns the weight, of shape `(D)`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::nn::LayerNorm;
+    ///
+    /// assert_eq!(*LayerNorm::<f64>::new(2).weight().value(), ndarray::array![1.0, 1.0].into_dyn());
+    /// ```
     #[must_use]
     pub fn weight(&self) -> &Param<T> {
         &self.parameters[0]
     }
 
     /// Returns the bias, of shape `(D)`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::nn::LayerNorm;
+    ///
+    /// assert_eq!(*LayerNorm::<f64>::new(2).bias().value(), ndarray::array![0.0, 0.0].into_dyn());
+    /// ```
     #[must_use]
     pub fn bias(&self) -> &Param<T> {
         &self.parameters[1]

@@ -164,12 +164,32 @@ impl<T: Scalar> Linear<T> {
     }
 
     /// Returns the weight, of shape `(in, out)`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::Linear;
+    ///
+    /// let layer = Linear::<f32>::new(4, 2, &mut StdRng::seed_from_u64(0));
+    /// assert_eq!(layer.weight().shape().to_string(), "(4, 2)");
+    /// ```
     #[must_use]
     pub fn weight(&self) -> &Param<T> {
         &self.parameters[0]
     }
 
     /// Returns the bias, of shape `(out)`, if there is one.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::Linear;
+    ///
+    /// let layer = Linear::<f32>::new(4, 2, &mut StdRng::seed_from_u64(0));
+    /// assert_eq!(layer.bias().unwrap().shape().to_string(), "(2,)");
+    /// ```
     #[must_use]
     pub fn bias(&self) -> Option<&Param<T>> {
         self.parameters.get(1)

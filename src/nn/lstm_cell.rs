@@ -69,6 +69,16 @@ impl<T: Scalar> LstmCell<T> {
     /// # Panics
     ///
     /// If `inputs` or `hidden` is 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::{Cell, LstmCell};
+    ///
+    /// let cell = LstmCell::<f64>::new(2, 3, &mut StdRng::seed_from_u64(0));
+    /// assert_eq!((cell.inputs(), cell.hidden(), cell.state()), (2, 3, 6)); // h and c
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn new(inputs: usize, hidden: usize, rng: &mut (impl Rng + ?Sized)) -> Self {
@@ -80,6 +90,10 @@ impl<T: Scalar> LstmCell<T> {
     /// # Panics
     ///
     /// If their shapes do not fit together.
+    ///
+    /// # Example
+    ///
+    /// See [`LstmCell`].
     #[track_caller]
     #[must_use]
     pub fn from_params(parameters: [Param<T>; 3]) -> Self {

@@ -99,6 +99,10 @@ macro_rules! pool {
             /// # Panics
             ///
             /// If a length is 0, a window is larger than the padded image, or the padding is more than half of a window.
+            ///
+            /// # Example
+            ///
+            #[doc = concat!("See [`", stringify!($Layer), "`].")]
             #[track_caller]
             #[must_use]
             pub fn new(image: [usize; 3], options: impl Into<PoolOptions>) -> Self {
@@ -115,6 +119,15 @@ macro_rules! pool {
             }
 
             /// Returns the size of an output image: that of the next layer's input.
+            ///
+            /// # Example
+            ///
+            /// ```
+            /// use tapegrad::nn::{AvgPool2d, MaxPool2d};
+            ///
+            /// assert_eq!(MaxPool2d::<f32>::new([3, 8, 6], 2).output_image(), [3, 4, 3]);
+            /// assert_eq!(AvgPool2d::<f32>::new([3, 8, 6], [4, 3]).output_image(), [3, 2, 2]);
+            /// ```
             #[must_use]
             pub fn output_image(&self) -> [usize; 3] {
                 [self.windows.image[0], self.windows.counts[0], self.windows.counts[1]]

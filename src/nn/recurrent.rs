@@ -58,12 +58,26 @@ pub struct Recurrent<T> {
 
 impl<T: Scalar> Recurrent<T> {
     /// Returns the cell along sequences.
+    ///
+    /// # Example
+    ///
+    /// See [`Recurrent`].
     #[must_use]
     pub fn new(cell: impl Cell<T> + 'static) -> Self {
         Self { cell: Box::new(cell), joined: Vec::new(), output: Buffer::default(), delta: Buffer::default() }
     }
 
     /// Returns the cell.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use tapegrad::nn::{LstmCell, Recurrent};
+    ///
+    /// let layer = Recurrent::new(LstmCell::<f64>::new(2, 3, &mut StdRng::seed_from_u64(0)));
+    /// assert_eq!(layer.cell().hidden(), 3);
+    /// ```
     #[must_use]
     pub fn cell(&self) -> &dyn Cell<T> {
         &*self.cell

@@ -45,6 +45,10 @@ pub struct Residual<T> {
 
 impl<T: Scalar> Residual<T> {
     /// Returns the module with a shortcut around it.
+    ///
+    /// # Example
+    ///
+    /// See [`Residual`].
     #[doc(alias("shortcut", "skip connection"))]
     #[must_use]
     pub fn new(inner: impl Module<T> + 'static) -> Self {
@@ -52,6 +56,14 @@ impl<T: Scalar> Residual<T> {
     }
 
     /// Returns the module within.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::nn::{Residual, Tanh};
+    ///
+    /// assert_eq!(Residual::new(Tanh::<f64>::new()).inner().name(), "Tanh");
+    /// ```
     #[must_use]
     pub fn inner(&self) -> &dyn Module<T> {
         &*self.inner

@@ -71,6 +71,15 @@ pub struct Sequential<T> {
 
 impl<T: Scalar> Sequential<T> {
     /// Returns a network without layers, which is the identity.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::nn::{Module, Sequential};
+    ///
+    /// assert_eq!(Sequential::new().forward(&array![[3.0]]), array![[3.0]]);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -82,6 +91,15 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// Returns the network with this layer at its end.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::nn::{Module, ReLU, Sequential, Tanh};
+    ///
+    /// let net = Sequential::<f64>::new().push(Tanh::new()).push(ReLU::new());
+    /// assert_eq!(net.layers().map(|layer| layer.name()).collect::<Vec<_>>(), ["Tanh", "ReLU"]);
+    /// ```
     #[doc(alias = "add")]
     #[must_use]
     pub fn push(mut self, layer: impl Module<T> + 'static) -> Self {
@@ -195,12 +213,28 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// Returns the number of layers.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::nn::{Sequential, Tanh};
+    ///
+    /// assert_eq!(Sequential::<f64>::new().push(Tanh::new()).len(), 1);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.layers.len()
     }
 
     /// Returns true if there are no layers.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::nn::Sequential;
+    ///
+    /// assert!(Sequential::<f64>::new().is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.layers.is_empty()

@@ -14,6 +14,15 @@ use crate::threads::{PIECE, in_pieces};
 
 /// The values that the derivative of a row reads besides the cotangent. They have to be kept, and the sweep gathers
 /// them into row-major order.
+///
+/// # Example
+///
+/// ```
+/// use tapegrad::op::{Saves, Unary};
+///
+/// assert_eq!(Unary::<f64>::Tanh.saves(), Saves::Result); // g (1 - y²)
+/// assert_eq!(Unary::<f64>::Sin.saves(), Saves::Operands); // g cos x
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Saves {
     /// Nothing: the cotangent is passed on unchanged.
@@ -96,6 +105,17 @@ macro_rules! unary {
             $(, where $check:expr, $message:literal)?;
     )*) => {
         /// An elementwise function of one operand: a row of the table.
+        ///
+        /// # Example
+        ///
+        /// ```
+        /// use tapegrad::Tape;
+        /// use tapegrad::op::Unary;
+        ///
+        /// let tape = Tape::<f64>::new();
+        /// let x = tape.leaf(0.5);
+        /// assert_eq!(x.unary(Unary::Tanh).item(), x.tanh().item());
+        /// ```
         #[derive(Clone, Copy, Debug, PartialEq)]
         #[non_exhaustive]
         pub enum Unary<T> {
@@ -119,12 +139,24 @@ macro_rules! unary {
             }
 
             /// Returns the name, for messages and printed tapes.
+            ///
+            /// # Example
+            ///
+            /// ```
+            /// use tapegrad::op::Unary;
+            ///
+            /// assert_eq!(Unary::<f64>::Tanh.name(), "tanh");
+            /// ```
             #[must_use]
             pub fn name(&self) -> &'static str {
                 match self { $( Self::$Variant $({ $($p: _),+ })? => stringify!($method), )* }
             }
 
             /// Returns the values that the derivative reads.
+            ///
+            /// # Example
+            ///
+            /// See [`Saves`].
             #[must_use]
             pub fn saves(&self) -> Saves {
                 match self { $( Self::$Variant $({ $($p: _),+ })? => derivative!(@saves $dx), )* }
@@ -257,6 +289,17 @@ macro_rules! binary {
             $(, on $low:literal to $high:literal)?;
     )*) => {
         /// An elementwise function of two operands, with NumPy's broadcasting: a row of the table.
+        ///
+        /// # Example
+        ///
+        /// ```
+        /// use tapegrad::Tape;
+        /// use tapegrad::op::Binary;
+        ///
+        /// let tape = Tape::<f64>::new();
+        /// let (x, y) = (tape.leaf(3.0), tape.leaf(4.0));
+        /// assert_eq!(x.binary(Binary::Mul, y).item(), 12.0);
+        /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum Binary {
@@ -281,12 +324,28 @@ macro_rules! binary {
             }
 
             /// Returns the name, for messages and printed tapes.
+            ///
+            /// # Example
+            ///
+            /// ```
+            /// use tapegrad::op::Binary;
+            ///
+            /// assert_eq!(Binary::Mul.name(), "mul");
+            /// ```
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $( Self::$Variant => stringify!($method), )* }
             }
 
             /// Returns the values that the derivative by operand `k` reads.
+            ///
+            /// # Example
+            ///
+            /// ```
+            /// use tapegrad::op::{Binary, Saves};
+            ///
+            /// assert_eq!(Binary::Mul.saves(0), Saves::Operands); // g b
+            /// ```
             #[must_use]
             pub fn saves(self, k: usize) -> Saves {
                 match self {

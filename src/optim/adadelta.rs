@@ -52,6 +52,10 @@ impl<T: Scalar> Adadelta<T> {
     /// # Panics
     ///
     /// If the learning rate is not a finite number of at least 0.
+    ///
+    /// # Example
+    ///
+    /// See [`Adadelta`].
     #[track_caller]
     #[must_use]
     pub fn new(parameters: impl IntoIterator<Item: Borrow<Param<T>>>, learning_rate: T) -> Self {
@@ -66,6 +70,10 @@ impl<T: Scalar> Adadelta<T> {
     /// # Panics
     ///
     /// If it is below 0, or not below 1.
+    ///
+    /// # Example
+    ///
+    /// See [`Adadelta`].
     #[track_caller]
     #[must_use]
     pub fn with_rho(mut self, rho: f64) -> Self {

@@ -57,6 +57,10 @@ impl<T: Scalar> Adagrad<T> {
     /// # Panics
     ///
     /// If the learning rate is not a finite number of at least 0.
+    ///
+    /// # Example
+    ///
+    /// See [`Adagrad`].
     #[track_caller]
     #[must_use]
     pub fn new(parameters: impl IntoIterator<Item: Borrow<Param<T>>>, learning_rate: T) -> Self {
@@ -100,6 +104,10 @@ impl<T: Scalar> Adagrad<T> {
     /// # Panics
     ///
     /// If it is not a finite number of at least 0.
+    ///
+    /// # Example
+    ///
+    /// See [`with_learning_rate_decay`](Self::with_learning_rate_decay).
     #[track_caller]
     #[must_use]
     pub fn with_initial_accumulator(mut self, initial: T) -> Self {

@@ -48,14 +48,26 @@ pub type Adam<T> = AdamRule<T, Coupled>;
 pub type AdamW<T> = AdamRule<T, Decoupled>;
 
 /// The weight decay of [`Adam`]: part of the gradient.
+///
+/// # Example
+///
+/// See [`Adam`].
 #[derive(Clone, Copy, Debug)]
 pub enum Coupled {}
 
 /// The weight decay of [`AdamW`]: apart from the gradient.
+///
+/// # Example
+///
+/// See [`AdamW`].
 #[derive(Clone, Copy, Debug)]
 pub enum Decoupled {}
 
 /// Where the weight decay acts: [`Coupled`] or [`Decoupled`].
+///
+/// # Example
+///
+/// See [`Adam`] and [`AdamW`].
 pub trait Decay: decay::Sealed {}
 
 impl Decay for Coupled {}
@@ -103,6 +115,10 @@ mod decay {
 /// al. 2018 for amsgrad. As in PyTorch, amsgrad takes the maximum of `v` and then corrects it.
 ///
 /// A parameter without a gradient is skipped: `w`, `m`, `v` and its own `t` do not change. AdamW does not shrink it.
+///
+/// # Example
+///
+/// See [`Adam`] and [`AdamW`].
 pub struct AdamRule<T, D> {
     group: ParamGroup<T, 3>,
     betas: [f64; 2],

@@ -42,6 +42,10 @@ pub struct Groups<T> {
 
 impl<T: Scalar> Groups<T> {
     /// Returns an optimizer of one group.
+    ///
+    /// # Example
+    ///
+    /// See [`Groups`].
     #[must_use]
     pub fn new(first: impl Optimizer<T> + 'static) -> Self {
         Self { groups: vec![(1.0, Box::new(first))] }
@@ -52,6 +56,10 @@ impl<T: Scalar> Groups<T> {
     /// # Panics
     ///
     /// If a parameter is in another group already, or if the first group's learning rate is 0: no ratio to it exists.
+    ///
+    /// # Example
+    ///
+    /// See [`Groups`].
     #[track_caller]
     #[must_use]
     pub fn with(mut self, group: impl Optimizer<T> + 'static) -> Self {
@@ -66,6 +74,19 @@ impl<T: Scalar> Groups<T> {
     }
 
     /// Returns the learning rate of each group.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::optim::{Groups, Optimizer, Sgd};
+    ///
+    /// let (w, b) = (Param::new(array![1.0]), Param::new(array![1.0]));
+    /// let mut sgd = Groups::new(Sgd::new([&w], 0.5)).with(Sgd::new([&b], 1.0));
+    /// sgd.set_learning_rate(0.25);
+    /// assert_eq!(sgd.learning_rates(), [0.25, 0.5]);
+    /// ```
     #[must_use]
     pub fn learning_rates(&self) -> Vec<T> {
         self.groups.iter().map(|(_, group)| group.learning_rate()).collect()

@@ -89,6 +89,10 @@ impl<T: Scalar> Lbfgs<T> {
     ///
     /// They come as a slice, an array or an iterator, of handles or of references to handles. A parameter that is given
     /// twice counts once.
+    ///
+    /// # Example
+    ///
+    /// See [`Lbfgs`].
     #[must_use]
     pub fn new(parameters: impl IntoIterator<Item: Borrow<Param<T>>>) -> Self {
         let mut distinct: Vec<Param<T>> = Vec::new();
@@ -114,6 +118,17 @@ impl<T: Scalar> Lbfgs<T> {
     /// # Panics
     ///
     /// If it is not a finite number of at least 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::optim::Lbfgs;
+    ///
+    /// let lbfgs = Lbfgs::new([Param::new(array![1.0])]).with_learning_rate(0.5);
+    /// assert!(format!("{lbfgs:?}").contains("0.5"));
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn with_learning_rate(self, learning_rate: f64) -> Self {
@@ -121,6 +136,10 @@ impl<T: Scalar> Lbfgs<T> {
     }
 
     /// Returns the optimizer with this number of iterations in a step, torch's `max_iter`.
+    ///
+    /// # Example
+    ///
+    /// See [`step`](Self::step).
     #[doc(alias = "max_iter")]
     #[must_use]
     pub fn with_iterations(self, iterations: usize) -> Self {
@@ -129,6 +148,23 @@ impl<T: Scalar> Lbfgs<T> {
 
     /// Returns the optimizer with this number of evaluations in a step, torch's `max_eval`. By default it is
     /// `⌊5/4 iterations⌋`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::optim::Lbfgs;
+    ///
+    /// let w = Param::new(array![8.0]);
+    /// let mut evaluations = 0;
+    /// Lbfgs::new([&w]).with_evaluations(1).step(|| {
+    ///     evaluations += 1;
+    ///     w.accumulate_grad(&(2.0 * &*w.value()));
+    ///     w.value()[0] * w.value()[0]
+    /// });
+    /// assert!(evaluations >= 1);
+    /// ```
     #[doc(alias = "max_eval")]
     #[must_use]
     pub fn with_evaluations(self, evaluations: usize) -> Self {
@@ -142,6 +178,10 @@ impl<T: Scalar> Lbfgs<T> {
     /// # Panics
     ///
     /// If one is not a finite number of at least 0.
+    ///
+    /// # Example
+    ///
+    /// See [`Lbfgs`].
     #[track_caller]
     #[must_use]
     pub fn with_tolerances(self, gradient: f64, change: f64) -> Self {
@@ -154,6 +194,22 @@ impl<T: Scalar> Lbfgs<T> {
     /// # Panics
     ///
     /// If it is 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::optim::Lbfgs;
+    ///
+    /// let w = Param::new(array![8.0]);
+    /// let mut lbfgs = Lbfgs::new([&w]).with_history(3);
+    /// lbfgs.step(|| {
+    ///     w.accumulate_grad(&(2.0 * &*w.value()));
+    ///     w.value()[0] * w.value()[0]
+    /// });
+    /// assert!(f64::abs(w.value()[0]) < 1e-6);
+    /// ```
     #[doc(alias = "history_size")]
     #[track_caller]
     #[must_use]
@@ -167,6 +223,23 @@ impl<T: Scalar> Lbfgs<T> {
     /// `evaluate` computes the loss and adds the gradients of the parameters, as [`backward`](crate::Var::backward)
     /// does. The gradients are cleared before each call, and those of the last call stay. A loss of NaN counts as
     /// infinite: the line search turns back from it.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::optim::Lbfgs;
+    ///
+    /// let w = Param::new(array![8.0]);
+    /// let mut lbfgs = Lbfgs::new([&w]).with_iterations(5);
+    /// let loss = lbfgs.step(|| {
+    ///     w.accumulate_grad(&(2.0 * &*w.value())); // the gradient of w²
+    ///     w.value()[0] * w.value()[0]
+    /// });
+    /// assert_eq!(loss, 64.0); // before the first iteration
+    /// assert!(f64::abs(w.value()[0]) < 1e-6);
+    /// ```
     pub fn step(&mut self, mut evaluate: impl FnMut() -> T) -> T {
         let parameters = std::mem::take(&mut self.parameters);
         let loss = self.iterate(&parameters, || {

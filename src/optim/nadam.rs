@@ -61,6 +61,10 @@ impl<T: Scalar> NAdam<T> {
     /// # Panics
     ///
     /// If the learning rate is not a finite number of at least 0.
+    ///
+    /// # Example
+    ///
+    /// See [`NAdam`].
     #[track_caller]
     #[must_use]
     pub fn new(parameters: impl IntoIterator<Item: Borrow<Param<T>>>, learning_rate: T) -> Self {
@@ -75,6 +79,20 @@ impl<T: Scalar> NAdam<T> {
     /// # Panics
     ///
     /// If it is not a finite number of at least 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::optim::{NAdam, Optimizer};
+    ///
+    /// let w = Param::new(array![1.0]);
+    /// let mut nadam = NAdam::new([&w], 0.5).with_momentum_decay(0.1);
+    /// w.accumulate_grad(&array![3.0].into_dyn());
+    /// nadam.step();
+    /// assert!(w.value()[[0]] < 1.0_f64);
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn with_momentum_decay(mut self, decay: f64) -> Self {

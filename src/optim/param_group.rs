@@ -365,6 +365,10 @@ macro_rules! betas_setting {
         /// # Panics
         ///
         /// If one is below 0, or not below 1.
+        ///
+        /// # Example
+        ///
+        /// See [`NAdam`](crate::optim::NAdam).
         #[track_caller]
         #[must_use]
         pub fn with_betas(mut self, beta1: f64, beta2: f64) -> Self {
@@ -409,6 +413,10 @@ macro_rules! eps_setting {
         /// # Panics
         ///
         /// If it is not a finite number of at least 0.
+        ///
+        /// # Example
+        ///
+        /// See [`Adagrad`](crate::optim::Adagrad).
         #[track_caller]
         #[must_use]
         pub fn with_eps(mut self, eps: T) -> Self {

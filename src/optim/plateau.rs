@@ -52,6 +52,21 @@ impl Default for ReduceOnPlateau {
 
 impl ReduceOnPlateau {
     /// Returns a plateau that has observed nothing, with the settings of PyTorch.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::optim::{Optimizer, ReduceOnPlateau, Sgd};
+    ///
+    /// let mut sgd = Sgd::new([Param::new(array![0.0])], 1.0);
+    /// let mut plateau = ReduceOnPlateau::new();
+    /// (0..11).for_each(|_| plateau.observe(3.0, &mut sgd)); // the best one, and ten that are no better
+    /// assert_eq!(sgd.learning_rate(), 1.0);
+    /// plateau.observe(3.0, &mut sgd);
+    /// assert!(f64::abs(sgd.learning_rate() - 0.1) < 1e-15);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         let (factor, patience, threshold) = (0.1, 10, 1e-4);
@@ -64,6 +79,10 @@ impl ReduceOnPlateau {
     /// # Panics
     ///
     /// If it is not at least 0 and below 1.
+    ///
+    /// # Example
+    ///
+    /// See [`ReduceOnPlateau`].
     #[track_caller]
     #[must_use]
     pub fn with_factor(self, factor: f64) -> Self {
@@ -72,6 +91,10 @@ impl ReduceOnPlateau {
     }
 
     /// Returns it with this number of bad observations that pass before a reduction.
+    ///
+    /// # Example
+    ///
+    /// See [`ReduceOnPlateau`].
     #[must_use]
     pub fn with_patience(self, patience: u64) -> Self {
         Self { patience, ..self }
@@ -82,6 +105,20 @@ impl ReduceOnPlateau {
     /// # Panics
     ///
     /// If it is not a finite number of at least 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::optim::{Optimizer, ReduceOnPlateau, Sgd};
+    ///
+    /// let mut sgd = Sgd::new([Param::new(array![0.0])], 1.0);
+    /// let mut plateau = ReduceOnPlateau::new().with_factor(0.5).with_patience(0).with_threshold(0.25);
+    /// plateau.observe(4.0, &mut sgd);
+    /// plateau.observe(3.5, &mut sgd); // lower, and not by a quarter
+    /// assert_eq!(sgd.learning_rate(), 0.5);
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn with_threshold(self, threshold: f64) -> Self {
@@ -89,6 +126,21 @@ impl ReduceOnPlateau {
     }
 
     /// Returns it with this number of observations after a reduction that are not counted.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::optim::{Optimizer, ReduceOnPlateau, Sgd};
+    ///
+    /// let mut sgd = Sgd::new([Param::new(array![0.0])], 1.0);
+    /// let mut plateau = ReduceOnPlateau::new().with_factor(0.5).with_patience(0).with_cooldown(2);
+    /// (0..4).for_each(|_| plateau.observe(3.0, &mut sgd)); // the second reduces, two are not counted
+    /// assert_eq!(sgd.learning_rate(), 0.5);
+    /// plateau.observe(3.0, &mut sgd);
+    /// assert_eq!(sgd.learning_rate(), 0.25);
+    /// ```
     #[must_use]
     pub fn with_cooldown(self, cooldown: u64) -> Self {
         Self { cooldown, ..self }
@@ -99,6 +151,19 @@ impl ReduceOnPlateau {
     /// # Panics
     ///
     /// If it is not a finite number of at least 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::optim::{Optimizer, ReduceOnPlateau, Sgd};
+    ///
+    /// let mut sgd = Sgd::new([Param::new(array![0.0])], 1.0);
+    /// let mut plateau = ReduceOnPlateau::new().with_factor(0.5).with_patience(0).with_minimum(0.75);
+    /// (0..5).for_each(|_| plateau.observe(3.0, &mut sgd));
+    /// assert_eq!(sgd.learning_rate(), 0.75);
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn with_minimum(self, minimum: f64) -> Self {
@@ -106,12 +171,31 @@ impl ReduceOnPlateau {
     }
 
     /// Returns it for a number that should rise, an accuracy for example: good is above `(1 + threshold)` times the best.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::optim::{Optimizer, ReduceOnPlateau, Sgd};
+    ///
+    /// let mut sgd = Sgd::new([Param::new(array![0.0])], 1.0);
+    /// let mut plateau = ReduceOnPlateau::new().with_factor(0.5).with_patience(0).with_maximize();
+    /// for (accuracy, expected) in [(0.5, 1.0), (0.9, 1.0), (0.8, 0.5)] {
+    ///     plateau.observe(accuracy, &mut sgd);
+    ///     assert_eq!(sgd.learning_rate(), expected);
+    /// }
+    /// ```
     #[must_use]
     pub fn with_maximize(self) -> Self {
         Self { maximize: true, best: f64::NEG_INFINITY, ..self }
     }
 
     /// Observes a loss, and reduces the optimizer's learning rate if it is time to. NaN is a bad observation.
+    ///
+    /// # Example
+    ///
+    /// See [`ReduceOnPlateau`].
     #[doc(alias = "step")]
     pub fn observe<T: Scalar>(&mut self, loss: f64, optimizer: &mut (impl Optimizer<T> + ?Sized)) {
         let good = match self.maximize {
@@ -138,6 +222,10 @@ impl ReduceOnPlateau {
     }
 
     /// Returns what it has seen: the best loss, the number of bad observations, and what is left of the cooldown.
+    ///
+    /// # Example
+    ///
+    /// See [`load_state`](Self::load_state).
     #[must_use]
     pub fn state<T>(&self) -> Vec<StateEntry<T>> {
         vec![

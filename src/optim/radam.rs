@@ -60,6 +60,10 @@ impl<T: Scalar> RAdam<T> {
     /// # Panics
     ///
     /// If the learning rate is not a finite number of at least 0.
+    ///
+    /// # Example
+    ///
+    /// See [`RAdam`].
     #[track_caller]
     #[must_use]
     pub fn new(parameters: impl IntoIterator<Item: Borrow<Param<T>>>, learning_rate: T) -> Self {

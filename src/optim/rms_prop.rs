@@ -55,6 +55,10 @@ impl<T: Scalar> RmsProp<T> {
     /// # Panics
     ///
     /// If the learning rate is not a finite number of at least 0.
+    ///
+    /// # Example
+    ///
+    /// See [`RmsProp`].
     #[track_caller]
     #[must_use]
     pub fn new(parameters: impl IntoIterator<Item: Borrow<Param<T>>>, learning_rate: T) -> Self {
@@ -69,6 +73,10 @@ impl<T: Scalar> RmsProp<T> {
     /// # Panics
     ///
     /// If it is below 0, or not below 1.
+    ///
+    /// # Example
+    ///
+    /// See [`with_centered`](Self::with_centered).
     #[track_caller]
     #[must_use]
     pub fn with_alpha(mut self, alpha: f64) -> Self {
@@ -83,6 +91,21 @@ impl<T: Scalar> RmsProp<T> {
     /// # Panics
     ///
     /// If it is not a finite number of at least 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::optim::{Optimizer, RmsProp};
+    ///
+    /// let w = Param::new(array![0.0]);
+    /// let mut rms_prop = RmsProp::new([&w], 1.0).with_alpha(0.0).with_eps(0.0).with_momentum(0.5);
+    /// w.accumulate_grad(&array![4.0].into_dyn());
+    /// rms_prop.step(); // g / √v = 1
+    /// rms_prop.step(); // 0.5 · 1 + 1
+    /// assert_eq!(w.value()[[0]], -2.5);
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn with_momentum(mut self, momentum: T) -> Self {

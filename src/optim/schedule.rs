@@ -217,6 +217,17 @@ impl Schedule {
     ///
     /// If `largest` is not a finite number of at least 0, if `steps` is 0, if the share is not from 0 to 1, or if a
     /// divisor is not a finite number above 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::optim::Schedule;
+    ///
+    /// let schedule = Schedule::one_cycle_with(1.0, 10, 0.5, 4.0, 8.0); // up to step 0.5 · 10 - 1
+    /// for (step, expected) in [(0, 0.25), (4, 1.0), (9, 0.25 / 8.0)] {
+    ///     assert!((schedule.at(step) - expected).abs() < 1e-15);
+    /// }
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn one_cycle_with(largest: f64, steps: usize, rising: f64, divisor: f64, final_divisor: f64) -> Self {
@@ -322,6 +333,14 @@ impl Schedule {
     }
 
     /// Returns the learning rate of a step.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::optim::Schedule;
+    ///
+    /// assert_eq!(Schedule::exponential(1.0, 0.5).at(3), 0.125);
+    /// ```
     #[must_use]
     pub fn at(&self, step: usize) -> f64 {
         match self.warm_up {
@@ -336,6 +355,18 @@ impl Schedule {
     /// # Panics
     ///
     /// If it is not a finite number of at least 0, which only a [`function`](Self::function) can cause.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::optim::{Optimizer, Schedule, Sgd};
+    ///
+    /// let mut sgd = Sgd::new([Param::new(array![1.0])], 1.0);
+    /// Schedule::exponential(1.0, 0.5).apply(2, &mut sgd);
+    /// assert_eq!(sgd.learning_rate(), 0.25);
+    /// ```
     #[track_caller]
     pub fn apply<T: Scalar>(&self, step: usize, optimizer: &mut (impl Optimizer<T> + ?Sized)) {
         optimizer.set_learning_rate(T::from_f64(self.at(step)));

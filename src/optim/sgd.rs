@@ -79,6 +79,21 @@ impl<T: Scalar> Sgd<T> {
     /// # Panics
     ///
     /// If the momentum is not a finite number of at least 0, or if it is 0 with Nesterov's rule.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::optim::{Optimizer, Sgd};
+    ///
+    /// let w = Param::new(array![10.0]);
+    /// let mut sgd = Sgd::new([&w], 1.0).with_momentum(0.5);
+    /// w.accumulate_grad(&array![2.0].into_dyn());
+    /// sgd.step(); // v = 2
+    /// sgd.step(); // v = 0.5 · 2 + 2 = 3
+    /// assert_eq!(w.value()[[0]], 5.0);
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn with_momentum(mut self, momentum: T) -> Self {
@@ -151,6 +166,16 @@ impl<T: Scalar> Sgd<T> {
     }
 
     /// Returns the momentum.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Param;
+    /// use tapegrad::optim::Sgd;
+    ///
+    /// assert_eq!(Sgd::new([Param::new(array![1.0])], 0.1).with_momentum(0.9).momentum(), 0.9);
+    /// ```
     #[must_use]
     pub fn momentum(&self) -> T {
         self.momentum

@@ -8,6 +8,23 @@ use crate::error::{Error, Result};
 use crate::param::Param;
 
 /// An entry of an optimizer's state.
+///
+/// # Example
+///
+/// ```
+/// use ndarray::array;
+/// use tapegrad::Param;
+/// use tapegrad::optim::{Optimizer, Sgd, StateValue, Stateful};
+///
+/// let w = Param::new(array![10.0]);
+/// let mut sgd = Sgd::new([&w], 1.0).with_momentum(0.5);
+/// w.accumulate_grad(&array![2.0].into_dyn());
+/// sgd.step();
+/// let state = sgd.state();
+/// let velocity = state.iter().find(|entry| entry.name == "momentum_buffer").unwrap();
+/// assert_eq!(velocity.parameter, Some(0));
+/// assert_eq!(velocity.value, StateValue::Array(array![2.0].into_dyn()));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct StateEntry<T> {
     /// The place of its parameter in [`Stateful::parameters`]; `None` for an entry of the whole optimizer.
@@ -25,6 +42,10 @@ impl<T> StateEntry<T> {
 }
 
 /// The value of an entry of a state.
+///
+/// # Example
+///
+/// See [`StateEntry`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum StateValue<T> {
     /// Numbers of the parameters' type.

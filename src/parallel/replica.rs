@@ -119,6 +119,10 @@ impl<'m, T: Scalar + Equivalence> Replica<'m, T> {
     /// # Errors
     ///
     /// If another rank does something else.
+    ///
+    /// # Example
+    ///
+    /// See [`Replica`].
     pub fn broadcast(&mut self) -> Result<()> {
         for (param, start) in self.params.iter().zip(&self.starts) {
             let value = param.value();
@@ -176,6 +180,10 @@ impl<'m, T: Scalar + Equivalence> Replica<'m, T> {
     /// # Panics
     ///
     /// Like `accumulate_gradients`.
+    ///
+    /// # Example
+    ///
+    /// See [`Chunks::try_accumulate_gradients`].
     #[track_caller]
     pub fn try_accumulate_gradients<E, F>(
         &mut self,
@@ -200,6 +208,10 @@ impl<'m, T: Scalar + Equivalence> Replica<'m, T> {
     /// # Panics
     ///
     /// If `pass` panics. That ends all ranks.
+    ///
+    /// # Example
+    ///
+    /// See [`Chunks::by_hand`].
     #[track_caller]
     pub fn accumulate_by_hand<S: Send, F>(&mut self, chunks: &mut Chunks<T, S>, rows: Rows<'_, T>, pass: F) -> Result<T>
     where
@@ -218,6 +230,10 @@ impl<'m, T: Scalar + Equivalence> Replica<'m, T> {
     /// # Panics
     ///
     /// Like `accumulate_by_hand`.
+    ///
+    /// # Example
+    ///
+    /// See [`Chunks::try_accumulate_by_hand`].
     #[track_caller]
     pub fn try_accumulate_by_hand<S: Send, E, F>(
         &mut self,

@@ -150,6 +150,10 @@ impl Mpi {
     /// # Errors
     ///
     /// If it was started before in this process, or calls from more than one thread are not possible.
+    ///
+    /// # Example
+    ///
+    /// See [`Mpi`].
     pub fn world() -> Result<Self> {
         let expected = "one start in a process";
         let started = mpi::initialize_with_threading(Threading::Serialized);
@@ -202,17 +206,39 @@ impl Mpi {
     ///
     /// It has to be longer than the ranks differ, for instance while rank 0 writes a file. When it is over, a rank
     /// prints which ranks are silent and ends the run: all processes, with a failing exit code.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tapegrad::parallel::Mpi;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut mpi = Mpi::world()?;
+    /// mpi.set_timeout(Duration::from_secs(60));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.wire.timeout = timeout;
     }
 
     /// Returns the number of this process, from 0.
+    ///
+    /// # Example
+    ///
+    /// See [`Mpi`].
     #[must_use]
     pub fn rank(&self) -> usize {
         self.rank
     }
 
     /// Returns the number of processes.
+    ///
+    /// # Example
+    ///
+    /// See [`Mpi`].
     #[must_use]
     #[doc(alias = "get_world_size")]
     pub fn size(&self) -> usize {
@@ -293,6 +319,10 @@ impl Mpi {
     /// # Errors
     ///
     /// On all ranks if it is not; the message names the first rank that differs from rank 0, and both values.
+    ///
+    /// # Example
+    ///
+    /// See [`Mpi`].
     pub fn same(&self, what: &str, value: impl Display) -> Result<()> {
         let text = value.to_string();
         let mut record = Record::new(Act::Same, [0; 2]);

@@ -92,6 +92,21 @@ impl<T: Scalar> Program<T> {
     /// # Panics
     ///
     /// If there is no output, or inputs and outputs are recorded on different tapes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{Program, Tape};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![1.0, 2.0]);
+    /// let mut program = Program::compile(&[x], &[x.square().sum()])?;
+    /// assert_eq!(program.run(&[array![3.0, 4.0].into_dyn().view()])?.item(0), 25.0);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn compile(inputs: &[Var<'_, T>], outputs: &[Var<'_, T>]) -> Result<Self> {
         Self::from_recording(inputs, outputs, &[])

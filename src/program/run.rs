@@ -230,12 +230,20 @@ impl<'p, T: Scalar> Outputs<'p, T> {
     }
 
     /// Returns the number of outputs.
+    ///
+    /// # Example
+    ///
+    /// See [`Program::run`](crate::Program::run).
     #[must_use]
     pub fn len(&self) -> usize {
         self.compiled.graph.outputs.len()
     }
 
     /// Returns whether there are no outputs.
+    ///
+    /// # Example
+    ///
+    /// See [`Program::run`](crate::Program::run).
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -246,6 +254,10 @@ impl<'p, T: Scalar> Outputs<'p, T> {
     /// # Panics
     ///
     /// If there are not so many outputs.
+    ///
+    /// # Example
+    ///
+    /// See [`Program::run`](crate::Program::run).
     #[track_caller]
     #[must_use]
     pub fn value(&self, output: usize) -> ArrayViewD<'p, T> {
@@ -267,6 +279,10 @@ impl<'p, T: Scalar> Outputs<'p, T> {
     /// # Panics
     ///
     /// If there are not so many outputs, or the output does not have exactly one element.
+    ///
+    /// # Example
+    ///
+    /// See [`Program::run`](crate::Program::run).
     #[track_caller]
     #[must_use]
     pub fn item(&self, output: usize) -> T {

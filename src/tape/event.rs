@@ -3,6 +3,10 @@
 use super::nodes::RecordedRule;
 
 /// Whether a tape checks as it goes: what [`Tape::set_checked`](crate::Tape::set_checked) takes.
+///
+/// # Example
+///
+/// See [`Tape::set_checked`](crate::Tape::set_checked).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checked {
     /// Every value and cotangent is checked.

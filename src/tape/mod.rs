@@ -196,6 +196,20 @@ impl<'t, T> Var<'t, T> {
     }
 
     /// Returns the tape.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::{Tape, Var};
+    ///
+    /// /// Functions of `Var`s put their constants on the same tape.
+    /// fn above<'t>(x: Var<'t, f64>, level: f64) -> Var<'t, f64> {
+    ///     (x - x.tape().constant(level)).relu()
+    /// }
+    ///
+    /// let tape = Tape::new();
+    /// assert_eq!(above(tape.leaf(5.0), 2.0).item(), 3.0);
+    /// ```
     #[must_use]
     #[inline]
     pub fn tape(self) -> &'t Tape<T> {
@@ -285,6 +299,15 @@ impl<T: Scalar> Default for Tape<T> {
 
 impl<T: Scalar> Tape<T> {
     /// Returns an empty tape.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::<f32>::new();
+    /// assert!(tape.is_empty());
+    /// ```
     #[must_use]
     #[inline]
     pub fn new() -> Self {
@@ -497,12 +520,34 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// Returns the number of nodes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let _ = tape.leaf(1.0) + 2.0;
+    /// assert_eq!(tape.len(), 2); // the leaf and the sum
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.nodes().len()
     }
 
     /// Returns whether the tape has no nodes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    ///
+    /// let mut tape = Tape::new();
+    /// let _ = tape.leaf(1.0);
+    /// assert!(!tape.is_empty());
+    /// tape.reset();
+    /// assert!(tape.is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -61,12 +61,24 @@ type OnRecord<'a> = Box<dyn FnMut(Record, bool) + 'a>;
 
 impl<'a> Descent<'a> {
     /// Returns a descent of this number of passes, with seed 0, that shows no progress.
+    ///
+    /// # Example
+    ///
+    /// See [`Descent`].
     #[must_use]
     pub fn new(passes: usize) -> Self {
         Self { passes, first: 0, seed: 0, progress: Progress::Silent, on_pass: None, on_record: None }
     }
 
     /// Returns the descent with this seed for the random choice of examples, or the order of batches.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::train::Descent;
+    ///
+    /// assert_eq!(format!("{:?}", Descent::new(3).seed(7)), "Descent of 3 passes, seed 7, Silent");
+    /// ```
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
@@ -112,6 +124,15 @@ impl<'a> Descent<'a> {
     }
 
     /// Returns the descent with this progress shown.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::train::{Descent, Progress};
+    ///
+    /// let descent = Descent::new(3).progress(Progress::Silent); // Progress::Bar with the feature `progress`
+    /// assert_eq!(format!("{descent:?}"), "Descent of 3 passes, seed 0, Silent");
+    /// ```
     #[must_use]
     pub fn progress(self, progress: Progress) -> Self {
         Self { progress, ..self }
@@ -119,6 +140,10 @@ impl<'a> Descent<'a> {
 
     /// Returns the descent with a function that is called before the updates of every pass. [`ControlFlow::Break`] ends
     /// the descent at once.
+    ///
+    /// # Example
+    ///
+    /// See [`Descent`].
     #[must_use]
     pub fn on_pass(self, on_pass: impl FnMut(&Pass) -> ControlFlow<()> + 'a) -> Self {
         Self { on_pass: Some(Box::new(on_pass)), ..self }

@@ -42,6 +42,10 @@ impl<T: Scalar> Examples<T> {
     /// # Errors
     ///
     /// If there are no inputs, or if the numbers of rows differ.
+    ///
+    /// # Example
+    ///
+    /// See [`Examples`].
     pub fn new(inputs: Array2<T>, targets: Array2<T>) -> Result<Self> {
         if inputs.is_empty() {
             return Err(Error::value("inputs", "at least one row and one column", format!("shape {:?}", inputs.dim())));
@@ -54,24 +58,65 @@ impl<T: Scalar> Examples<T> {
     }
 
     /// Returns the inputs.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::train::Examples;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let examples = Examples::new(array![[1.0], [2.0]], array![[3.0], [4.0]])?;
+    /// assert_eq!(**examples.inputs(), array![[1.0], [2.0]]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn inputs(&self) -> &Arc<Array2<T>> {
         &self.inputs
     }
 
     /// Returns the targets.
+    ///
+    /// # Example
+    ///
+    /// See [`Examples`].
     #[must_use]
     pub fn targets(&self) -> &Arc<Array2<T>> {
         &self.targets
     }
 
     /// Returns the number of examples.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::train::Examples;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_eq!(Examples::new(array![[1.0], [2.0]], array![[3.0], [4.0]])?.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.inputs.nrows()
     }
 
     /// Returns false: there is always an example.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::train::Examples;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert!(!Examples::new(array![[1.0]], array![[3.0]])?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -55,6 +55,10 @@ impl<T: Scalar, L: Learner<T> + Send> InChunks<T, L> {
     /// # Panics
     ///
     /// If the size is 0, or the reduction is [`Reduction::None`].
+    ///
+    /// # Example
+    ///
+    /// See [`InChunks`].
     #[track_caller]
     #[must_use]
     pub fn new(size: usize, reduction: Reduction, make: impl Fn() -> L + Send + Sync + 'static) -> Self {

@@ -95,18 +95,42 @@ pub struct ByHand<N, L> {
 
 impl<N, L> ByHand<N, L> {
     /// Returns a learner with this network and this loss.
+    ///
+    /// # Example
+    ///
+    /// See [`ByHand`].
     #[must_use]
     pub fn new(network: N, loss: L) -> Self {
         Self { network, loss }
     }
 
     /// Returns the network.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::nn::{Mse, Tanh};
+    /// use tapegrad::train::ByHand;
+    ///
+    /// assert_eq!(format!("{:?}", ByHand::new(Tanh::<f64>::new(), Mse::<f64>::new()).network()), "Tanh");
+    /// ```
     #[must_use]
     pub fn network(&self) -> &N {
         &self.network
     }
 
     /// Returns the network, mutable.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::nn::{Dropout, Module, Mse};
+    /// use tapegrad::train::ByHand;
+    ///
+    /// let mut learner = ByHand::new(Dropout::<f64>::new(1.0, 0), Mse::<f64>::new());
+    /// learner.network_mut().eval();
+    /// assert_eq!(learner.network_mut().forward(&ndarray::array![[3.0]]), ndarray::array![[3.0]]);
+    /// ```
     pub fn network_mut(&mut self) -> &mut N {
         &mut self.network
     }
@@ -167,6 +191,10 @@ where
     L: Loss<T>,
 {
     /// Returns a learner with this function, which records `(batch, width) -> (batch, outputs)`, and this loss.
+    ///
+    /// # Example
+    ///
+    /// See [`ByTape`].
     #[must_use]
     pub fn new(record: F, loss: L) -> Self {
         Self { tape: Tape::new(), record, loss, output: Array2::default((0, 0)) }

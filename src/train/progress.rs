@@ -5,6 +5,10 @@ use std::fmt;
 use super::record::Record;
 
 /// The progress that a descent shows on the terminal.
+///
+/// # Example
+///
+/// See [`Descent::progress`](super::Descent::progress).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {

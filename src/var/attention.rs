@@ -7,6 +7,10 @@ use crate::scalar::Scalar;
 use crate::tape::Var;
 
 /// Which keys a query of an attention sees.
+///
+/// # Example
+///
+/// See [`Var::scaled_dot_product_attention`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AttentionMask {
     /// All of them.

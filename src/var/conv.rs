@@ -37,18 +37,50 @@ impl Default for ConvOptions {
 
 impl ConvOptions {
     /// Returns a stride of 1, no padding, a dilation of 1 and one group.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::ConvOptions;
+    ///
+    /// assert_eq!(ConvOptions::new(), ConvOptions::new().with_stride(1).with_padding(0).with_dilation(1).with_groups(1));
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Returns the options with this distance between neighbouring places of a kernel; 1 by default.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{ConvOptions, Tape};
+    ///
+    /// let tape = Tape::new();
+    /// let (x, w) = (tape.leaf(array![[[1.0, 2.0, 3.0, 4.0]]]), tape.leaf(array![[[1.0, 10.0]]]));
+    /// let y = x.conv1d(w, None, &ConvOptions::new().with_stride(2));
+    /// assert_eq!(y.value(), array![[[21.0, 43.0]]].into_dyn());
+    /// ```
     #[must_use]
     pub fn with_stride(self, stride: impl Into<Size2d>) -> Self {
         Self { stride: stride.into(), ..self }
     }
 
     /// Returns the options with this number of zeros before and after each axis; 0 by default.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{ConvOptions, Tape};
+    ///
+    /// let tape = Tape::new();
+    /// let (x, w) = (tape.leaf(array![[[1.0, 2.0]]]), tape.leaf(array![[[1.0, 10.0]]]));
+    /// let y = x.conv1d(w, None, &ConvOptions::new().with_padding(1));
+    /// assert_eq!(y.value(), array![[[10.0, 21.0, 2.0]]].into_dyn()); // of 0, 1, 2, 0
+    /// ```
     #[must_use]
     pub fn with_padding(self, padding: impl Into<Size2d>) -> Self {
         Self { padding: padding.into(), ..self }
@@ -56,6 +88,18 @@ impl ConvOptions {
 
     /// Returns the options with this distance between the elements of the image that neighbouring elements of a kernel
     /// multiply; 1 by default.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{ConvOptions, Tape};
+    ///
+    /// let tape = Tape::new();
+    /// let (x, w) = (tape.leaf(array![[[1.0, 2.0, 3.0, 4.0]]]), tape.leaf(array![[[1.0, 10.0]]]));
+    /// let y = x.conv1d(w, None, &ConvOptions::new().with_dilation(2));
+    /// assert_eq!(y.value(), array![[[31.0, 42.0]]].into_dyn()); // 1 + 10 · 3, 2 + 10 · 4
+    /// ```
     #[doc(alias("atrous", "dilated convolution"))]
     #[must_use]
     pub fn with_dilation(self, dilation: impl Into<Size2d>) -> Self {
@@ -64,6 +108,19 @@ impl ConvOptions {
 
     /// Returns the options with this number of groups; 1 by default. The channels of input and output are divided into
     /// as many equal parts, and each part of the output sees its own part of the input alone.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{ConvOptions, Tape};
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[[1.0, 2.0], [3.0, 4.0]]]); // two channels
+    /// let w = tape.leaf(array![[[1.0]], [[10.0]]]); // a kernel for each
+    /// let y = x.conv1d(w, None, &ConvOptions::new().with_groups(2));
+    /// assert_eq!(y.value(), array![[[1.0, 2.0], [30.0, 40.0]]].into_dyn());
+    /// ```
     #[doc(alias = "depthwise")]
     #[must_use]
     pub fn with_groups(self, groups: usize) -> Self {
@@ -73,6 +130,21 @@ impl ConvOptions {
     /// Returns the options with so much more length of the result of a transposed convolution; 0 by default. With a
     /// stride above 1, inputs of several lengths have results of one length; this number chooses between them.
     /// Convolutions do not read it.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{ConvOptions, Tape};
+    ///
+    /// let tape = Tape::new();
+    /// let (x, w) = (tape.leaf(array![[[1.0, 2.0]]]), tape.leaf(array![[[1.0]]]));
+    /// let options = ConvOptions::new().with_stride(2);
+    /// let shorter = x.conv_transpose1d(w, None, &options);
+    /// let longer = x.conv_transpose1d(w, None, &options.with_output_padding([0, 1]));
+    /// assert_eq!(shorter.value(), array![[[1.0, 0.0, 2.0]]].into_dyn());
+    /// assert_eq!(longer.value(), array![[[1.0, 0.0, 2.0, 0.0]]].into_dyn());
+    /// ```
     #[must_use]
     pub fn with_output_padding(self, output_padding: impl Into<Size2d>) -> Self {
         Self { output_padding: output_padding.into(), ..self }

@@ -32,12 +32,36 @@ pub struct CrossEntropyOptions<T> {
 
 impl<T: Scalar> CrossEntropyOptions<T> {
     /// Returns the options of a plain mean: all weights are 1, no label is ignored, nothing is smoothed.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::{CrossEntropyOptions, Reduction, Tape};
+    ///
+    /// let tape = Tape::<f64>::new();
+    /// let x = tape.leaf(ndarray::array![[1.0, 3.0]]);
+    /// let plain = x.cross_entropy_labels(&[0], Reduction::Mean);
+    /// assert_eq!(x.cross_entropy_with(&[0], &CrossEntropyOptions::new()).item(), plain.item());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self { weights: None, ignored: None, smoothing: T::ZERO, reduction: Reduction::Mean }
     }
 
     /// Gives each class a weight.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{CrossEntropyOptions, Reduction, Tape};
+    ///
+    /// let tape = Tape::<f64>::new();
+    /// let x = tape.leaf(array![[0.0, 0.0], [0.0, 0.0]]);
+    /// let options = CrossEntropyOptions::new().with_weights([1.0, 3.0]).with_reduction(Reduction::Sum);
+    /// let loss = x.cross_entropy_with(&[0, 1], &options);
+    /// assert!((loss.item() - 4.0 * 2.0_f64.ln()).abs() < 1e-15); // 1 ln 2 + 3 ln 2
+    /// ```
     #[doc(alias = "weight")]
     #[must_use]
     pub fn with_weights(self, weights: impl Into<Vec<T>>) -> Self {
@@ -45,6 +69,18 @@ impl<T: Scalar> CrossEntropyOptions<T> {
     }
 
     /// Leaves out the rows with this label, which need not be a class.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{CrossEntropyOptions, Tape};
+    ///
+    /// let tape = Tape::<f64>::new();
+    /// let x = tape.leaf(array![[0.0, 0.0], [5.0, 0.0]]);
+    /// let loss = x.cross_entropy_with(&[1, 255], &CrossEntropyOptions::new().with_ignored(255));
+    /// assert!((loss.item() - 2.0_f64.ln()).abs() < 1e-15); // the first row alone
+    /// ```
     #[doc(alias = "ignore_index")]
     #[must_use]
     pub fn with_ignored(self, label: usize) -> Self {
@@ -56,6 +92,18 @@ impl<T: Scalar> CrossEntropyOptions<T> {
     /// # Panics
     ///
     /// If the share is not from 0 to 1.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{CrossEntropyOptions, Tape};
+    ///
+    /// let tape = Tape::<f64>::new();
+    /// let x = tape.leaf(array![[0.0, 0.0]]);
+    /// x.cross_entropy_with(&[0], &CrossEntropyOptions::new().with_smoothing(0.5)).backward();
+    /// assert_eq!(x.grad().unwrap(), array![[-0.25, 0.25]].into_dyn()); // ½ - ¾, ½ - ¼
+    /// ```
     #[doc(alias = "label_smoothing")]
     #[track_caller]
     #[must_use]
@@ -66,6 +114,18 @@ impl<T: Scalar> CrossEntropyOptions<T> {
     }
 
     /// Reduces the rows in another way than by their mean.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{CrossEntropyOptions, Reduction, Tape};
+    ///
+    /// let tape = Tape::<f64>::new();
+    /// let x = tape.leaf(array![[0.0, 0.0], [0.0, 0.0]]);
+    /// let terms = x.cross_entropy_with(&[0, 1], &CrossEntropyOptions::new().with_reduction(Reduction::None));
+    /// assert_eq!(terms.shape().to_string(), "(2,)");
+    /// ```
     #[must_use]
     pub fn with_reduction(self, reduction: Reduction) -> Self {
         Self { reduction, ..self }

@@ -133,6 +133,18 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// # Panics
     ///
     /// If the value has more than one element.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let (x, unused) = (tape.leaf(3.0), tape.leaf(1.0));
+    /// let grads = x.square().grads_or_none(&[x, unused]);
+    /// assert_eq!(grads[0].unwrap().item(), 6.0);
+    /// assert!(grads[1].is_none());
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn grads_or_none(self, targets: &[Self]) -> Vec<Option<Self>> {
@@ -205,6 +217,19 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// # Panics
     ///
     /// If the cotangent has a different shape than the value, or an operand is on a different tape.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let (x, unused) = (tape.leaf(array![1.0, 2.0]), tape.leaf(1.0));
+    /// let pulled = x.square().vjp_or_none(tape.constant(array![1.0, 10.0]), &[x, unused]);
+    /// assert_eq!(pulled[0].unwrap().value(), array![2.0, 40.0].into_dyn());
+    /// assert!(pulled[1].is_none());
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn vjp_or_none(self, cotangent: Self, targets: &[Self]) -> Vec<Option<Self>> {
@@ -333,6 +358,17 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// # Panics
     ///
     /// Like [`jvp`](Self::jvp), except for a value that depends on no target.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let (x, unused, one) = (tape.leaf(3.0), tape.leaf(1.0), tape.constant(1.0));
+    /// assert_eq!(x.square().jvp_or_none(&[x], &[one]).unwrap().item(), 6.0);
+    /// assert!(x.square().jvp_or_none(&[unused], &[one]).is_none());
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn jvp_or_none(self, targets: &[Self], tangents: &[Self]) -> Option<Self> {

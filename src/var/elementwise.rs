@@ -96,6 +96,18 @@ impl<T: Scalar> Var<'_, T> {
     }
 
     /// Returns the natural logarithm: [`ln`](Self::ln) by NumPy's name.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(4.0);
+    /// let y = x.log();
+    /// y.backward();
+    /// assert_eq!((y.item(), x.grad().unwrap().sum()), (4.0_f64.ln(), 0.25));
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn log(self) -> Self {

@@ -26,6 +26,10 @@ pub struct PoolOptions {
 }
 
 /// What an average over a window at the edge divides by.
+///
+/// # Example
+///
+/// See [`PoolOptions::with_divisor`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PoolDivisor {
     /// The number of all elements of the window, with those of the padding: PyTorch's `count_include_pad=True`.
@@ -38,6 +42,17 @@ pub enum PoolDivisor {
 
 impl PoolOptions {
     /// Returns windows of this size, side by side, without padding.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{PoolOptions, Tape};
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]);
+    /// assert_eq!(x.max_pool2d_with(&PoolOptions::new(2)).value(), array![[6.0, 8.0]].into_dyn());
+    /// ```
     #[must_use]
     pub fn new(kernel: impl Into<Size2d>) -> Self {
         let kernel = kernel.into();
@@ -45,18 +60,56 @@ impl PoolOptions {
     }
 
     /// Returns the options with this distance between neighbouring windows.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{PoolOptions, Tape};
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 3.0, 2.0]]);
+    /// let y = x.max_pool2d_with(&PoolOptions::new([1, 2]).with_stride(1));
+    /// assert_eq!(y.value(), array![[3.0, 3.0]].into_dyn());
+    /// ```
     #[must_use]
     pub fn with_stride(self, stride: impl Into<Size2d>) -> Self {
         Self { stride: stride.into(), ..self }
     }
 
     /// Returns the options with this padding before and after each axis: of zeros for an average, of -∞ for a maximum.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{PoolOptions, Tape};
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[-1.0, -3.0]]);
+    /// let y = x.max_pool2d_with(&PoolOptions::new([1, 2]).with_padding([0, 1]));
+    /// assert_eq!(y.value(), array![[-1.0, -3.0]].into_dyn()); // of -∞, -1 and of -3, -∞
+    /// ```
     #[must_use]
     pub fn with_padding(self, padding: impl Into<Size2d>) -> Self {
         Self { padding: padding.into(), ..self }
     }
 
     /// Returns the options with this divisor of averages.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::{PoolDivisor, PoolOptions, Tape};
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[2.0, 6.0]]);
+    /// let options = PoolOptions::new([1, 2]).with_padding([0, 1]);
+    /// assert_eq!(x.avg_pool2d_with(&options).value(), array![[1.0, 3.0]].into_dyn()); // (0 + 2) / 2, (6 + 0) / 2
+    /// let options = options.with_divisor(PoolDivisor::Elements);
+    /// assert_eq!(x.avg_pool2d_with(&options).value(), array![[2.0, 6.0]].into_dyn());
+    /// ```
     #[must_use]
     pub fn with_divisor(self, divisor: PoolDivisor) -> Self {
         Self { divisor, ..self }

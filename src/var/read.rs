@@ -60,6 +60,16 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// # Panics
     ///
     /// If the value does not have exactly one element.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// assert_eq!(tape.leaf(array![1.0, 2.0]).sum().item(), 3.0);
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn item(self) -> T {
@@ -99,6 +109,18 @@ impl<'t, T: Scalar> Var<'t, T> {
     }
 
     /// Returns the shape.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(array![[1.0, 2.0, 3.0]]);
+    /// assert_eq!(x.shape().to_string(), "(1, 3)");
+    /// assert_eq!(x.shape()[1], 3);
+    /// ```
     #[must_use]
     pub fn shape(self) -> Shape {
         Shape::from(self.tape().nodes().shape(self.id()))
@@ -124,12 +146,32 @@ impl<'t, T: Scalar> Var<'t, T> {
     }
 
     /// Returns whether there are no elements.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::Array1;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// assert!(tape.leaf(Array1::<f64>::zeros(0)).is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
 
     /// Returns the number of axes; 0 for a single number.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::Tape;
+    ///
+    /// let tape = Tape::new();
+    /// assert_eq!((tape.leaf(1.0).ndim(), tape.leaf(array![[1.0]]).ndim()), (0, 2));
+    /// ```
     #[doc(alias = "dim")]
     #[doc(alias = "rank")]
     #[must_use]

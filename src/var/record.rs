@@ -49,6 +49,10 @@ impl<T: Scalar> Var<'_, T> {
     /// # Panics
     ///
     /// If there is no operand, the operation's shape rule refuses the operands, or they are on different tapes.
+    ///
+    /// # Example
+    ///
+    /// See [`CustomOp`].
     #[track_caller]
     #[must_use]
     pub fn custom(op: Arc<dyn CustomOp<T>>, operands: &[Self]) -> Self {

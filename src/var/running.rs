@@ -32,6 +32,17 @@ pub struct RunningStatistics<T> {
 
 impl<T: Scalar> RunningStatistics<T> {
     /// Returns averages for this number of channels, with a momentum of 0.1.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::RunningStatistics;
+    ///
+    /// let running = RunningStatistics::<f64>::new(2);
+    /// assert_eq!(*running.mean().value(), array![0.0, 0.0].into_dyn());
+    /// assert_eq!(*running.variance().value(), array![1.0, 1.0].into_dyn());
+    /// ```
     #[must_use]
     pub fn new(channels: usize) -> Self {
         let averages = [
@@ -46,6 +57,17 @@ impl<T: Scalar> RunningStatistics<T> {
     /// # Panics
     ///
     /// If it is not between 0 and 1.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::RunningStatistics;
+    ///
+    /// let running = RunningStatistics::new(1).with_momentum(0.25);
+    /// running.observe(array![[4.0], [4.0]].view().into_dyn());
+    /// assert_eq!(running.mean().value()[0], 1.0); // a quarter of the way from 0 to 4
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn with_momentum(self, momentum: T) -> Self {
@@ -57,12 +79,20 @@ impl<T: Scalar> RunningStatistics<T> {
     }
 
     /// Returns the running mean, of shape `(channels)`.
+    ///
+    /// # Example
+    ///
+    /// See [`RunningStatistics`].
     #[must_use]
     pub fn mean(&self) -> &Param<T> {
         &self.averages[0]
     }
 
     /// Returns the running variance, of shape `(channels)`.
+    ///
+    /// # Example
+    ///
+    /// See [`RunningStatistics`].
     #[must_use]
     pub fn variance(&self) -> &Param<T> {
         &self.averages[1]
@@ -78,6 +108,18 @@ impl<T: Scalar> RunningStatistics<T> {
     /// # Panics
     ///
     /// If the batch has another number of channels, or each channel has only one element: one element has no variance.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::RunningStatistics;
+    ///
+    /// let running = RunningStatistics::new(1).with_momentum(0.5);
+    /// running.observe(array![[1.0], [3.0]].view().into_dyn());
+    /// assert_eq!(running.mean().value()[0], 1.0); // half way from 0 to 2
+    /// assert_eq!(running.variance().value()[0], 1.5); // half way from 1 to 2
+    /// ```
     #[track_caller]
     pub fn observe(&self, batch: ArrayViewD<'_, T>) {
         let channels = self.mean().shape()[0];

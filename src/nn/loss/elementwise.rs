@@ -32,6 +32,10 @@ macro_rules! elementwise_loss {
 
         impl<T: Scalar> $Loss<T> {
             #[doc = concat!("Returns the loss, reduced by [`Reduction::", stringify!($reduction), "`].")]
+            ///
+            /// # Example
+            ///
+            #[doc = concat!("See [`", stringify!($Loss), "`].")]
             #[must_use]
             pub fn new() -> Self {
                 Self { reduction: Reduction::$reduction, delta: Buffer::default(), targets: Buffer::default() }
@@ -42,6 +46,10 @@ macro_rules! elementwise_loss {
             /// # Panics
             ///
             /// If it is [`Reduction::None`].
+            ///
+            /// # Example
+            ///
+            /// See [`Reduction`].
             #[track_caller]
             #[must_use]
             pub fn with_reduction(self, reduction: Reduction) -> Self {

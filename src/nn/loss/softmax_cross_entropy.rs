@@ -63,6 +63,10 @@ default_is_new!(SoftmaxCrossEntropy);
 
 impl<T: Scalar> SoftmaxCrossEntropy<T> {
     /// Returns the loss, the mean over the rows.
+    ///
+    /// # Example
+    ///
+    /// See [`SoftmaxCrossEntropy`].
     #[must_use]
     pub fn new() -> Self {
         Self {

@@ -84,6 +84,10 @@ struct Node<T> {
 }
 
 /// The place of a value in a [`Graph`]: one of its inputs, or one of its nodes.
+///
+/// # Example
+///
+/// See [`Graph`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NodeId {
     /// The graph's number.
@@ -104,6 +108,10 @@ enum Pass {
 
 impl<T: Scalar> Graph<T> {
     /// Returns a graph with this number of inputs and no nodes.
+    ///
+    /// # Example
+    ///
+    /// See [`Graph`].
     #[must_use]
     pub fn new(inputs: usize) -> Self {
         Self {
@@ -122,6 +130,10 @@ impl<T: Scalar> Graph<T> {
     /// # Panics
     ///
     /// If the index is not below the number of inputs.
+    ///
+    /// # Example
+    ///
+    /// See [`Graph`].
     #[track_caller]
     #[must_use]
     pub fn input(&self, index: usize) -> NodeId {
@@ -134,6 +146,10 @@ impl<T: Scalar> Graph<T> {
     /// # Panics
     ///
     /// If the input is a place of another graph.
+    ///
+    /// # Example
+    ///
+    /// See [`Graph`].
     #[track_caller]
     pub fn layer(&mut self, module: impl Module<T> + 'static, input: NodeId) -> NodeId {
         self.join(Unary(module), &[input])
@@ -144,6 +160,10 @@ impl<T: Scalar> Graph<T> {
     /// # Panics
     ///
     /// If an input is a place of another graph.
+    ///
+    /// # Example
+    ///
+    /// See [`Graph`].
     #[track_caller]
     pub fn join(&mut self, module: impl NaryModule<T> + 'static, inputs: &[NodeId]) -> NodeId {
         if let Some(k) = inputs.iter().position(|input| input.number != self.number) {

@@ -43,6 +43,15 @@ pub struct Vector<T> {
 
 impl<T: Scalar> Vector<T> {
     /// Returns a module with this initial vector.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapegrad::nn::{NaryModule, Vector};
+    ///
+    /// assert_eq!(Vector::new(array![1.0, 2.0]).forward(&[]), array![[1.0, 2.0]]);
+    /// ```
     #[must_use]
     pub fn new(z: Array1<T>) -> Self {
         Self { parameter: [Param::named("z", z)], output: Buffer::default() }
@@ -53,6 +62,10 @@ impl<T: Scalar> Vector<T> {
     /// # Panics
     ///
     /// If it is not a vector.
+    ///
+    /// # Example
+    ///
+    /// See [`Vector`].
     #[track_caller]
     #[must_use]
     pub fn from_param(z: Param<T>) -> Self {

@@ -149,7 +149,7 @@ fn check_offsets(bytes: &[u8]) -> std::result::Result<(), String> {
     let header = rest.get(..length).ok_or("a header that is cut off")?;
     let header: serde_json::Value = serde_json::from_slice(header).map_err(|error| error.to_string())?;
     let arrays = header.as_object().ok_or("a header that is no object")?;
-    for (name, array) in arrays.iter().filter(|(name, _)| *name != "__metadata__") {
+    for (name, array) in arrays.iter().filter(|(name, _)| *name != METADATA) {
         let end = array.get("data_offsets").and_then(|offsets| offsets.get(1)).and_then(serde_json::Value::as_u64);
         if end.is_none_or(|end| end > (rest.len() - length) as u64) {
             return Err(format!("array {name} ends behind the file"));
@@ -157,6 +157,9 @@ fn check_offsets(bytes: &[u8]) -> std::result::Result<(), String> {
     }
     Ok(())
 }
+
+/// The entry of a header that is no array.
+const METADATA: &str = "__metadata__";
 
 /// Writes arrays to a `.safetensors` file.
 ///
@@ -180,6 +183,9 @@ pub fn save_safetensors<T: Scalar>(path: impl AsRef<Path>, arrays: &[(&str, Arra
 /// Writes arrays of several number types.
 pub(crate) fn save_tensors(path: &Path, arrays: &[(String, Numbers)]) -> Result<()> {
     super::numbers::check_names(path, arrays.iter().map(|(name, _)| &**name))?;
+    if arrays.iter().any(|(name, _)| name == METADATA) {
+        return Err(Error::content(path, "names of arrays other than that of the header's own entry", METADATA));
+    }
     let views = arrays.iter().map(|(name, numbers)| (name, Tensor::new(numbers)));
     let bytes = safetensors::serialize(views, None)
         .map_err(|error| Error::content(path, "arrays that .safetensors can hold", error.to_string()))?;

@@ -222,7 +222,8 @@ impl<T: Scalar> Lbfgs<T> {
     ///
     /// `evaluate` computes the loss and adds the gradients of the parameters, as [`backward`](crate::Var::backward)
     /// does. The gradients are cleared before each call, and those of the last call stay. A loss of NaN counts as
-    /// infinite: the line search turns back from it.
+    /// infinite: the line search turns back from it. If a gradient is NaN or infinite before the first iteration, no parameter
+    /// changes.
     ///
     /// # Example
     ///
@@ -241,13 +242,12 @@ impl<T: Scalar> Lbfgs<T> {
     /// assert!(f64::abs(w.value()[0]) < 1e-6);
     /// ```
     pub fn step(&mut self, mut evaluate: impl FnMut() -> T) -> T {
-        let parameters = std::mem::take(&mut self.parameters);
-        let loss = self.iterate(&parameters, || {
+        // Handles: if `evaluate` panics, the optimizer keeps its own.
+        let parameters = self.parameters.clone();
+        self.iterate(&parameters, || {
             parameters.iter().for_each(Param::zero_grad);
             evaluate()
-        });
-        self.parameters = parameters;
-        loss
+        })
     }
 
     fn iterate(&mut self, parameters: &[Param<T>], mut evaluate: impl FnMut() -> T) -> T {
@@ -255,9 +255,9 @@ impl<T: Scalar> Lbfgs<T> {
         let (mut loss, mut gradient) = (first.to_f64(), gathered(parameters));
         let most = self.evaluations.unwrap_or(self.iterations * 5 / 4);
         let mut evaluations = 1;
-        let steep = largest(&gradient) > self.gradient_tolerance;
+        let steep = largest(&gradient) > self.gradient_tolerance && largest(&gradient) < f64::INFINITY;
         if !steep {
-            return first; // also with NaN
+            return first; // also with NaN; along an infinite gradient there is no finite step
         }
         for iteration in 1..=self.iterations {
             let (direction, before) = match self.memory.take() {
@@ -301,6 +301,7 @@ impl<T: Scalar> Lbfgs<T> {
             (loss, gradient) = (end.loss, end.gradient);
             if iteration == self.iterations
                 || evaluations >= most
+                || largest(&gradient) == f64::INFINITY
                 || largest(&gradient) <= self.gradient_tolerance
                 || scale * end.t.abs() <= self.change_tolerance
                 || change < self.change_tolerance

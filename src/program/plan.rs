@@ -1,6 +1,6 @@
 //! [`Plan`]: in which order a program runs, what runs together, and where values lie.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use smallvec::SmallVec;
 
@@ -208,33 +208,35 @@ impl<T: Scalar> Plan<T> {
             last[self.located[value].root] = usize::MAX;
         }
         self.slot = vec![None; graph.values.len()];
-        let mut free: Vec<usize> = Vec::new();
-        let mut live: Vec<(usize, usize)> = Vec::new();
+        // Free slots by their size, and the slots that each unit frees.
+        let mut free: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let mut freed: Vec<Vec<usize>> = vec![Vec::new(); self.units.len()];
         for (unit, writes) in self.units.iter().enumerate() {
             for &value in writes.made() {
                 let size = elements(&graph.values[value].shape);
                 // The smallest that is large enough, else the largest.
-                let best = (0..free.len()).min_by_key(|&k| {
-                    let have = self.slots[free[k]];
-                    if have >= size { (0, have) } else { (1, usize::MAX - have) }
-                });
-                let slot = match best {
-                    Some(k) => free.swap_remove(k),
-                    None => {
-                        self.slots.push(0);
-                        self.slots.len() - 1
+                let best = free.range(size..).next().or_else(|| free.last_key_value()).map(|(&have, _)| have);
+                let slot = best.and_then(|have| {
+                    let slots = free.get_mut(&have)?;
+                    let slot = slots.pop();
+                    if slots.is_empty() {
+                        free.remove(&have);
                     }
-                };
+                    slot
+                });
+                let slot = slot.unwrap_or_else(|| {
+                    self.slots.push(0);
+                    self.slots.len() - 1
+                });
                 self.slots[slot] = self.slots[slot].max(size);
                 self.slot[value] = Some(slot);
-                live.push((last[value].max(unit), slot));
-            }
-            live.retain(|&(end, slot)| {
-                if end <= unit {
-                    free.push(slot);
+                if let Some(freed) = freed.get_mut(last[value].max(unit)) {
+                    freed.push(slot);
                 }
-                end > unit
-            });
+            }
+            for slot in std::mem::take(&mut freed[unit]) {
+                free.entry(self.slots[slot]).or_default().push(slot);
+            }
         }
         let held = |&Located { root, offset, .. }: &Located| {
             let holder = match graph.values[root].origin {

@@ -46,6 +46,10 @@ impl Log {
     /// # Errors
     ///
     /// If the file cannot be written.
+    ///
+    /// # Example
+    ///
+    /// See [`Log`].
     #[doc(alias = "SummaryWriter")]
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
@@ -62,6 +66,10 @@ impl Log {
     /// # Errors
     ///
     /// If the file cannot be read or written, or if a line before this pass is not one of a log. Nothing is removed then.
+    ///
+    /// # Example
+    ///
+    /// See [`Log`].
     pub fn resume(path: impl AsRef<Path>, pass: usize) -> Result<(Self, Vec<Record>)> {
         let path = path.as_ref();
         let text = match fs::read_to_string(path) {
@@ -102,6 +110,10 @@ impl Log {
     /// # Errors
     ///
     /// If the file cannot be written.
+    ///
+    /// # Example
+    ///
+    /// See [`Log`].
     pub fn write(&mut self, record: &Record) -> Result<()> {
         // In one call, and without a buffer: a reader never waits for the rest of a line.
         let line = record.to_json() + "\n";

@@ -41,6 +41,10 @@ pub struct Bar {
 
 impl Bar {
     /// Returns a bar for so many passes.
+    ///
+    /// # Example
+    ///
+    /// See [`Bar`].
     #[cfg(feature = "progress")]
     #[must_use]
     pub fn new(progress: Progress, passes: usize) -> Self {
@@ -57,6 +61,10 @@ impl Bar {
     }
 
     /// Returns a bar for so many passes.
+    ///
+    /// # Example
+    ///
+    /// See [`Bar`].
     #[cfg(not(feature = "progress"))]
     #[must_use]
     pub fn new(_: Progress, _: usize) -> Self {
@@ -65,6 +73,10 @@ impl Bar {
 
     /// Shows the index of a pass, its loss and its accuracy. The first call sets where the run begins: what an earlier run
     /// did does not count for the time that is left.
+    ///
+    /// # Example
+    ///
+    /// See [`Bar`].
     #[cfg_attr(not(feature = "progress"), expect(unused_variables))]
     pub fn show(&self, record: &Record) {
         #[cfg(feature = "progress")]
@@ -84,6 +96,10 @@ impl Bar {
     }
 
     /// Returns what `print` returns, which runs while the bar is not on the terminal.
+    ///
+    /// # Example
+    ///
+    /// See [`Bar`].
     pub fn above<R>(&self, print: impl FnOnce() -> R) -> R {
         #[cfg(feature = "progress")]
         return self.bar.suspend(print);

@@ -39,6 +39,10 @@ pub struct Record {
 
 impl Record {
     /// Returns the record of a pass with its training loss, and nothing else.
+    ///
+    /// # Example
+    ///
+    /// See [`Record`].
     #[must_use]
     pub fn new(pass: usize, train_loss: f64) -> Self {
         Self {
@@ -54,90 +58,150 @@ impl Record {
     }
 
     /// Returns the record with this index of the pass.
+    ///
+    /// # Example
+    ///
+    /// See [`Record`].
     #[must_use]
     pub fn at_pass(self, pass: usize) -> Self {
         Self { pass, ..self }
     }
 
     /// Returns the record with this time since the run began.
+    ///
+    /// # Example
+    ///
+    /// See [`Record`].
     #[must_use]
     pub fn with_time(self, time: Duration) -> Self {
         Self { time, ..self }
     }
 
     /// Returns the record with this share of training examples that are classified correctly.
+    ///
+    /// # Example
+    ///
+    /// See [`Record`].
     #[must_use]
     pub fn with_train_accuracy(self, share: f64) -> Self {
         Self { train_accuracy: Some(share), ..self }
     }
 
     /// Returns the record with this loss on the test examples.
+    ///
+    /// # Example
+    ///
+    /// See [`Record`].
     #[must_use]
     pub fn with_test_loss(self, loss: f64) -> Self {
         Self { test_loss: Some(loss), ..self }
     }
 
     /// Returns the record with this share of test examples that are classified correctly.
+    ///
+    /// # Example
+    ///
+    /// See [`Record`].
     #[must_use]
     pub fn with_test_accuracy(self, share: f64) -> Self {
         Self { test_accuracy: Some(share), ..self }
     }
 
     /// Returns the record with this learning rate.
+    ///
+    /// # Example
+    ///
+    /// See [`Record`].
     #[must_use]
     pub fn with_learning_rate(self, learning_rate: f64) -> Self {
         Self { learning_rate: Some(learning_rate), ..self }
     }
 
     /// Returns the record with these norms, each with the name of its parameter: see [`gradient_norms`].
+    ///
+    /// # Example
+    ///
+    /// See [`Record`].
     #[must_use]
     pub fn with_gradient_norms(self, gradient_norms: Vec<(String, f64)>) -> Self {
         Self { gradient_norms, ..self }
     }
 
     /// Returns the index of the pass.
+    ///
+    /// # Example
+    ///
+    /// See [`Record`].
     #[must_use]
     pub fn pass(&self) -> usize {
         self.pass
     }
 
     /// Returns the time since the run began.
+    ///
+    /// # Example
+    ///
+    /// See [`Record`].
     #[must_use]
     pub fn time(&self) -> Duration {
         self.time
     }
 
     /// Returns the loss on the training examples.
+    ///
+    /// # Example
+    ///
+    /// See [`Record`].
     #[must_use]
     pub fn train_loss(&self) -> f64 {
         self.train_loss
     }
 
     /// Returns the share of training examples that are classified correctly.
+    ///
+    /// # Example
+    ///
+    /// See [`Record`].
     #[must_use]
     pub fn train_accuracy(&self) -> Option<f64> {
         self.train_accuracy
     }
 
     /// Returns the loss on the test examples.
+    ///
+    /// # Example
+    ///
+    /// See [`Record`].
     #[must_use]
     pub fn test_loss(&self) -> Option<f64> {
         self.test_loss
     }
 
     /// Returns the share of test examples that are classified correctly.
+    ///
+    /// # Example
+    ///
+    /// See [`Record`].
     #[must_use]
     pub fn test_accuracy(&self) -> Option<f64> {
         self.test_accuracy
     }
 
     /// Returns the learning rate.
+    ///
+    /// # Example
+    ///
+    /// See [`Record`].
     #[must_use]
     pub fn learning_rate(&self) -> Option<f64> {
         self.learning_rate
     }
 
     /// Returns the norm of the gradient of each parameter.
+    ///
+    /// # Example
+    ///
+    /// See [`Record`].
     #[must_use]
     pub fn gradient_norms(&self) -> &[(String, f64)] {
         &self.gradient_norms
@@ -179,6 +243,10 @@ impl Record {
     }
 
     /// Returns the record that [`to_json`](Self::to_json) wrote, or `None` for any other text.
+    ///
+    /// # Example
+    ///
+    /// See [`Record`].
     #[must_use]
     pub fn from_json(line: &str) -> Option<Self> {
         let mut rest = Rest(line.trim_end());

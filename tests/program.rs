@@ -411,6 +411,20 @@ fn a_large_group_has_the_same_bits_for_any_number_of_threads() {
     }
 }
 
+/// A thread that waits takes other tiles, on the stack that it has. The partial sums are not on it.
+#[cfg(feature = "rayon")]
+#[test]
+fn threads_that_share_a_group_need_little_stack() {
+    let x = ArrayD::from_shape_fn(IxDyn(&[2999, 100]), |i| (i[0] * 100 + i[1]) as f64);
+    let tape = Tape::new();
+    let leaf = tape.leaf(&x);
+    let loss = (leaf.square() * 0.5).sum() + (leaf * 0.3).sum();
+    let mut program = Program::compile(&[leaf], &[loss]).unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(5).stack_size(512 << 10).build().unwrap();
+    let found = pool.install(|| program.run(&[x.view()]).unwrap().item(0));
+    assert_eq!(found, loss.item());
+}
+
 /// Arrays of a few elements become single numbers, and larger ones tiles.
 #[test]
 fn every_row_has_the_bits_of_the_tape_on_few_and_on_many_elements() {

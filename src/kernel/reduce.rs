@@ -15,7 +15,6 @@
 //!
 //! So the rounding error of a long sum grows with the logarithm of its length, not with the length.
 
-use std::mem;
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
@@ -230,14 +229,14 @@ impl<T: Number> TileSum<T> {
     }
 
     /// Adds the sum of the tiles that follow. The tiles before them are a power of two, and at least as many.
-    pub(crate) fn append(&mut self, other: Self) {
-        let (tiles, equal) = (self.tiles + other.tiles, self.tiles == other.tiles);
+    pub(crate) fn append(&mut self, other: &Self) {
         match (self.results.last_mut(), other.results.first()) {
             // Two subtrees of the same size.
-            (Some(own), Some(others)) if equal => *own = combine_lanes::<T, Sum>(*own, others),
-            _ => self.results.extend(other.results),
+            (Some(own), Some(others)) if self.tiles == other.tiles => *own = combine_lanes::<T, Sum>(*own, others),
+            _ => self.results.extend_from_slice(&other.results),
         }
-        *self = Self { results: mem::take(&mut self.results), tiles, ..other };
+        self.tiles += other.tiles;
+        (self.rest, self.rest_length) = (other.rest, other.rest_length);
     }
 
     /// Returns the sum of all tiles.

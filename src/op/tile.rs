@@ -116,22 +116,22 @@ pub trait Outside<T>: Sync {
     fn row_major(&self, array: usize) -> &[T];
 }
 
-/// The sums of a group, over some of its tiles.
-type Sums<T> = SmallVec<[TileSum<T>; 2]>;
-
 /// A part of each array that a group makes.
 type Parts<'a, T> = SmallVec<[&'a mut [T]; 16]>;
 
 impl<T: Number> TileGroup<T> {
     /// Runs all steps on all tiles. `made` are the arrays that the group makes, `registers` its registers.
     pub(super) fn run_on(&self, outside: &dyn Outside<T>, made: &mut [Vec<T>], registers: &mut [Vec<T>]) {
-        let all = 0..self.elements;
-        let sums = if self.is_large(self.elements) && threads::count() > 1 {
+        let range = 0..self.elements;
+        // The sum of a single tile is complete at once.
+        let partial = if self.tile < self.elements { self.sums.len() } else { 0 };
+        let mut sums: SmallVec<[TileSum<T>; 2]> = (0..partial).map(|_| TileSum::new()).collect();
+        if self.is_large(self.elements) && threads::count() > 1 {
             let parts = made.iter_mut().map(Vec::as_mut_slice).collect();
-            self.share(outside, all, parts, registers)
+            self.share(outside, range, parts, registers, &mut sums);
         } else {
-            dispatch(Run { group: self, outside, range: all, made, registers })
-        };
+            dispatch(Run { group: self, outside, range, made, registers, sums: &mut sums });
+        }
         for (sum, &array) in sums.iter().zip(&self.sums) {
             made[array][0] = sum.finish();
         }
@@ -143,15 +143,18 @@ impl<T: Number> TileGroup<T> {
     }
 
     /// Runs all steps on a range of elements, and shares it among threads. The parts of the arrays begin with the range.
+    ///
+    /// A partial sum has 4 kB, so it stays where it is: a thread that waits may run many other ranges on its stack.
     fn share(
         &self,
         outside: &dyn Outside<T>,
         range: Range<usize>,
         mut made: Parts<'_, T>,
         registers: &mut [Vec<T>],
-    ) -> Sums<T> {
+        sums: &mut [TileSum<T>],
+    ) {
         if !self.is_large(range.len()) {
-            return dispatch(Run { group: self, outside, range, made: &mut made, registers });
+            return dispatch(Run { group: self, outside, range, made: &mut made, registers, sums });
         }
         // The tree over the tiles has at its left the largest power of two.
         let tiles = range.len().div_ceil(self.tile);
@@ -164,33 +167,34 @@ impl<T: Number> TileGroup<T> {
             left.push(first);
             right.push(second);
         }
-        // An allocation for each division: it takes far less time than what is divided.
+        // Allocations for each division: they take far less time than what is divided.
         let mut more: Vec<Vec<T>> = registers.iter().map(|register| vec![T::ZERO; register.len()]).collect();
-        let (mut sums, others) = threads::join(
-            || self.share(outside, range.start..middle, left, registers),
-            || self.share(outside, middle..range.end, right, &mut more),
+        let mut others: Vec<TileSum<T>> = sums.iter().map(|_| TileSum::new()).collect();
+        threads::join(
+            || self.share(outside, range.start..middle, left, registers, sums),
+            || self.share(outside, middle..range.end, right, &mut more, &mut others),
         );
-        sums.iter_mut().zip(others).for_each(|(sum, other)| sum.append(other));
-        sums
+        sums.iter_mut().zip(&others).for_each(|(sum, other)| sum.append(other));
     }
 }
 
 /// A run of a group on a range of elements, for one instruction set. `made` are parts of the arrays, and begin with the
-/// range. Returns the sums if they are not complete.
+/// range. `sums` are empty if one tile is all.
 struct Run<'a, T, M> {
     group: &'a TileGroup<T>,
     outside: &'a dyn Outside<T>,
     range: Range<usize>,
     made: &'a mut [M],
     registers: &'a mut [Vec<T>],
+    sums: &'a mut [TileSum<T>],
 }
 
 impl<T: Number, M: Default + DerefMut<Target = [T]>> WithSimd for Run<'_, T, M> {
-    type Output = Sums<T>;
+    type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Sums<T> {
-        let Self { group, outside, range, made, registers } = self;
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { group, outside, range, made, registers, sums } = self;
         let mut readers: SmallVec<[(Reader<'_, T>, usize); 4]> = SmallVec::new();
         for Gathered { array, shape, register } in &group.gathered {
             let view = outside.view(*array);
@@ -199,9 +203,6 @@ impl<T: Number, M: Default + DerefMut<Target = [T]>> WithSimd for Run<'_, T, M> 
                 None => registers[*register][..group.tile.min(group.elements)].fill(view.data[0]),
             }
         }
-        // The sum of a single tile is complete at once. A partial one is large, and a group may have hundreds.
-        let partial = if group.tile < group.elements { group.sums.len() } else { 0 };
-        let mut sums: Sums<T> = (0..partial).map(|_| TileSum::new()).collect();
         for start in range.clone().step_by(group.tile) {
             let length = group.tile.min(range.end - start);
             for (reader, register) in &mut readers {
@@ -235,7 +236,6 @@ impl<T: Number, M: Default + DerefMut<Target = [T]>> WithSimd for Run<'_, T, M> 
                 }
             }
         }
-        sums
     }
 }
 

@@ -325,6 +325,7 @@ mod error;
 #[cfg(any(feature = "npz", feature = "safetensors"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "npz", feature = "safetensors"))))]
 pub mod files;
+mod hash;
 mod input;
 mod kernel;
 mod memory;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// The rooms, from the ground floor up: the folders and files of `src/`. A room imports from floors below its own alone.
 const FLOORS: &[&[&str]] = &[
-    &["number", "shape", "memory", "error", "reduction", "threads"],
+    &["number", "shape", "hash", "memory", "error", "reduction", "threads"],
     &["input", "kernel"],
     &["op"],
     &["scalar"],

@@ -12,7 +12,7 @@ use crate::threads::{PIECE, in_pieces};
 /// neighbouring elements of the window. Pooling knows windows without gaps alone, of distance 1.
 ///
 /// Each number has 32 bits, so that operations stay small.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
     pub(crate) kernel: [u32; 2],
     pub(crate) stride: [u32; 2],

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::shape::Shape;
 
 /// Whether a matrix operand is read as its transpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transposed {
     No,
     Yes,
@@ -31,7 +31,7 @@ impl Transposed {
 }
 
 /// The end of an axis from which a running sum starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     First,
     Last,
@@ -55,7 +55,7 @@ impl End {
 }
 
 /// An order of axes: axis `i` of the result is axis `self[i]` of the operand.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Permutation(SmallVec<[u8; 8]>);
 
 impl Permutation {

@@ -2,7 +2,7 @@
 
 /// The number of an index list. Operations refer to lists by number, so that they stay small and recording one does not
 /// allocate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IndexList {
     number: u32,
     length: u32,

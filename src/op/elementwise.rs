@@ -300,7 +300,7 @@ macro_rules! binary {
         /// let (x, y) = (tape.leaf(3.0), tape.leaf(4.0));
         /// assert_eq!(x.binary(Binary::Mul, y).item(), 12.0);
         /// ```
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Binary {
             $( $(#[$doc])* $Variant, )*

@@ -37,7 +37,7 @@ pub use elementwise::{Binary, Saves, Unary};
 pub use engine::Engine;
 pub(crate) use engine::{Evaluated, evaluate};
 pub use operation::names;
-pub(crate) use operation::{Linear, Op, ReduceKind};
+pub(crate) use operation::{Content, Linear, Op, ReduceKind};
 pub(crate) use rule::{ConcatOffsets, Factors, RuleContext, matmul_vjp, vjp};
 pub(crate) use shape_rule::matmul_shape;
 pub use straight::Straight;

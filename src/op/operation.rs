@@ -1,6 +1,8 @@
 //! [`Op`]: an operation as data. It can be stored, printed, planned and run.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::mem;
 
 use crate::kernel::window::Window;
 use crate::number::Number;
@@ -17,7 +19,7 @@ macro_rules! operations {
         rows { $( $(#[$row_doc:meta])* $Row:ident($Inner:ty); )* }
         $(
             $(#[$doc:meta])*
-            $Variant:ident $({ $($field:ident: $Field:ty),+ })? = $name:tt
+            $Variant:ident $({ $($field:ident: $Field:tt),+ })? = $name:tt
                 $(, [$($text:tt)+])? $(, chosen_by $chooser:literal)?;
         )*
     ) => {
@@ -52,6 +54,16 @@ macro_rules! operations {
             }
         }
 
+        impl<T: Number> Content for $Enum<T> {
+            fn write_to(&self, words: &mut impl Hasher) {
+                mem::discriminant(self).hash(words);
+                match self {
+                    $( Self::$Row(row) => row.write_to(words), )*
+                    $( Self::$Variant $({ $($field),+ })? => { $($( operations!(@write $Field, $field, words); )+)? } )*
+                }
+            }
+        }
+
         /// Prints the operation as a call: the name, then its parameters.
         impl<T: Number> fmt::Display for $Enum<T> {
             #[allow(unused_variables)]
@@ -70,10 +82,33 @@ macro_rules! operations {
         /// The names of all operations except the rows.
         const $STRUCTURAL: &[&str] = &[$( operations!(@name $name) ),*];
     };
+    (@write T, $field:ident, $words:ident) => { $words.write_u64($field.to_f64().to_bits()) };
+    (@write $Field:tt, $field:ident, $words:ident) => { $field.hash($words) };
     (@value ($($name:tt)+)) => { $($name)+ };
     (@value $name:literal) => { $name };
     (@name $name:literal) => { $name };
     (@name ($($name:tt)+)) => { "" };
+}
+
+/// Operations that can be told apart by what they write to a hasher.
+///
+/// It is not `Hash`, because it tells 0 from -0, which are equal.
+pub(crate) trait Content {
+    /// Writes which operation it is, and its parameters bit by bit.
+    fn write_to(&self, words: &mut impl Hasher);
+}
+
+impl<T: Number> Content for Unary<T> {
+    fn write_to(&self, words: &mut impl Hasher) {
+        mem::discriminant(self).hash(words);
+        self.parameters().iter().for_each(|parameter| words.write_u64(parameter.to_f64().to_bits()));
+    }
+}
+
+impl Content for Binary {
+    fn write_to(&self, words: &mut impl Hasher) {
+        self.hash(words);
+    }
 }
 
 operations! {
@@ -188,7 +223,7 @@ operations! {
 }
 
 /// The function of a reduction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReduceKind {
     /// The sum.
     Sum,

@@ -5,12 +5,12 @@
 //! names: they take no step.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use pulp::{Simd, WithSimd};
 use smallvec::SmallVec;
 
+use crate::hash::FastMap;
 use crate::number::{Algebra, Number, dispatch, vocabulary};
 use crate::op::elementwise::{Binary, Unary, select};
 use crate::op::tile::{Outside, TileRow};
@@ -258,9 +258,9 @@ impl<T> Made<T> {
 /// Equal arithmetic is one step, and steps that change no bit are left out: times 1, minus 0, two signs.
 pub struct StraightBuilder<T> {
     made: RefCell<Vec<Made<T>>>,
-    constants: RefCell<HashMap<u64, Id>>,
-    loads: RefCell<HashMap<(usize, usize), Id>>,
-    steps: RefCell<HashMap<(Arithmetic, [Id; 2]), Id>>,
+    constants: RefCell<FastMap<u64, Id>>,
+    loads: RefCell<FastMap<(usize, usize), Id>>,
+    steps: RefCell<FastMap<(Arithmetic, [Id; 2]), Id>>,
     /// A rule has called a function, which arithmetic alone does not compute.
     called: Cell<bool>,
 }
@@ -269,9 +269,9 @@ impl<T: Number> StraightBuilder<T> {
     pub(crate) fn new() -> Self {
         Self {
             made: RefCell::new(Vec::new()),
-            constants: RefCell::new(HashMap::new()),
-            loads: RefCell::new(HashMap::new()),
-            steps: RefCell::new(HashMap::new()),
+            constants: RefCell::default(),
+            loads: RefCell::default(),
+            steps: RefCell::default(),
             called: Cell::new(false),
         }
     }
@@ -437,10 +437,11 @@ impl<T: Number> StraightBuilder<T> {
                 None => (arithmetic.into(), SmallVec::from_slice(number.operands())),
             })
         };
+        let steps: Vec<Option<(Code, SmallVec<[Id; 3]>)>> =
+            made.iter().zip(&reads).map(|(number, &reads)| if reads > 0 { step(number) } else { None }).collect();
         let mut inside = vec![false; made.len()];
-        for (position, number) in made.iter().enumerate() {
-            if let (Made::Arithmetic(_, operands), Some((code, _)), true) = (number, step(number), reads[position] > 0)
-            {
+        for (number, step) in made.iter().zip(&steps) {
+            if let (Made::Arithmetic(_, operands), Some((code, _))) = (number, step) {
                 match code {
                     Code::AddProduct | Code::SubProduct => {
                         let second = product(operands[1]).is_some();
@@ -472,7 +473,7 @@ impl<T: Number> StraightBuilder<T> {
                 program.constants.push(number);
             }
         }
-        let mut loads: HashMap<usize, usize> = HashMap::new();
+        let mut loads: FastMap<usize, usize> = FastMap::default();
         for (position, number) in needed() {
             if let &Made::Load { array, element } = number {
                 register[position] = new(&mut program);
@@ -485,25 +486,25 @@ impl<T: Number> StraightBuilder<T> {
         }
         // The last step that reads a number. A number that is stored is read after all steps.
         let mut last: Vec<usize> = vec![0; made.len()];
-        let operands = |number: &Made<T>| match step(number) {
+        let operands = |position: usize| match &steps[position] {
             Some((_, operands)) => operands,
-            None => number.operands().iter().copied().collect(),
+            None => made[position].operands(),
         };
-        for (position, number) in needed() {
-            operands(number).iter().for_each(|&operand| last[operand as usize] = position);
+        for (position, _) in needed() {
+            operands(position).iter().for_each(|&operand| last[operand as usize] = position);
         }
         arrays.iter().copied().flatten().for_each(|&id| last[id as usize] = usize::MAX);
         let mut free: Vec<u32> = Vec::new();
         for (position, number) in needed() {
-            let read = operands(number);
+            let read = operands(position);
             let registers: SmallVec<[u32; 4]> = read.iter().map(|&id| register[id as usize]).collect();
-            let (code, places) = match (number, step(number)) {
+            let (code, places) = match (number, &steps[position]) {
                 (Made::Row(row, _), _) => {
                     program.rows.push(Row { row: row.clone(), operands: registers });
                     let place = u32::try_from(program.rows.len() - 1).expect("fewer rows than 2³²");
                     (Code::Row, [place; 3])
                 }
-                (_, Some((code, _))) => (code, [0, 1, 2].map(|k| *registers.get(k).unwrap_or(&registers[0]))),
+                (_, Some((code, _))) => (*code, [0, 1, 2].map(|k| *registers.get(k).unwrap_or(&registers[0]))),
                 (_, None) => continue,
             };
             // Numbers that are read for the last time give their registers to later ones, to this one first.

@@ -1,15 +1,16 @@
 //! [`Graph`]: what a program computes, read from a tape. Only what the results need is read, equal steps are read once,
 //! and what does not depend on inputs or parameters is a constant.
 
-use std::collections::HashMap;
+use std::hash::Hasher;
 use std::panic::Location;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
+use crate::hash::{FastMap, Words};
 use crate::kernel::view::{self, View};
-use crate::op::{Binary, Op, OpData, Saves, Unary};
+use crate::op::{Binary, Content, Op, OpData, Saves, Unary};
 use crate::param::Param;
 use crate::scalar::Scalar;
 use crate::shape::{Shape, elements};
@@ -42,15 +43,6 @@ pub(super) struct Constant<T> {
     /// `None` for row-major without gaps. The layout is the one on the tape: some kernels combine numbers in an order
     /// that depends on it.
     pub(super) strides: Option<Shape>,
-}
-
-impl<T> Constant<T> {
-    /// Returns the number that all elements are, if they share one place in memory.
-    fn number(&self) -> Option<&T> {
-        let repeats =
-            self.strides.as_ref().map_or(self.data.len() == 1, |strides| strides.iter().all(|&stride| stride == 0));
-        self.data.first().filter(|_| repeats)
-    }
 }
 
 /// A value of a program.
@@ -94,11 +86,11 @@ struct Reading<'t, T> {
     tape: &'t Tape<T>,
     nodes: &'t Nodes<T>,
     /// The position among the inputs.
-    inputs: HashMap<u32, usize>,
+    inputs: FastMap<u32, usize>,
     /// Whether the value of a node differs from run to run.
     varies: Vec<bool>,
-    /// The rules whose results are the pullbacks of rows.
-    pulls: HashMap<u32, RecordedRule>,
+    /// For each node the rule whose result it is, if it is the pullback of a row.
+    pulls: Vec<Option<RecordedRule>>,
 }
 
 impl<T: Scalar> Graph<T> {
@@ -114,7 +106,7 @@ impl<T: Scalar> Graph<T> {
         gradients: &[(Param<T>, Var<'_, T>)],
     ) -> Result<Self> {
         let nodes = &*tape.nodes();
-        let mut positions = HashMap::new();
+        let mut positions = FastMap::default();
         for (position, input) in inputs.iter().enumerate() {
             if !matches!(nodes.step(input.id()), Step::Leaf | Step::Constant) {
                 let found = tape.describe(input.id());
@@ -125,18 +117,19 @@ impl<T: Scalar> Graph<T> {
                 return Err(Error::value("the inputs of a program", "each of them once", found));
             }
         }
-        let mut reading = Reading { tape, nodes, inputs: positions, varies: Vec::new(), pulls: HashMap::new() };
+        let mut reading = Reading { tape, nodes, inputs: positions, varies: Vec::new(), pulls: Vec::new() };
         reading.find_varying();
         reading.find_pulls();
 
         let reads = tape.reads();
         let guards: Vec<_> = reads.iter().filter(|read| reading.varies[read.id as usize]).collect();
         let mut live = vec![false; nodes.len()];
-        let mut rest: Vec<u32> = outputs.iter().map(|output| output.id()).collect();
-        rest.extend(gradients.iter().map(|(_, g)| g.id()));
-        rest.extend(guards.iter().map(|guard| guard.id));
-        while let Some(id) = rest.pop() {
-            if !std::mem::replace(&mut live[id as usize], true) && reading.varies[id as usize] {
+        outputs.iter().for_each(|output| live[output.id() as usize] = true);
+        gradients.iter().for_each(|(_, g)| live[g.id() as usize] = true);
+        guards.iter().for_each(|guard| live[guard.id as usize] = true);
+        // Operands have smaller ids.
+        for id in nodes.ids().rev().filter(|&id| reading.varies[id as usize]) {
+            if live[id as usize] {
                 if let Step::Checkpoint(_) = nodes.step(id) {
                     let found = tape.describe(id);
                     return Err(Error::value(
@@ -145,7 +138,7 @@ impl<T: Scalar> Graph<T> {
                         found,
                     ));
                 }
-                rest.extend(reading.operands(id));
+                reading.operands(id).iter().for_each(|&operand| live[operand as usize] = true);
             }
         }
 
@@ -160,7 +153,7 @@ impl<T: Scalar> Graph<T> {
             recorded: live.iter().rposition(|&live| live).map_or(0, |last| last + 1),
         };
         let places = graph.add_values(&reading, &live);
-        let place = |id: u32| places[&id];
+        let place = |id: u32| places[id as usize];
         graph.outputs = outputs.iter().map(|output| place(output.id())).collect();
         graph.gradients = gradients.iter().map(|(param, g)| (param.clone(), place(g.id()))).collect();
         for read in guards {
@@ -173,70 +166,72 @@ impl<T: Scalar> Graph<T> {
         Ok(graph)
     }
 
-    /// Adds the values of all live nodes and returns their places.
-    fn add_values(&mut self, reading: &Reading<'_, T>, live: &[bool]) -> HashMap<u32, usize> {
+    /// Adds the values of all live nodes. Returns the place of each of them, at the position of its id.
+    fn add_values(&mut self, reading: &Reading<'_, T>, live: &[bool]) -> Vec<usize> {
         let Reading { tape, nodes, .. } = *reading;
-        let mut places = HashMap::new();
-        let mut numbers: HashMap<(Shape, u64), usize> = HashMap::new();
-        let mut computed: HashMap<(String, SmallVec<[usize; 4]>), usize> = HashMap::new();
+        let mut places = vec![usize::MAX; live.len()];
+        let mut earlier: FastMap<Words, usize> = FastMap::default();
+        earlier.reserve(live.iter().filter(|&&live| live).count());
         for id in nodes.ids().filter(|&id| live[id as usize]) {
             let shape = Shape::from(nodes.shape(id));
-            let origin = if let Some(&position) = reading.inputs.get(&id) {
-                Origin::Input(position)
+            let (origin, key) = if let Some(&position) = reading.inputs.get(&id) {
+                (Origin::Input(position), None)
             } else if !reading.varies[id as usize] {
-                let constant = constant(tape.view(nodes, id));
-                if let Some(number) = constant.number() {
-                    let bits = number.to_f64().to_bits();
-                    if let Some(&place) = numbers.get(&(shape.clone(), bits)) {
-                        places.insert(id, place);
-                        continue;
-                    }
-                    numbers.insert((shape.clone(), bits), self.values.len());
-                }
-                Origin::Constant(constant)
+                let view = tape.view(nodes, id);
+                (Origin::Constant(constant(view)), number(view).map(|number| number_key(number, &shape)))
             } else if let Some(param) = nodes.param(id) {
                 let position = self.params.iter().position(|other| other.is(param));
                 let position = position.unwrap_or_else(|| {
                     self.params.push(param.clone());
                     self.params.len() - 1
                 });
-                let earlier =
-                    self.values.iter().position(|value| matches!(value.origin, Origin::Param(k) if k == position));
-                if let Some(place) = earlier {
-                    places.insert(id, place);
-                    continue;
-                }
-                Origin::Param(position)
+                (Origin::Param(position), Some(key(1, &[position])))
             } else {
                 let action = reading.action(id);
                 let operands: SmallVec<[usize; 4]> =
-                    reading.operands(id).iter().map(|operand| places[operand]).collect();
-                // A custom operation may give other results each time.
-                if let Some(text) = action.text() {
-                    if let Some(&place) = computed.get(&(text.clone(), operands.clone())) {
-                        places.insert(id, place);
-                        continue;
-                    }
-                    computed.insert((text, operands.clone()), self.values.len());
-                }
-                Origin::Computed { action, operands }
+                    reading.operands(id).iter().map(|&operand| places[operand as usize]).collect();
+                let key = action.key(&operands);
+                (Origin::Computed { action, operands }, key)
             };
-            places.insert(id, self.values.len());
-            self.values.push(Value { shape, origin });
+            // An equal value stands for this one.
+            let place = key.map_or(self.values.len(), |key| *earlier.entry(key).or_insert(self.values.len()));
+            places[id as usize] = place;
+            if place == self.values.len() {
+                self.values.push(Value { shape, origin });
+            }
         }
         places
     }
 }
 
+/// Begins the key of a value: what equal values have in common. `kind` says what the numbers after it stand for.
+fn key(kind: usize, numbers: &[usize]) -> Words {
+    let mut key = Words::default();
+    key.write_usize(kind);
+    numbers.iter().for_each(|&number| key.write_usize(number));
+    key
+}
+
+/// Returns the key of an array whose elements are all this number.
+fn number_key<T: Scalar>(number: T, shape: &[usize]) -> Words {
+    let mut key = key(0, shape);
+    key.write_u64(number.to_f64().to_bits());
+    key
+}
+
 impl<T: Scalar> Action<T> {
-    /// Returns a text that is the same for equal actions; `None` for a custom operation.
-    fn text(&self) -> Option<String> {
-        match self {
-            Self::Op(op) => Some(format!("{op:?}")),
-            Self::PullUnary(row) => Some(format!("pull {row:?}")),
-            Self::PullBinary(row, k) => Some(format!("pull {k} {row:?}")),
-            Self::Custom(_) | Self::Copy => None,
-        }
+    /// Returns the key of what it computes from these values; `None` for a custom operation, which may give other results
+    /// each time.
+    fn key(&self, operands: &[usize]) -> Option<Words> {
+        let (kind, content): (usize, &dyn Fn(&mut Words)) = match self {
+            Self::Op(op) => (2, &|key| op.write_to(key)),
+            Self::PullUnary(row) => (3, &|key| row.write_to(key)),
+            Self::PullBinary(row, k) => (4 + k, &|key| row.write_to(key)),
+            Self::Custom(_) | Self::Copy => return None,
+        };
+        let mut key = key(kind, operands);
+        content(&mut key);
+        Some(key)
     }
 }
 
@@ -256,6 +251,7 @@ impl<T: Scalar> Reading<'_, T> {
 
     /// Finds the recorded rules that are the pullback of a row, which runs in one pass.
     fn find_pulls(&mut self) {
+        self.pulls = vec![None; self.nodes.len()];
         for &rule in self.nodes.rules() {
             // A result of another shape than the cotangent was summed.
             let whole = self.nodes.shape(rule.result) == self.nodes.shape(rule.g);
@@ -265,14 +261,14 @@ impl<T: Scalar> Reading<'_, T> {
                 _ => false,
             };
             if whole && pulls && rule.first < rule.result {
-                self.pulls.insert(rule.result, rule);
+                self.pulls[rule.result as usize] = Some(rule);
             }
         }
     }
 
     /// Returns what a node computes from its [operands](Self::operands).
     fn action(&self, id: u32) -> Action<T> {
-        let rule = self.pulls.get(&id).map(|rule| (self.nodes.step(rule.node), rule.k));
+        let rule = self.pulls[id as usize].map(|rule| (self.nodes.step(rule.node), rule.k));
         match (rule, self.nodes.step(id)) {
             (Some((Step::Op(Op::Unary(row)), _)), _) => Action::PullUnary(*row),
             (Some((Step::Op(Op::Binary(row)), k)), _) => Action::PullBinary(*row, k),
@@ -286,7 +282,7 @@ impl<T: Scalar> Reading<'_, T> {
 
     /// Returns what the value of a node is computed from.
     fn operands(&self, id: u32) -> SmallVec<[u32; 4]> {
-        let Some(rule) = self.pulls.get(&id) else { return SmallVec::from_slice(self.nodes.operands(id)) };
+        let Some(rule) = self.pulls[id as usize] else { return SmallVec::from_slice(self.nodes.operands(id)) };
         let x = self.nodes.operands(rule.node);
         let y = rule.node;
         // In the place of a value that the rule does not read stands one that it reads.
@@ -316,6 +312,12 @@ fn row_major<T: Scalar>(view: View<'_, T>) -> Vec<T> {
     let mut data = vec![T::ZERO; elements(view.shape)];
     view::copy(view, view.shape, &mut data);
     data
+}
+
+/// Returns the number that all elements are, if they share one place in memory.
+fn number<T: Scalar>(view: View<'_, T>) -> Option<T> {
+    let repeats = view.strides.map_or(elements(view.shape) == 1, |strides| strides.iter().all(|&stride| stride == 0));
+    view.data.first().copied().filter(|_| repeats)
 }
 
 /// Returns the value of a node that is the same in every run.

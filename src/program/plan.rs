@@ -1,12 +1,13 @@
 //! [`Plan`]: in which order a program runs, what runs together, and where values lie.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
 use super::graph::{Action, Graph, Origin, Value};
 use super::straight::{self, Recipe, recipe};
 use super::unit::{Located, Unit, operands, tile_row};
+use crate::hash::FastMap;
 use crate::kernel::reduce::TILE_UNIT;
 use crate::kernel::view::View;
 use crate::op::{Gathered, Op, ReduceKind, TileGroup, TilePlace, TileRow, TileStep};
@@ -102,7 +103,7 @@ impl<T: Scalar> Plan<T> {
         kept: &[bool],
     ) -> Unit<T> {
         let inside = |value: usize| unit_of[self.located[value].root] == Some(unit);
-        let mut last_use: HashMap<usize, usize> = HashMap::new();
+        let mut last_use: FastMap<usize, usize> = FastMap::default();
         for (step, &value) in values.iter().enumerate() {
             for &operand in operands(&graph.values[value]).iter().filter(|&&operand| inside(operand)) {
                 last_use.insert(self.located[operand].root, step);
@@ -111,7 +112,7 @@ impl<T: Scalar> Plan<T> {
         let size = elements(&graph.values[values[0]].shape);
         let (mut made, mut sums, mut gathered) = (Vec::new(), Vec::new(), Vec::<Gathered>::new());
         let (mut steps, mut free, mut registers) = (Vec::new(), Vec::new(), 0);
-        let mut places: HashMap<usize, TilePlace> = HashMap::new();
+        let mut places: FastMap<usize, TilePlace> = FastMap::default();
         for (step, &value) in values.iter().enumerate() {
             let row = tile_row(&graph.values[value]).unwrap_or(TileRow::Sum(sums.len()));
             let mut sources: SmallVec<[TilePlace; 4]> = SmallVec::new();
@@ -256,8 +257,8 @@ struct Drafts {
     list: Vec<Draft>,
     /// The unit that computes a value.
     unit: Vec<Option<usize>>,
-    /// How the elements of arrays with few of them come about.
-    recipes: HashMap<usize, Recipe>,
+    /// How the elements of a value come about, if it is an array with few of them.
+    recipes: Vec<Option<Recipe>>,
 }
 
 enum Draft {
@@ -270,7 +271,9 @@ impl Drafts {
     /// Assigns each computed value to a unit, in an order in which operands come first. A row joins the earliest group
     /// of its size that comes after all its operands, or computes some of them.
     fn new<T: Scalar>(graph: &Graph<T>, located: &[Located]) -> Self {
-        let mut drafts = Self { list: Vec::new(), unit: vec![None; graph.values.len()], recipes: HashMap::new() };
+        let count = graph.values.len();
+        let mut drafts = Self { list: Vec::new(), unit: vec![None; count], recipes: Vec::with_capacity(count) };
+        drafts.recipes.resize_with(count, || None);
         let limit = straight::limit(graph, located);
         for (value, found) in graph.values.iter().enumerate() {
             let Origin::Computed { action, operands } = &found.origin else { continue };
@@ -281,7 +284,7 @@ impl Drafts {
             let summed = drafts.group_of_sum(graph, located, found).is_some();
             let recipe = if summed { None } else { recipe(graph, value, limit) };
             let straight = recipe.is_some();
-            drafts.recipes.extend(recipe.map(|recipe| (value, recipe)));
+            drafts.recipes[value] = recipe;
             let row = !straight && size > 0 && tile_row(found).is_some();
             let joins = if straight {
                 drafts.straight_for(located, operands)
@@ -363,7 +366,7 @@ impl Drafts {
         }
         // What a sum is written to is not a register.
         for (value, found) in graph.values.iter().enumerate() {
-            kept[value] |= summed(graph, found).is_some() && !self.recipes.contains_key(&value);
+            kept[value] |= summed(graph, found).is_some() && self.recipes[value].is_none();
         }
         kept
     }

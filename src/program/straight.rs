@@ -1,9 +1,10 @@
 //! Arrays of a few elements as numbers of a straight-line program.
 
-use std::collections::HashMap;
+use smallvec::{SmallVec, smallvec};
 
 use super::graph::{Action, Graph, Origin};
 use super::unit::{Located, Unit, operands, tile_row};
+use crate::hash::FastMap;
 use crate::kernel::view::View;
 use crate::memory::Pool;
 use crate::op::{Linear, Op, ReduceKind, StraightBuilder};
@@ -118,7 +119,8 @@ fn summed(sum: &[usize], shape: &[usize]) -> Option<Vec<usize>> {
     let reduced: Vec<bool> = long.map(|axis| axis < missing || sum[axis - missing] != shape[axis]).collect();
     let runs = (0..reduced.len()).filter(|&k| reduced[k] && (k == 0 || !reduced[k - 1])).count();
     let each = elements(shape) / elements(sum).max(1);
-    let positions = || positions(shape, &View::<f64> { data: &[], shape: sum, strides: None }.broadcast_strides(shape));
+    let positions =
+        || positions(shape, &View::<f64> { data: &[], shape: sum, strides: None }.broadcast_strides(shape)).into_vec();
     (runs <= 1 && each <= CHAIN).then(positions)
 }
 
@@ -150,7 +152,7 @@ fn adds_in_order<T: Scalar>(graph: &Graph<T>, op: &Op<T>, from: &[usize], to: &[
 /// Returns the source of each element, if an operation only moves elements. It is found out by running the operation on
 /// numbers that it cannot combine to one another, and on zeros with a sign.
 fn moves<T: Scalar>(graph: &Graph<T>, op: &Op<T>, operands: &[usize], shape: &[usize]) -> Option<Vec<Option<Source>>> {
-    let mut sources = HashMap::new();
+    let mut sources = FastMap::default();
     let mut data: Vec<Vec<T>> = Vec::new();
     for (operand, &value) in operands.iter().enumerate() {
         let first = sources.len();
@@ -186,42 +188,52 @@ fn moves<T: Scalar>(graph: &Graph<T>, op: &Op<T>, operands: &[usize], shape: &[u
 }
 
 /// Returns the positions in memory of the elements of an array, in row-major order.
-fn positions(shape: &[usize], strides: &[usize]) -> Vec<usize> {
-    let mut positions = vec![0];
+fn positions(shape: &[usize], strides: &[usize]) -> SmallVec<[usize; 8]> {
+    let mut positions = smallvec![0];
     for (&length, &stride) in shape.iter().zip(strides) {
         positions = positions.iter().flat_map(|start| (0..length).map(move |k| start + k * stride)).collect();
     }
     positions
 }
 
+/// The numbers of an array with few elements.
+type Few = SmallVec<[u32; 8]>;
+
 /// Makes a unit of values that are computed together.
 pub(super) fn unit<T: Scalar>(
     graph: &Graph<T>,
     located: &[Located],
     values: &[usize],
-    recipes: &HashMap<usize, Recipe>,
+    recipes: &[Option<Recipe>],
     kept: &[bool],
 ) -> Unit<T> {
     let builder = StraightBuilder::new();
-    let mut numbers: HashMap<usize, Vec<u32>> = HashMap::new();
+    // The numbers of all values, one after the other, and where those of each value begin.
+    let mut numbers: Vec<u32> = Vec::new();
+    let mut starts: FastMap<usize, usize> = FastMap::default();
     for &value in values {
         let shape = &graph.values[value].shape;
         // The numbers of an operand, broadcast to a shape.
-        let operand = |x: usize, shape: &[usize]| -> Vec<u32> {
+        let operand = |x: usize, shape: &[usize]| -> Few {
             let Located { root, offset, strides } = &located[x];
             let view = View::<T> { data: &[], shape: &graph.values[x].shape, strides: strides.as_deref() };
-            let read = |position: usize| match (&graph.values[*root].origin, numbers.get(root)) {
-                (_, Some(numbers)) => numbers[offset + position],
+            let start = starts.get(root);
+            let read = |position: usize| match (&graph.values[*root].origin, start) {
+                (_, Some(start)) => numbers[start + offset + position],
                 (Origin::Constant(constant), None) => builder.constant(constant.data[offset + position]),
                 _ => builder.load(*root, offset + position),
             };
+            if elements(shape) == 1 {
+                return smallvec![read(0)];
+            }
             positions(shape, &view.broadcast_strides(shape)).into_iter().map(read).collect()
         };
         let whole = |x: usize| operand(x, &graph.values[x].shape);
         let operands = operands(&graph.values[value]);
-        let made: Vec<u32> = match (&recipes[&value], tile_row(&graph.values[value])) {
+        let recipe = recipes[value].as_ref().expect("each of these values has a recipe");
+        let made: Few = match (recipe, tile_row(&graph.values[value])) {
             (Recipe::Moves(sources), _) => {
-                let operands: Vec<Vec<u32>> = operands.iter().map(|&x| whole(x)).collect();
+                let operands: SmallVec<[Few; 4]> = operands.iter().map(|&x| whole(x)).collect();
                 let number = |source: &Option<Source>| match *source {
                     Some(Source { operand, element, added: true }) => {
                         builder.sum(builder.constant(T::ZERO), &[operands[operand][element]])
@@ -232,11 +244,11 @@ pub(super) fn unit<T: Scalar>(
                 sources.iter().map(number).collect()
             }
             (Recipe::Sum { targets, from_zero }, _) => {
-                let mut terms: Vec<Vec<u32>> = vec![Vec::new(); elements(shape)];
+                let mut terms: Vec<Few> = vec![Few::new(); elements(shape)];
                 for (number, &target) in whole(operands[0]).into_iter().zip(targets) {
                     terms[target].push(number);
                 }
-                let sum = |(terms, &from_zero): (&Vec<u32>, &bool)| match terms.split_first() {
+                let sum = |(terms, &from_zero): (&Few, &bool)| match terms.split_first() {
                     Some((&first, rest)) if !from_zero => builder.sum(first, rest),
                     _ => builder.sum(builder.constant(T::ZERO), terms),
                 };
@@ -244,15 +256,17 @@ pub(super) fn unit<T: Scalar>(
             }
             (Recipe::Row, row) => {
                 let row = row.expect("the recipe of a row is for a row");
-                let operands: Vec<Vec<u32>> = operands.iter().map(|&x| operand(x, shape)).collect();
+                let operands: SmallVec<[Few; 4]> = operands.iter().map(|&x| operand(x, shape)).collect();
                 (0..elements(shape))
-                    .map(|k| builder.row(row.clone(), &operands.iter().map(|x| x[k]).collect::<Vec<_>>()))
+                    .map(|k| builder.row(row.clone(), &operands.iter().map(|x| x[k]).collect::<SmallVec<[u32; 4]>>()))
                     .collect()
             }
         };
-        numbers.insert(value, made);
+        starts.insert(value, numbers.len());
+        numbers.extend(made);
     }
     let made: Vec<usize> = values.iter().copied().filter(|&value| kept[value]).collect();
-    let arrays: Vec<&[u32]> = made.iter().map(|value| &*numbers[value]).collect();
+    let array = |value: &usize| &numbers[starts[value]..][..elements(&graph.values[*value].shape)];
+    let arrays: Vec<&[u32]> = made.iter().map(array).collect();
     Unit::Straight { program: builder.finish(&arrays), made }
 }

@@ -184,6 +184,20 @@ fn what_the_outputs_do_not_need_is_left_out_and_equal_steps_run_once() {
 }
 
 #[test]
+fn steps_with_other_parameters_are_not_taken_for_equal() {
+    let tape = Tape::<f64>::new();
+    let x = tape.leaf(array![[1.0, 2.0]]);
+    // 0 and -0 are equal, and give other bits; so do the two ends of a row.
+    let outputs = [x * 0.0, x * -0.0, x.slice(1, 0..1), x.slice(1, 1..2), x * 0.0];
+    let mut program = Program::compile(&[x], &outputs).unwrap();
+    let found = program.run(&[array![[3.0, 4.0]].into_dyn().view()]).unwrap();
+    let bits = |k: usize| found.value(k).iter().map(|x: &f64| x.to_bits()).collect::<Vec<_>>();
+    let of = |x: f64| x.to_bits();
+    assert_eq!([bits(0), bits(1), bits(4)], [[of(0.0); 2], [of(-0.0); 2], [of(0.0); 2]]);
+    assert_eq!([bits(2), bits(3)], [[of(3.0)], [of(4.0)]]);
+}
+
+#[test]
 fn a_value_read_while_recording_is_a_guard() {
     let tape = Tape::new();
     let x = tape.leaf(array![1.0, 2.0]);

@@ -183,6 +183,89 @@ fn a_saved_line_search_goes_on() {
 }
 
 #[test]
+fn a_line_search_that_has_not_begun_is_restored() {
+    let directory = TempDir::new().unwrap();
+    for format in FORMATS {
+        let path = directory.path().join(format!("run.{format}"));
+        let named = vec![("x".to_string(), Param::named("x", array![4.0]))];
+        let optimizer = || Lbfgs::new([&named[0].1]);
+        ToSave::new().parameters(&named).optimizer(&optimizer(), &named).write(&path).unwrap();
+        let mut begun = optimizer();
+        begun.step(|| {
+            let x = named[0].1.value()[[0]];
+            named[0].1.zero_grad();
+            named[0].1.accumulate_grad(&array![2.0 * x].into_dyn());
+            x * x
+        });
+        assert!(!begun.state().is_empty() && named[0].1.value()[[0]] != 4.0);
+        Saved::read(&path).unwrap().restore(&named, &mut begun).unwrap();
+        assert!(begun.state().is_empty());
+        assert_eq!(named[0].1.value()[[0]], 4.0);
+    }
+}
+
+#[test]
+fn the_state_of_another_kind_of_optimizer_is_refused() {
+    let directory = TempDir::new().unwrap();
+    for format in FORMATS {
+        let path = directory.path().join(format!("run.{format}"));
+        let named = vec![("kind".to_string(), Param::new(array![1.0])), ("b".to_string(), Param::new(array![2.0]))];
+        let all = || named.iter().map(|(_, parameter)| parameter);
+        let makes: [(&str, Box<dyn Fn() -> Box<dyn Optimizer<f64>>>); 6] = [
+            ("Adam", Box::new(|| Box::new(Adam::new(all(), 0.1)))),
+            ("AdamW", Box::new(|| Box::new(AdamW::new(all(), 0.1)))),
+            ("RAdam", Box::new(|| Box::new(RAdam::new(all(), 0.1)))),
+            ("Groups(Adam)", Box::new(|| Box::new(Groups::new(Adam::new(all(), 0.1))))),
+            ("Groups(Adam, Adam)", {
+                let groups = || Groups::new(Adam::new([&named[0].1], 0.1)).with(Adam::new([&named[1].1], 0.1));
+                Box::new(move || Box::new(groups()))
+            }),
+            ("Sgd", Box::new(|| Box::new(Sgd::new(all(), 0.1)))),
+        ];
+        for (saved, make) in &makes {
+            let mut optimizer = make();
+            train(&named, &mut *optimizer, 0..2);
+            ToSave::new().parameters(&named).optimizer(&*optimizer, &named).write(&path).unwrap();
+            let before = values(&named);
+            for (other, make) in &makes {
+                let mut optimizer = make();
+                let outcome = Saved::read(&path).unwrap().restore(&named, &mut *optimizer);
+                match outcome {
+                    Ok(()) => assert_eq!(saved, other),
+                    Err(error) => {
+                        let expected =
+                            format!("{}: expected the state of {other}, found that of {saved}", path.display());
+                        assert_eq!(error.to_string(), expected);
+                        assert_eq!(optimizer.state(), make().state());
+                        assert_eq!(values(&named), before);
+                    }
+                }
+            }
+        }
+        // Of a file without the name, or with something else in its place.
+        let (w, b) = (named[0].1.value(), named[1].1.value());
+        let (rate, kind) = (arr0(0.5).into_dyn(), array![65.0, 0.5].into_dyn());
+        let mut sgd = Sgd::new(all(), 0.1);
+        for with_kind in [false, true] {
+            let mut arrays = vec![("kind", w.view()), ("b", b.view()), ("optimizer/learning_rate", rate.view())];
+            if with_kind {
+                arrays.push(("optimizer/kind", kind.view()));
+            }
+            if format == "npz" { save_npz(&path, &arrays) } else { save_safetensors(&path, &arrays) }.unwrap();
+            let outcome = Saved::read(&path).unwrap().restore(&named, &mut sgd);
+            assert_eq!(sgd.learning_rate(), 0.5);
+            match outcome {
+                Ok(()) => assert!(!with_kind),
+                Err(error) => {
+                    let expected = "array optimizer/kind: expected the letters of a name, found an array of shape (2,)";
+                    assert!(with_kind && error.to_string().ends_with(expected), "{error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn numbers_of_the_run_come_back() {
     let directory = TempDir::new().unwrap();
     for format in FORMATS {

@@ -27,7 +27,7 @@ use crate::tape::{CustomOp, Var};
 /// - if it goes through [`qr`](Self::qr) and the first `min(m, n)` columns of the matrix are linearly dependent.
 ///
 /// In the first two cases, a loss of the values alone has the right first derivative. Its second derivative is infinite or
-/// NaN.
+/// NaN, except in directions that do not mix these vectors.
 #[cfg_attr(docsrs, doc(cfg(feature = "decompositions")))]
 impl<T: Scalar> Var<'_, T> {
     /// Returns the eigenvalues of a symmetric matrix in ascending order, and the eigenvectors as the columns of an orthogonal
@@ -68,7 +68,6 @@ impl<T: Scalar> Var<'_, T> {
     /// assert!(a.grad().unwrap().iter().zip([0.5, -0.5, -0.5, 0.5]).all(|(&g, expected)| close(g, expected)));
     /// ```
     #[doc(alias = "linalg_eigh")]
-    #[doc(alias = "eig")]
     #[track_caller]
     #[must_use]
     pub fn eigh(self) -> (Self, Self) {
@@ -122,7 +121,7 @@ impl<T: Scalar> Var<'_, T> {
     ///
     /// # Derivative
     ///
-    /// For `m >= n` it is `(g_q + q C) r⁻ᵀ` (Walter and Lehmann 2012), where `C` is the symmetric matrix with the lower
+    /// For `m >= n` it is `(g_q + q C) r⁻ᵀ` (Walter and Lehmann 2010), where `C` is the symmetric matrix with the lower
     /// triangle of `r g_rᵀ - g_qᵀ q`. For `m < n`, this gives the cotangent of the first `m` columns. The others are `qᵀ`
     /// times the other columns of `a`, and their cotangents follow.
     ///

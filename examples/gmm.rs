@@ -179,7 +179,7 @@ impl Size {
 /// What the objective is differentiated by.
 #[derive(Debug)]
 struct Parameters {
-    /// Logarithms of the weights, but for a constant: `(k)`.
+    /// Logarithms of the weights, up to a constant: `(k)`.
     alphas: Array1<f64>,
     /// Means: `(k, d)`.
     means: Array2<f64>,

@@ -139,7 +139,7 @@ fn draw(path: &Path, test: &Samples<f64>, rows: &[usize], predicted: &[Option<us
             ))?;
             let pixels = test.images().row(row);
             for line in 0..side {
-                // A run of equal pixels is one rectangle, and white ones are none.
+                // A run of equal pixels is one rectangle. White pixels need no rectangle.
                 let shade = |column: usize| (pixels[line * side + column].clamp(0.0, 1.0) * 7.0).round() as u8;
                 let mut start = 0;
                 for column in 1..=side {

@@ -256,9 +256,9 @@ proptest! {
         let mut along = 0.0;
         for (k, (x, recorded)) in x.iter().zip(&recorded).enumerate() {
             let grad = x.grad();
-            // The same kernels in the same order, but for what is added straight to the cotangent that is there: products
-            // and repeated indices, term by term; and the cotangent of a slice, to its window alone. Outside the window the
-            // recorded sweep adds a zero, which makes +0 of a -0.
+            // The same kernels in the same order. There are two exceptions. Products and repeated indices are added to the
+            // cotangent that is there term by term. The cotangent of a slice is added to its window alone: outside the
+            // window the recorded sweep adds a zero, which makes +0 of a -0.
             let uses = |functions: &[u8]| program.iter().any(|(function, _, _)| functions.contains(&(function % 12)));
             let (in_place, sliced) = (uses(&[8, 11]), uses(&[10]));
             let agree = |a: &f64, b: &f64| match (in_place, sliced) {

@@ -107,7 +107,7 @@ fn take_grads(layers: &[Layer]) -> Vec<Vec<u64>> {
 
 #[test]
 fn a_network_of_100_layers_takes_a_fifth_of_the_memory_for_the_same_bits() {
-    let (layers, x) = (network(100, 32), Arc::new(wave(256, 32, 0.5)));
+    let (layers, x) = (network(100, 8), Arc::new(wave(1024, 8, 0.5)));
     let step = |segment: usize, tape: &mut Tape<f64>| {
         let loss = record(&layers, segment, tape.constant(&x)).square().mean();
         loss.backward();
@@ -133,8 +133,8 @@ fn a_network_of_100_layers_takes_a_fifth_of_the_memory_for_the_same_bits() {
 
     // From the second step on nothing more is held.
     let mut tape = Tape::new();
-    let mut held = Vec::with_capacity(20);
-    for _ in 0..20 {
+    let mut held = Vec::with_capacity(8);
+    for _ in 0..8 {
         step(10, &mut tape);
         held.push(LIVE.get());
     }

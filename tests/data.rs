@@ -341,7 +341,7 @@ fn arrays_of_an_npz_file_are_read_by_name_and_written_as_a_whole() {
     let bytes = fs::read(&path).expect("the file is read");
     for (content, expected) in [
         (&b""[..], "expected an .npz file, found an empty file"),
-        (b"plain text", "expected an .npz file, found 10 bytes that are none"),
+        (b"plain text", "expected an .npz file, found 10 bytes of something else"),
         (&bytes[..bytes.len() / 2], "expected an .npz file, found"),
     ] {
         fs::write(&path, content).expect("the file is written");

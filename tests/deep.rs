@@ -79,7 +79,7 @@ fn a_printed_tape_has_a_numbered_line_for_each_node_with_its_origin() {
 /// If each part counted those before it, each pass would read 5 * 10^10 lengths, which takes minutes instead of a second.
 #[test]
 fn joining_very_many_parts_records_a_node_for_each() {
-    let count = 300_000;
+    let count = 100_000;
     let tape = Tape::<f64>::new();
     let parts: Vec<_> = (0..count).map(|_| tape.leaf(array![1.0])).collect();
     let weights = tape.constant((0..count).map(f64::from).collect::<ndarray::Array1<_>>());
@@ -90,7 +90,7 @@ fn joining_very_many_parts_records_a_node_for_each() {
     // A slice for each part, and the rules of the sum and of the product.
     assert!(tape.len() - recorded < parts.len() + 10, "{} nodes", tape.len() - recorded);
     Var::stack(&parts, 0).sum().backward();
-    for k in [0, 1, 2, 65_537, 299_999] {
+    for k in [0, 1, 2, 65_537, 99_999] {
         assert_eq!(grads[k].item(), k as f64);
         assert_eq!(parts[k].grad().expect("reached").sum(), k as f64 + 1.0);
     }

@@ -22,7 +22,7 @@ const INF: f64 = f64::INFINITY;
 struct Operands<'t, T>(Vec<(String, Var<'t, T>)>);
 
 impl<'t, T: Scalar> Operands<'t, T> {
-    /// Puts the operands on a tape: leaves, but for targets `t`, which are constants.
+    /// Puts the operands on a tape: targets `t` as constants, the others as leaves.
     fn new(tape: &'t Tape<T>, point: &[(String, ArrayD<f64>)]) -> Self {
         let put = |(name, array): &(String, ArrayD<f64>)| {
             let array = array.mapv(T::from_f64);

@@ -213,7 +213,7 @@ fn derivatives_of_determinants_are_exact_over_many_magnitudes() {
         let tape = Tape::new();
         let (a, b) = (tape.leaf(&plain), tape.leaf(&plain * &scale));
         let scale = tape.constant(scale);
-        // By the plain matrix both determinants have the same derivatives, but for a factor.
+        // By the plain matrix both determinants have the same derivatives, up to a factor.
         let (first, scaled) = (a.det().grad_wrt(a), b.det().grad_wrt(b) * scale / whole);
         assert!(close(&matrix(scaled), &matrix(first), 1e-10), "{plain}");
         let (second, scaled) = (first.sum().grad_wrt(a), scaled.sum().grad_wrt(b) * scale);

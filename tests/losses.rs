@@ -57,7 +57,7 @@ fn the_losses_by_hand_agree<T: Scalar + Float>() {
         assert_near([loss.item()], [*value]);
         assert_near(x.grad().unwrap().iter().copied(), grad.iter().copied());
     }
-    // On probabilities the course's loss is, but for its 1e-16, the binary cross-entropy.
+    // On probabilities the course's loss without its 1e-16 is the binary cross-entropy.
     let p = scores.mapv(|x| T::ONE / (T::ONE + (-x).exp()));
     let mut cross_entropy = CrossEntropy::new();
     let (value, grad) = (cross_entropy.forward(&y, &p), cross_entropy.backward(&y, &p).clone());

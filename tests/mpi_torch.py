@@ -15,7 +15,9 @@ import subprocess
 import sys
 import time
 
+# Widths, activation, rows of the batch.
 WORKLOADS = {"W2": ([784, 100, 3], "Tanh", 18858), "W6": ([784, 1024, 1024, 10], "ReLU", 512)}
+CHUNK = 256
 SECONDS = 5
 
 
@@ -70,7 +72,7 @@ def our_step(program, name):
     environment = dict(os.environ)
     for variable in ["OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "OMPI_MCA_rmaps_base_oversubscribe"]:
         environment[variable] = "1"
-    command = ["mpirun", "--bind-to", "none", "-n", "2", program, "--bench", name, "--seconds", str(SECONDS)]
+    command = ["mpirun", "--bind-to", "none", "-n", "2", program, "--bench", name, "--chunk", str(CHUNK), "--seconds", str(SECONDS)]
     return json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout)["step_us"]
 
 

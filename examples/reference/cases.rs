@@ -90,7 +90,7 @@ impl Attributes<'_> {
         self.expect(key, self.values[key].as_u64().map(|size| size as usize))
     }
 
-    /// The axes of a list or a number; all of `rank` if there is none.
+    /// The axes of a list or a number. Without them all axes of `rank`.
     fn axes(&self, rank: usize) -> Outcome<Vec<isize>> {
         match &self.values["axes"] {
             Value::Null => Ok((0..rank as isize).collect()),
@@ -148,7 +148,7 @@ impl Attributes<'_> {
     }
 }
 
-/// Applies an operation by its name in the cases; `None` if there is none such here.
+/// Applies an operation by its name in the cases. One that the library does not have is `None`.
 pub fn apply<'t>(op: &str, a: &Attributes<'_>, x: &[Var<'t, f64>]) -> Outcome<Option<Var<'t, f64>>> {
     let first = *x.first().ok_or_else(|| format!("{}: expected an input", a.id))?;
     let second = || x.get(1).copied().ok_or_else(|| format!("{}: expected a second input", a.id));

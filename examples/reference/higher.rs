@@ -105,7 +105,7 @@ struct Operation<'a> {
 }
 
 impl<'a> Operation<'a> {
-    /// Returns the operation that an entry is named after, as `jacobian_softmax`; `None` if there is none such.
+    /// Returns the operation that an entry is named after, as `jacobian_softmax`. Another name is `None`.
     fn of(entry: &'a str, x: &ArrayD<f64>) -> Outcome<Option<Self>> {
         let Some((_, name)) = entry.split_once('_') else { return Ok(None) };
         let attributes = json!({ "axis": -1, "axes": null, "ddof": 0, "k": 0, "slope": 0.01, "alpha": 1.0 });

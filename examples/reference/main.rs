@@ -157,7 +157,7 @@ fn distance(a: ArrayViewD<'_, f64>, b: &ArrayD<f64>) -> f64 {
     a.iter().zip(b).map(each).fold(0.0, worse)
 }
 
-/// Returns the larger error; NaN is none that passes.
+/// Returns the larger error, or NaN if one of them is NaN: it does not pass.
 fn worse(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::INFINITY } else { a.max(b) }
 }

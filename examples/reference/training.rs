@@ -147,7 +147,7 @@ impl Options<'_> {
         value.ok_or_else(|| format!("training/index.json: {name}: {key}: expected {expected}, found {found}").into())
     }
 
-    /// Returns a number of at least 0, or what PyTorch takes if there is none.
+    /// Returns a number of at least 0, or PyTorch's default if it is not given.
     fn number(&self, key: &str, otherwise: f64) -> Outcome<f64> {
         let number = |value: &Value| value.as_f64().filter(|&number| number >= 0.0);
         self.get(key).map_or(Ok(otherwise), |value| self.expect(key, "a number of at least 0", number(value)))
@@ -182,7 +182,7 @@ impl Options<'_> {
 }
 
 /// Returns the optimizer of these options: of the kind its name begins with, else of that which alone has such an
-/// option; `None` if there is none such here.
+/// option. An optimizer that the library does not have is `None`.
 fn optimizer(options: &Options<'_>, w: &[Param<f64>]) -> Outcome<Option<Box<dyn Optimizer<f64>>>> {
     let named = options.name.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
     let has = |key: &str| options.values.get(key).is_some();
@@ -255,7 +255,7 @@ fn add_schedule(name: &str, schedule: &Schedule, expected: &ArrayD<f64>, report:
     report.add(name, "schedule", error, "");
 }
 
-/// Returns the schedule of these options; `None` if there is none such here. What PyTorch needs and is not given is
+/// Returns the schedule of these options. One that the library does not have is `None`. What PyTorch needs and is not given is
 /// taken from the values: the learning rate at the start.
 fn by_options(options: &Options<'_>, values: &ArrayD<f64>) -> Outcome<Option<Schedule>> {
     let name = options.name.trim_start_matches("lr.");

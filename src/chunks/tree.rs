@@ -167,7 +167,8 @@ where
     }
 }
 
-/// Divides a list of chunks into two halves, of which the first is not the shorter one; `None` for a single chunk.
+/// Divides a list of chunks into two halves. The first has as many chunks as the second, or one more. A single chunk has no
+/// halves: `None`.
 pub(super) fn halves(chunks: &Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
     let middle = chunks.start + chunks.len().div_ceil(2);
     (chunks.len() > 1).then_some((chunks.start..middle, middle..chunks.end))

@@ -131,7 +131,7 @@ impl ConfusionMatrix {
         &self.counts
     }
 
-    /// Returns the share of all samples that were taken for what they are; NaN if there is none.
+    /// Returns the share of all samples that were taken for what they are. Without samples it is NaN.
     ///
     /// # Example
     ///
@@ -169,7 +169,7 @@ impl ConfusionMatrix {
         self.counts[[class, class]] as f64 / self.counts.column(class).sum() as f64
     }
 
-    /// Returns the share of the samples of `class` that were taken for it; NaN if there is none.
+    /// Returns the share of the samples of `class` that were taken for it. Without such samples it is NaN.
     ///
     /// # Panics
     ///

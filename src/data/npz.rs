@@ -63,7 +63,7 @@ impl Npz {
         let bytes = fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
         let found = match bytes.len() {
             0 => "an empty file".to_string(),
-            length => format!("{length} bytes that are none"),
+            length => format!("{length} bytes of something else"),
         };
         match ZipArchive::new(Cursor::new(bytes)) {
             Ok(archive) => Ok(Self { path: path.into(), archive }),

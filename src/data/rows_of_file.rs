@@ -1,4 +1,4 @@
-//! [`RowsOfFile`]: an `.npy` file of which rows are read, never the whole.
+//! [`RowsOfFile`]: reads some rows of an `.npy` file, never the whole.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};

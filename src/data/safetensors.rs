@@ -69,7 +69,7 @@ impl SafeTensors {
         }
         let bytes = fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
         let refuse = |why: &str| {
-            let found = format!("{} bytes that are none ({})", bytes.len(), shortened(why));
+            let found = format!("{} bytes of something else ({})", bytes.len(), shortened(why));
             Error::content(path, "a .safetensors file", found)
         };
         check_offsets(&bytes).map_err(|why| refuse(&why))?;
@@ -250,7 +250,7 @@ mod tests {
             })
             .collect();
         let error = open(&format!("{{{}}}", arrays.join(",")), &[0; 8]).expect_err("too much").to_string();
-        assert!(error.ends_with("bytes that are none (array 0 ends behind the file)"), "{error}");
+        assert!(error.ends_with("bytes of something else (array 0 ends behind the file)"), "{error}");
         let empty = "{\"a\":{\"dtype\":\"U8\",\"shape\":[0,18446744073709551615],\"data_offsets\":[0,0]}}";
         let error = open(empty, &[]).and_then(|file| file.read_f64("a")).expect_err("too long").to_string();
         assert!(error.contains("array a: expected a shape that memory can hold, found [0, 184467"), "{error}");

@@ -185,7 +185,7 @@ impl<T: Scalar> Samples<T> {
     ///
     /// # Panics
     ///
-    /// If a row is out of range, or there is none.
+    /// If a row is out of range, or the list of rows is empty.
     ///
     /// # Example
     ///

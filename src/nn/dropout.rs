@@ -17,8 +17,8 @@ use crate::tape::{Tape, Var};
 /// evaluation it is the identity (Srivastava et al. 2014).
 ///
 /// The masks are numbered, and follow from the seed, their number and the shape of the input. Each forward pass takes the next
-/// mask. A recording takes the mask of the forward pass before it, so that both halves agree. If that was recorded already,
-/// or there is none, it takes the next one. While draws are [held](Module::set_draws) all passes take the last mask.
+/// mask. A recording takes the mask of the forward pass before it, so that both halves agree. If there was no
+/// forward pass, or its mask was recorded already, a recording takes the next mask. While draws are [held](Module::set_draws) all passes take the last mask.
 ///
 /// A recorded mask is a constant: a [`Program`](crate::Program) uses the same one in each run. Do not record it in
 /// [`Chunks`](crate::chunks::Chunks): on several threads the order of the masks is not fixed. A

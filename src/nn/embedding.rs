@@ -130,7 +130,7 @@ impl<T: Scalar> Embedding<T> {
     ///
     /// # Errors
     ///
-    /// If it is none.
+    /// If it is not a whole number, or not below the number of symbols.
     fn index(&self, number: T) -> Result<usize, String> {
         let (number, symbols) = (number.to_f64(), self.symbols);
         if number.fract() == 0.0 && (0.0..symbols as f64).contains(&number) {

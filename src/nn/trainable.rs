@@ -28,8 +28,8 @@ macro_rules! trainable {
         }
 
         /// Returns what a save has to hold beside the [`parameters`](Self::parameters): values that passes change without a
-        /// gradient, such as the running averages of [`BatchNorm`](crate::nn::BatchNorm). Each has a name. By default
-        /// there are none.
+        /// gradient, such as the running averages of [`BatchNorm`](crate::nn::BatchNorm). Each has a name. A
+        /// module without such values returns an empty list, as this default does.
         #[doc(alias = "register_buffer")]
         fn buffers(&self) -> Vec<$crate::param::Param<T>> {
             Vec::new()

@@ -6,8 +6,8 @@ use crate::op::operation::{Linear, Op};
 use crate::shape::Shape;
 
 impl<T: Number> Op<T> {
-    /// Returns the operation that does the same to each of `count` arrays; `None` if there is none. Operands of fewer axes
-    /// than others have axes of length 1 after the first.
+    /// Returns the operation that does the same to each of `count` arrays, or `None` if no operation does. Operands of fewer
+    /// axes than others have axes of length 1 after the first.
     pub(crate) fn batched(&self, count: usize) -> Option<Self> {
         Some(match *self {
             // They broadcast, or work on the last two axes.

@@ -18,6 +18,8 @@ use crate::tape::{Tape, Var};
 
 const WORDS: Tag = 4;
 const SUMS: Tag = 5;
+/// As many numbers as stay in a first-level cache between two loops.
+const COPIED: usize = 2048;
 
 /// The parameters of a rank, which has the same ones as all other ranks, and the memory to add up their gradients. See the
 /// [module](crate::parallel).
@@ -308,11 +310,11 @@ impl<'m, T: Scalar + Equivalence> Replica<'m, T> {
                 let number = number_of(param, params, order, count);
                 count += 1;
                 reached[number / 64] |= 1_u64 << (number % 64);
-                // Without an early end the compiler makes vectors of it.
-                if !g.iter().fold(true, |finite, g| finite & g.is_finite()) && not_finite.is_none() {
+                let mut finite = true;
+                to.write(starts[number], g.len(), |to, from| finite &= copy_finite(to, &g[from]));
+                if !finite && not_finite.is_none() {
                     not_finite = Some(format!("the gradient of {param:?}"));
                 }
-                to.write(starts[number], g.len(), |to, from| to.copy_from_slice(&g[from]));
             });
             for number in (0..params.len()).filter(|number| reached[number / 64] >> (number % 64) & 1 == 0) {
                 // `x + -0` is `x` for every `x`, also for 0 and -0.
@@ -435,6 +437,15 @@ impl<T> Packed<'_, T> {
             write(&mut all[place..place + (to - from)], from - start..to - start);
         }
     }
+}
+
+/// Copies numbers, and returns whether all are finite. Each is read from memory once.
+fn copy_finite<T: Scalar>(to: &mut [T], from: &[T]) -> bool {
+    to.chunks_mut(COPIED).zip(from.chunks(COPIED)).fold(true, |finite, (to, from)| {
+        to.copy_from_slice(from);
+        // Without an early end the compiler makes vectors of it.
+        finite & from.iter().fold(true, |finite, g| finite & g.is_finite())
+    })
 }
 
 /// Returns the position of a parameter among all, which is kept in `order`.

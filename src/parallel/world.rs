@@ -435,7 +435,7 @@ impl Mpi {
         (0..self.size).map(|rank| bound(rank)..bound(rank + 1)).collect()
     }
 
-    /// Completes numbers of which every rank has its range.
+    /// Every rank has its range of the numbers. This gives all ranks the rest.
     pub(super) fn gather<T: Equivalence>(&self, doing: &str, numbers: &mut [T]) {
         let (mut mine, mut others, mut rest) = (&[][..], Vec::new(), numbers);
         for (rank, range) in self.ranges(rest.len()).into_iter().enumerate() {

@@ -259,8 +259,8 @@ fn pull_unary<T: Scalar>(
     add_vec(tape, &mut below[operand as usize], g);
 }
 
-/// Runs the pullbacks of a row of two operands, neither of which was repeated to the shape of the result. The second operand's runs in a
-/// copy of the cotangent, the first operand's in the buffer of the cotangent itself.
+/// Runs the pullbacks of a row of two operands. Both operands have the shape of the result. The second operand's pullback
+/// runs in a copy of the cotangent, the first operand's in the buffer of the cotangent itself.
 #[inline]
 fn pull_binary<T: Scalar>(
     tape: &Tape<T>,

@@ -44,7 +44,7 @@ impl Place {
 pub(super) enum LeafGrad<T> {
     /// Not read yet: a later sweep adds to it in place.
     Private(Vec<T>),
-    /// In a buffer of which views were handed out: it stays as it is.
+    /// In a buffer that stays as it is, because views of it were handed out.
     Read(u32),
 }
 

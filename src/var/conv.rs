@@ -177,7 +177,7 @@ impl ConvOptions {
     ///
     /// # Errors
     ///
-    /// A finding, if there are none.
+    /// If a length of the window is 0, or the result would have no pixels: what was found.
     fn transposed_size(self, window: Window, size: [usize; 2]) -> Result<[usize; 2], String> {
         if [window.stride, window.kernel, window.dilation].iter().any(|lengths| lengths.contains(&0)) {
             return Err(format!("{window}: every length has to be at least 1"));

@@ -77,6 +77,25 @@ fn a_printed_tape_has_a_numbered_line_for_each_node_with_its_origin() {
 }
 
 /// If each part counted those before it, each pass would read 5 * 10^10 lengths, which takes minutes instead of a second.
+/// The cotangents of all parts are one contribution. One by one, each would be as large as the array.
+#[test]
+fn dividing_into_very_many_parts_records_a_node_for_each() {
+    let count = 20_000;
+    let tape = Tape::<f64>::new();
+    let x = tape.leaf((0..count).map(f64::from).collect::<ndarray::Array1<_>>());
+    // All parts except the first.
+    let parts = x.unbind(0);
+    let squares: Var<f64> = (1..parts.len()).map(|k| parts[k].square()).sum();
+    let recorded = tape.len();
+    let first = squares.grad_wrt(x);
+    assert!(tape.len() - recorded < 6 * parts.len(), "{} nodes", tape.len() - recorded);
+    let second = first.square().sum().grad_wrt(x); // of 4 x²
+    for k in [0, 1, 2, 12_345, 19_999] {
+        assert_eq!(first.value()[k], 2.0 * k as f64);
+        assert_eq!(second.value()[k], 8.0 * k as f64);
+    }
+}
+
 #[test]
 fn joining_very_many_parts_records_a_node_for_each() {
     let count = 100_000;

@@ -111,19 +111,20 @@ fn train<T: Scalar>(named: &Named<T>, optimizer: &mut dyn Optimizer<T>, steps: s
 
 type Make<T> = fn(&Named<T>) -> Box<dyn Optimizer<T>>;
 
+fn parameters<T: Scalar>(named: &Named<T>) -> Vec<Param<T>> {
+    named.iter().map(|(_, parameter)| parameter.clone()).collect()
+}
+
 fn optimizers<T: Scalar>() -> [Make<T>; 6] {
-    fn all<T: Scalar>(named: &Named<T>) -> Vec<Param<T>> {
-        named.iter().map(|(_, parameter)| parameter.clone()).collect()
-    }
     [
-        |named| Box::new(Sgd::new(all(named), T::from_f64(0.1)).with_momentum(T::from_f64(0.9))),
-        |named| Box::new(Adam::new(all(named), T::from_f64(0.1))),
-        |named| Box::new(AdamW::new(all(named), T::from_f64(0.1)).with_amsgrad()),
-        |named| Box::new(NAdam::new(all(named), T::from_f64(0.1))),
-        |named| Box::new(RAdam::new(all(named), T::from_f64(0.1)).with_betas(0.5, 0.7)),
+        |named| Box::new(Sgd::new(parameters(named), T::from_f64(0.1)).with_momentum(T::from_f64(0.9))),
+        |named| Box::new(Adam::new(parameters(named), T::from_f64(0.1))),
+        |named| Box::new(AdamW::new(parameters(named), T::from_f64(0.1)).with_amsgrad()),
+        |named| Box::new(NAdam::new(parameters(named), T::from_f64(0.1))),
+        |named| Box::new(RAdam::new(parameters(named), T::from_f64(0.1)).with_betas(0.5, 0.7)),
         |named| {
             let (first, rest) =
-                (Adam::new([&named[0].1], T::from_f64(0.1)), Sgd::new(&all(named)[1..], T::from_f64(0.3)));
+                (Adam::new([&named[0].1], T::from_f64(0.1)), Sgd::new(&parameters(named)[1..], T::from_f64(0.3)));
             Box::new(Groups::new(first).with(rest))
         },
     ]
@@ -210,25 +211,23 @@ fn the_state_of_another_kind_of_optimizer_is_refused() {
     for format in FORMATS {
         let path = directory.path().join(format!("run.{format}"));
         let named = vec![("kind".to_string(), Param::new(array![1.0])), ("b".to_string(), Param::new(array![2.0]))];
-        let all = || named.iter().map(|(_, parameter)| parameter);
-        let makes: [(&str, Box<dyn Fn() -> Box<dyn Optimizer<f64>>>); 6] = [
-            ("Adam", Box::new(|| Box::new(Adam::new(all(), 0.1)))),
-            ("AdamW", Box::new(|| Box::new(AdamW::new(all(), 0.1)))),
-            ("RAdam", Box::new(|| Box::new(RAdam::new(all(), 0.1)))),
-            ("Groups(Adam)", Box::new(|| Box::new(Groups::new(Adam::new(all(), 0.1))))),
-            ("Groups(Adam, Adam)", {
-                let groups = || Groups::new(Adam::new([&named[0].1], 0.1)).with(Adam::new([&named[1].1], 0.1));
-                Box::new(move || Box::new(groups()))
+        let makes: [(&str, Make<f64>); 6] = [
+            ("Adam", |named| Box::new(Adam::new(parameters(named), 0.1))),
+            ("AdamW", |named| Box::new(AdamW::new(parameters(named), 0.1))),
+            ("RAdam", |named| Box::new(RAdam::new(parameters(named), 0.1))),
+            ("Groups(Adam)", |named| Box::new(Groups::new(Adam::new(parameters(named), 0.1)))),
+            ("Groups(Adam, Adam)", |named| {
+                Box::new(Groups::new(Adam::new([&named[0].1], 0.1)).with(Adam::new([&named[1].1], 0.1)))
             }),
-            ("Sgd", Box::new(|| Box::new(Sgd::new(all(), 0.1)))),
+            ("Sgd", |named| Box::new(Sgd::new(parameters(named), 0.1))),
         ];
         for (saved, make) in &makes {
-            let mut optimizer = make();
+            let mut optimizer = make(&named);
             train(&named, &mut *optimizer, 0..2);
             ToSave::new().parameters(&named).optimizer(&*optimizer, &named).write(&path).unwrap();
             let before = values(&named);
             for (other, make) in &makes {
-                let mut optimizer = make();
+                let mut optimizer = make(&named);
                 let outcome = Saved::read(&path).unwrap().restore(&named, &mut *optimizer);
                 match outcome {
                     Ok(()) => assert_eq!(saved, other),
@@ -236,7 +235,7 @@ fn the_state_of_another_kind_of_optimizer_is_refused() {
                         let expected =
                             format!("{}: expected the state of {other}, found that of {saved}", path.display());
                         assert_eq!(error.to_string(), expected);
-                        assert_eq!(optimizer.state(), make().state());
+                        assert_eq!(optimizer.state(), make(&named).state());
                         assert_eq!(values(&named), before);
                     }
                 }
@@ -245,7 +244,7 @@ fn the_state_of_another_kind_of_optimizer_is_refused() {
         // Of a file without the name, or with something else in its place.
         let (w, b) = (named[0].1.value(), named[1].1.value());
         let (rate, kind) = (arr0(0.5).into_dyn(), array![65.0, 0.5].into_dyn());
-        let mut sgd = Sgd::new(all(), 0.1);
+        let mut sgd = Sgd::new(parameters(&named), 0.1);
         for with_kind in [false, true] {
             let mut arrays = vec![("kind", w.view()), ("b", b.view()), ("optimizer/learning_rate", rate.view())];
             if with_kind {

@@ -274,8 +274,8 @@
 //!
 //! All are off by default: `npy` reads `.npy` files, `npz` also reads and writes `.npz` files, `safetensors` reads and
 //! writes `.safetensors` files, `idx` reads IDX files, `csv` reads CSV files, `progress` shows a bar while a descent runs,
-//! `rayon` shares large kernels and chunks among [`threads`], and `mpi` shares chunks among processes. `mpi` needs an MPI
-//! library, a C compiler and libclang.
+//! `decompositions` adds eigenvalues, QR and singular values of matrices, `rayon` shares large kernels and chunks among
+//! [`threads`], and `mpi` shares chunks among processes. `mpi` needs an MPI library, a C compiler and libclang.
 //!
 //! # Edge cases
 //!
@@ -301,7 +301,8 @@
 //! - There are no in-place operations on recorded values.
 //! - [`Var::grads`] records the cotangent of a slice as an array of the full size. For `n` slices of one array it
 //!   records `n` such arrays. [`Var::backward`] adds each slice's cotangent in place.
-//! - Derivatives exist to any order, except those of [`Var::det`], which exist to order 5.
+//! - Derivatives exist to any order, except those of [`Var::det`], which exist to order 5. Those of eigenvectors and singular
+//!   vectors end where values are equal, those of `qr` where columns are linearly dependent.
 //! - A tape keeps all recorded values, except those within a [`Tape::checkpoint`]: its segment runs again in the sweep.
 
 #![forbid(unsafe_code)]

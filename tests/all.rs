@@ -12,6 +12,7 @@ mod common;
 mod course;
 mod data;
 mod datasets;
+mod decompositions;
 mod deep;
 mod docs;
 mod draw;

@@ -199,6 +199,11 @@ macro_rules! expressions {
                 x: x.logdet();
                 x: x.cholesky();
                 x: x.trace();
+                x: x.eigvalsh();
+                x: x.eigvalsh().square();
+                x: x.eigh().1.slice(0, 0..1);
+                x: x.qr().1;
+                x: x.svdvals();
                 a b: a + b;
                 x: x.sum_axes([], No);
                 x: x.sum_axes([0], No);

@@ -170,6 +170,12 @@ fn shapes_and_indices_that_do_not_fit_are_named() {
     assert_panics!(x.det(), starts with "det: (2, 3): the matrix is 2 x 3, not square");
     assert_panics!(vector.logdet(), starts with "logdet: (3,): the operand has 1 axes, not at least 2");
     assert_panics!(x.cholesky(), starts with "cholesky: (2, 3): the matrix is 2 x 3, not square");
+    assert_panics!(x.eigh(), starts with "eigh: (2, 3): the matrix is 2 x 3, not square");
+    assert_panics!(x.eigvalsh(), starts with "eigh: (2, 3): the matrix is 2 x 3, not square");
+    assert_panics!(vector.eigh(), starts with "eigh: (3,): the operand has 1 axes, not at least 2");
+    assert_panics!(vector.qr(), starts with "qr: (3,): the operand has 1 axes, not at least 2");
+    assert_panics!(vector.svd(), starts with "svd: (3,): the operand has 1 axes, not at least 2");
+    assert_panics!(vector.svdvals(), starts with "svd: (3,): the operand has 1 axes, not at least 2");
     assert_panics!(vector.trace(), starts with "trace: (3,): the operand has 1 axes, not at least 2");
     assert_panics!(x.solve(vector), starts with "solve: (2, 3) x (3,): the matrix is 2 x 3, not square");
     let square = tape.leaf(zeros(2, 2));

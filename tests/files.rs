@@ -111,19 +111,20 @@ fn train<T: Scalar>(named: &Named<T>, optimizer: &mut dyn Optimizer<T>, steps: s
 
 type Make<T> = fn(&Named<T>) -> Box<dyn Optimizer<T>>;
 
+fn parameters<T: Scalar>(named: &Named<T>) -> Vec<Param<T>> {
+    named.iter().map(|(_, parameter)| parameter.clone()).collect()
+}
+
 fn optimizers<T: Scalar>() -> [Make<T>; 6] {
-    fn all<T: Scalar>(named: &Named<T>) -> Vec<Param<T>> {
-        named.iter().map(|(_, parameter)| parameter.clone()).collect()
-    }
     [
-        |named| Box::new(Sgd::new(all(named), T::from_f64(0.1)).with_momentum(T::from_f64(0.9))),
-        |named| Box::new(Adam::new(all(named), T::from_f64(0.1))),
-        |named| Box::new(AdamW::new(all(named), T::from_f64(0.1)).with_amsgrad()),
-        |named| Box::new(NAdam::new(all(named), T::from_f64(0.1))),
-        |named| Box::new(RAdam::new(all(named), T::from_f64(0.1)).with_betas(0.5, 0.7)),
+        |named| Box::new(Sgd::new(parameters(named), T::from_f64(0.1)).with_momentum(T::from_f64(0.9))),
+        |named| Box::new(Adam::new(parameters(named), T::from_f64(0.1))),
+        |named| Box::new(AdamW::new(parameters(named), T::from_f64(0.1)).with_amsgrad()),
+        |named| Box::new(NAdam::new(parameters(named), T::from_f64(0.1))),
+        |named| Box::new(RAdam::new(parameters(named), T::from_f64(0.1)).with_betas(0.5, 0.7)),
         |named| {
             let (first, rest) =
-                (Adam::new([&named[0].1], T::from_f64(0.1)), Sgd::new(&all(named)[1..], T::from_f64(0.3)));
+                (Adam::new([&named[0].1], T::from_f64(0.1)), Sgd::new(&parameters(named)[1..], T::from_f64(0.3)));
             Box::new(Groups::new(first).with(rest))
         },
     ]
@@ -180,6 +181,87 @@ fn a_saved_line_search_goes_on() {
     Saved::read(&path).unwrap().restore(&named, &mut again).unwrap();
     again.step(|| evaluate(&a, &b));
     assert_eq!((x.value(), y.value()), (a.value(), b.value()));
+}
+
+#[test]
+fn a_line_search_that_has_not_begun_is_restored() {
+    let directory = TempDir::new().unwrap();
+    for format in FORMATS {
+        let path = directory.path().join(format!("run.{format}"));
+        let named = vec![("x".to_string(), Param::named("x", array![4.0]))];
+        let optimizer = || Lbfgs::new([&named[0].1]);
+        ToSave::new().parameters(&named).optimizer(&optimizer(), &named).write(&path).unwrap();
+        let mut begun = optimizer();
+        begun.step(|| {
+            let x = named[0].1.value()[[0]];
+            named[0].1.zero_grad();
+            named[0].1.accumulate_grad(&array![2.0 * x].into_dyn());
+            x * x
+        });
+        assert!(!begun.state().is_empty() && named[0].1.value()[[0]] != 4.0);
+        Saved::read(&path).unwrap().restore(&named, &mut begun).unwrap();
+        assert!(begun.state().is_empty());
+        assert_eq!(named[0].1.value()[[0]], 4.0);
+    }
+}
+
+#[test]
+fn the_state_of_another_kind_of_optimizer_is_refused() {
+    let directory = TempDir::new().unwrap();
+    for format in FORMATS {
+        let path = directory.path().join(format!("run.{format}"));
+        let named = vec![("kind".to_string(), Param::new(array![1.0])), ("b".to_string(), Param::new(array![2.0]))];
+        let makes: [(&str, Make<f64>); 6] = [
+            ("Adam", |named| Box::new(Adam::new(parameters(named), 0.1))),
+            ("AdamW", |named| Box::new(AdamW::new(parameters(named), 0.1))),
+            ("RAdam", |named| Box::new(RAdam::new(parameters(named), 0.1))),
+            ("Groups(Adam)", |named| Box::new(Groups::new(Adam::new(parameters(named), 0.1)))),
+            ("Groups(Adam, Adam)", |named| {
+                Box::new(Groups::new(Adam::new([&named[0].1], 0.1)).with(Adam::new([&named[1].1], 0.1)))
+            }),
+            ("Sgd", |named| Box::new(Sgd::new(parameters(named), 0.1))),
+        ];
+        for (saved, make) in &makes {
+            let mut optimizer = make(&named);
+            train(&named, &mut *optimizer, 0..2);
+            ToSave::new().parameters(&named).optimizer(&*optimizer, &named).write(&path).unwrap();
+            let before = values(&named);
+            for (other, make) in &makes {
+                let mut optimizer = make(&named);
+                let outcome = Saved::read(&path).unwrap().restore(&named, &mut *optimizer);
+                match outcome {
+                    Ok(()) => assert_eq!(saved, other),
+                    Err(error) => {
+                        let expected =
+                            format!("{}: expected the state of {other}, found that of {saved}", path.display());
+                        assert_eq!(error.to_string(), expected);
+                        assert_eq!(optimizer.state(), make(&named).state());
+                        assert_eq!(values(&named), before);
+                    }
+                }
+            }
+        }
+        // Of a file without the name, or with something else in its place.
+        let (w, b) = (named[0].1.value(), named[1].1.value());
+        let (rate, kind) = (arr0(0.5).into_dyn(), array![65.0, 0.5].into_dyn());
+        let mut sgd = Sgd::new(parameters(&named), 0.1);
+        for with_kind in [false, true] {
+            let mut arrays = vec![("kind", w.view()), ("b", b.view()), ("optimizer/learning_rate", rate.view())];
+            if with_kind {
+                arrays.push(("optimizer/kind", kind.view()));
+            }
+            if format == "npz" { save_npz(&path, &arrays) } else { save_safetensors(&path, &arrays) }.unwrap();
+            let outcome = Saved::read(&path).unwrap().restore(&named, &mut sgd);
+            assert_eq!(sgd.learning_rate(), 0.5);
+            match outcome {
+                Ok(()) => assert!(!with_kind),
+                Err(error) => {
+                    let expected = "array optimizer/kind: expected the letters of a name, found an array of shape (2,)";
+                    assert!(with_kind && error.to_string().ends_with(expected), "{error}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

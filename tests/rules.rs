@@ -65,6 +65,13 @@ fn shifted(x: Var<'_, f64>) -> Var<'_, f64> {
     x + x.tape().constant(Array2::eye(n) * 4.0)
 }
 
+/// Returns matrices near `diag(0, 2, 4, …)`, with eigenvalues and singular values that are far from each other.
+fn spread(x: Var<'_, f64>) -> Var<'_, f64> {
+    let shape = x.shape();
+    let [.., m, n] = *shape else { panic!("not a matrix: {shape}") };
+    x * 0.3 + x.tape().constant(Array2::from_shape_fn((m, n), |(i, j)| if i == j { 2.0 * i as f64 } else { 0.0 }))
+}
+
 fn samples() -> Vec<Sample> {
     let mut samples = Vec::new();
     for (unary, range) in Unary::<f64>::samples() {
@@ -263,6 +270,44 @@ fn samples() -> Vec<Sample> {
     add!("solve triangular", [[3, 3], [3, 2]], |x| shifted(x[0]).tril(0).solve(shifted(x[0]).triu(0).solve(x[1])));
     add!("cholesky", [[3, 3]], |x| shifted(x[0]).cholesky());
     add!("cholesky of a product", [[2, 3, 3], [3, 3]], |x| shifted(x[0].matmul(x[1]) * 0.5).cholesky());
+    add!("eigh", [[3, 3]], |x| {
+        let (values, vectors) = spread(x[0]).eigh();
+        (vectors * values.exp()).matmul(x[0])
+    });
+    add!("eigh batched, strided", [[3, 3, 2]], |x| {
+        let (values, vectors) = spread(x[0].transpose()).eigh();
+        vectors.sin() + values.expand_dims(-1)
+    });
+    add!("eigh of one", [[1, 1]], |x| {
+        let (values, vectors) = x[0].eigh();
+        values * vectors
+    });
+    add!("eigvalsh", [[2, 4, 4]], |x| spread(x[0]).eigvalsh());
+    add!("qr", [[3, 3]], |x| {
+        let (q, r) = shifted(x[0]).qr();
+        q.sin() + r.square()
+    });
+    add!("qr of a tall matrix", [[4, 2]], |x| {
+        let (q, r) = x[0].qr();
+        q.matmul(r.sin())
+    });
+    add!("qr of a wide batch, strided", [[4, 3, 2]], |x| {
+        let (q, r) = x[0].transpose().qr();
+        q.sin().matmul(r)
+    });
+    add!("svd", [[3, 3]], |x| {
+        let (u, values, v_t) = (spread(x[0]) + 1.0).svd();
+        (u * values.exp()).matmul(v_t.sin())
+    });
+    add!("svd of a tall matrix", [[5, 3]], |x| {
+        let (u, values, v_t) = (spread(x[0]) + 1.0).svd();
+        (u.sin() * values).matmul(v_t)
+    });
+    add!("svd of a wide batch, strided", [[4, 3, 2]], |x| {
+        let (u, values, v_t) = (spread(x[0].transpose()) + 1.0).svd();
+        u.matmul(v_t.sin()) + values.sum()
+    });
+    add!("svdvals", [[2, 3, 4]], |x| (spread(x[0]) + 1.0).svdvals());
     add!("checkpoint", [[3, 4], [4]], |x| x[0].tape().checkpoint(x, |_, x| (x[0] * x[1]).tanh() + x[0].square()));
     add!("checkpoint of one input twice", [[4, 4]], |x| {
         let y = x[0].tape().checkpoint(&[x[0], x[0], x[0].transpose()], |_, x| (x[0] * x[1]).tanh() * x[2]);

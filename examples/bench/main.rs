@@ -4,6 +4,7 @@
 //! cargo run --profile lto --features rayon --example bench -- --workload W3 --dtype f32 --path tape --threads 1
 //! cargo run --profile lto --features rayon --example bench -- --workload W12 --dtype f64 --path program --variant scalars
 //! cargo run --profile lto --features rayon --example bench -- --ops --only softmax --size M --threads 1
+//! cargo run --profile lto --features rayon --example bench -- --sweep --threads 1
 //! ```
 //!
 //! `--all` runs every workload on every path, one after the other, and prints a line for each: with `--steps 2` it shows
@@ -36,6 +37,7 @@
 //! | `hessian` | W11 |
 //! | `trajectory` | W12 |
 //! | `ops` | single operations |
+//! | `growth` | programs of 10² to 10⁶ nodes, slices and rows |
 //! | `workload` | names, and which path and variant a workload has |
 //! | `step` | the steps that several workloads share |
 //! | `data` | the sequences of numbers |
@@ -49,6 +51,7 @@
 
 mod chains;
 mod data;
+mod growth;
 mod hessian;
 mod images;
 mod networks;
@@ -76,7 +79,7 @@ use workload::{Path, Variant, Workload, name};
 #[derive(Parser, Debug)]
 struct Options {
     /// Which workload, see the table at the top of the source
-    #[arg(long, value_enum, required_unless_present_any = ["all", "ops"])]
+    #[arg(long, value_enum, required_unless_present_any = ["all", "ops", "sweep"])]
     workload: Option<Workload>,
     /// Every workload on every path, a line for each
     #[arg(long, conflicts_with_all = ["workload", "path", "variant", "save"])]
@@ -111,6 +114,12 @@ struct Options {
     /// Operations of this size alone
     #[arg(long, value_enum, requires = "ops")]
     size: Option<Size>,
+    /// Programs of 10² to 10⁶ nodes, slices and rows instead of a workload: nanoseconds for each, a line for each length
+    #[arg(long, conflicts_with_all = ["workload", "all", "path", "variant", "steps", "save", "chunk", "ops"])]
+    sweep: bool,
+    /// The longest program of a sweep
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = at_least_one, requires = "sweep")]
+    most: usize,
     /// Time for each operation
     #[arg(long, default_value_t = 0.15, value_parser = seconds, requires = "ops")]
     seconds: f64,
@@ -158,6 +167,10 @@ fn run<T: Scalar>(options: &Options) -> Result<(), Box<dyn Error>> {
             time: Duration::from_secs_f64(options.seconds),
             threads: options.threads,
         }),
+        None if options.sweep => {
+            growth::run::<T>(options.most);
+            Ok(())
+        }
         None => {
             for &workload in Workload::value_variants() {
                 for path in workload.paths() {

@@ -13,6 +13,7 @@
 //! | `0.weight` | a parameter, by its [name](crate::nn::Module::named_parameters) |
 //! | `optimizer/0.weight/exp_avg` | what an optimizer remembers of a parameter, by PyTorch's name |
 //! | `optimizer/learning_rate` | what it remembers as a whole |
+//! | `optimizer/kind` | its kind, as the numbers of the letters: those of `Adam` are 65, 100, 97, 109 |
 //! | `run/pass` | a number of the run, by the caller's name |
 //!
 //! A file is written beside the old one, synced and renamed. A process that is killed at any moment leaves the old file

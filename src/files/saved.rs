@@ -62,6 +62,8 @@ pub struct Saved {
 
 /// What the names of an optimizer's entries begin with.
 const OPTIMIZER: &str = "optimizer/";
+/// The kind of the optimizer.
+const KIND: &str = "optimizer/kind";
 /// What the names of a run's numbers begin with.
 const RUN: &str = "run/";
 
@@ -135,7 +137,8 @@ impl Saved {
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load), and if the file has no entries of an optimizer, or those of another one.
+    /// As [`load`](Self::load), and if the file has no entries of an optimizer, or those of another kind. A file that does not
+    /// name the kind, from Python perhaps, is one of any kind whose entries fit.
     ///
     /// # Example
     ///
@@ -147,6 +150,7 @@ impl Saved {
     ) -> Result<()> {
         let values = self.values(named)?;
         let parameters = optimizer.parameters();
+        self.check_kind(&optimizer.kind())?;
         let state = self.state(named, &parameters)?;
         // The optimizer takes its state as a whole, or refuses.
         optimizer.load_state(state).map_err(|error| match error {
@@ -284,11 +288,28 @@ impl Saved {
         }
     }
 
+    /// Refuses the state of another kind of optimizer.
+    fn check_kind(&self, expected: &str) -> Result<()> {
+        let Some(letters) = self.arrays.get(KIND) else { return Ok(()) };
+        let byte = |&letter: &f64| (letter == f64::from(letter as u8)).then_some(letter as u8);
+        let bytes: Option<Vec<u8>> = letters.iter().map(byte).collect();
+        match bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
+            Some(kind) if kind == expected => Ok(()),
+            Some(kind) => {
+                Err(Error::content(&self.path, format!("the state of {expected}"), format!("that of {kind}")))
+            }
+            None => Err(self.misfit(KIND, "the letters of a name")),
+        }
+    }
+
     /// Returns the entries of an optimizer of these parameters.
     fn state<T: Scalar>(&self, named: &[(String, Param<T>)], parameters: &[Param<T>]) -> Result<Vec<StateEntry<T>>> {
         let mut state = Vec::new();
         for (key, array) in self.arrays.range(OPTIMIZER.to_string()..) {
             let Some(name) = key.strip_prefix(OPTIMIZER) else { break };
+            if key == KIND {
+                continue;
+            }
             // The longest name of a parameter that it begins with: names may contain slashes.
             let of = |(path, parameter): &(String, Param<T>)| {
                 let rest = name.strip_prefix(&**path)?.strip_prefix('/')?;
@@ -307,7 +328,8 @@ impl Saved {
             };
             state.push(StateEntry { parameter, name: name.into(), value });
         }
-        if state.is_empty() && !parameters.is_empty() {
+        // An optimizer that has not begun may have nothing to remember.
+        if state.is_empty() && !parameters.is_empty() && !self.arrays.contains_key(KIND) {
             return Err(Error::content(&self.path, "arrays optimizer/…", "none"));
         }
         Ok(state)

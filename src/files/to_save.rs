@@ -49,7 +49,7 @@ impl ToSave {
         self
     }
 
-    /// Adds what an optimizer remembers. Its entries are called after the parameters that they belong to.
+    /// Adds what an optimizer remembers, and its kind. Entries are called after the parameters that they belong to.
     ///
     /// # Panics
     ///
@@ -65,6 +65,8 @@ impl ToSave {
         optimizer: &(impl Stateful<T> + ?Sized),
         named: &[(String, Param<T>)],
     ) -> Self {
+        let letters: Array1<i64> = optimizer.kind().bytes().map(i64::from).collect();
+        self.arrays.push(("optimizer/kind".into(), Numbers::I64(letters.into_dyn())));
         let parameters = optimizer.parameters();
         for StateEntry { parameter, name, value } in optimizer.state() {
             let key = match parameter {

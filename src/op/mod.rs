@@ -40,6 +40,8 @@ pub use operation::names;
 pub(crate) use operation::{Content, Linear, Op, ReduceKind};
 pub(crate) use rule::{ConcatOffsets, Factors, RuleContext, matmul_vjp, vjp};
 pub(crate) use shape_rule::matmul_shape;
+#[cfg(feature = "decompositions")]
+pub(crate) use shape_rule::{not_matrices, not_square};
 pub use straight::Straight;
 pub(crate) use straight::StraightBuilder;
 pub(crate) use tile::{Gathered, Outside, TileGroup, TilePlace, TileRow, TileStep};

@@ -219,12 +219,12 @@ fn windows(window: Window, size: [usize; 2]) -> Result<[usize; 2], String> {
 }
 
 /// Returns the text for an operand that has too few axes for matrices.
-fn not_matrices(shape: &[usize]) -> String {
+pub(crate) fn not_matrices(shape: &[usize]) -> String {
     format!("the operand has {} axes, not at least 2", shape.len())
 }
 
 /// Returns the text for an operand that is not a square matrix.
-fn not_square(shape: &[usize]) -> String {
+pub(crate) fn not_square(shape: &[usize]) -> String {
     match shape {
         [.., rows, columns] => format!("the matrix is {rows} x {columns}, not square"),
         _ => not_matrices(shape),

@@ -115,6 +115,11 @@ impl<T: Scalar> Optimizer<T> for Groups<T> {
 
 /// An entry of a whole group is named `group1/learning_rate`.
 impl<T: Scalar> Stateful<T> for Groups<T> {
+    fn kind(&self) -> String {
+        let kinds: Vec<String> = self.groups.iter().map(|(_, group)| group.kind()).collect();
+        format!("Groups({})", kinds.join(", "))
+    }
+
     fn parameters(&self) -> Vec<Param<T>> {
         self.groups.iter().flat_map(|(_, group)| group.parameters()).collect()
     }

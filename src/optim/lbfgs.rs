@@ -391,6 +391,10 @@ fn largest<T: Scalar>(x: &[T]) -> f64 {
 const WHO: &str = "Lbfgs";
 
 impl<T: Scalar> Stateful<T> for Lbfgs<T> {
+    fn kind(&self) -> String {
+        WHO.into()
+    }
+
     fn parameters(&self) -> Vec<Param<T>> {
         self.parameters.clone()
     }

@@ -14,7 +14,7 @@ use crate::scalar::Scalar;
 
 /// The distinct parameters of an optimizer, each with its state, and the settings that all optimizers share.
 pub(super) struct ParamGroup<T, const N: usize> {
-    /// The optimizer's name, for messages.
+    /// The optimizer's name, for messages and files.
     name: &'static str,
     slots: Vec<Slot<T, N>>,
     learning_rate: T,
@@ -85,6 +85,10 @@ impl<T: Scalar, const N: usize> ParamGroup<T, N> {
                 rule(update, grad, state);
             });
         }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.name
     }
 
     pub(super) fn parameters(&self) -> Vec<Param<T>> {
@@ -430,6 +434,10 @@ macro_rules! eps_setting {
 macro_rules! stateful {
     ($Optimizer:ident $(, $D:ident: $Bound:ident)?) => {
         impl<T: Scalar $(, $D: $Bound)?> $crate::optim::state::Stateful<T> for $Optimizer<T $(, $D)?> {
+            fn kind(&self) -> String {
+                self.group.name().into()
+            }
+
             fn parameters(&self) -> Vec<Param<T>> {
                 self.group.parameters()
             }

@@ -84,6 +84,9 @@ pub enum StateValue<T> {
 /// # }
 /// ```
 pub trait Stateful<T>: fmt::Debug {
+    /// Returns the name of the kind, such as `Adam` or `Groups(Adam, Sgd)`. A saved state is for optimizers of its kind.
+    fn kind(&self) -> String;
+
     /// Returns the parameters, each once.
     fn parameters(&self) -> Vec<Param<T>>;
 

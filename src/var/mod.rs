@@ -4,6 +4,8 @@ mod activation;
 mod attention;
 mod conv;
 mod cross_entropy;
+#[cfg(feature = "decompositions")]
+mod decomposition;
 mod diagonal;
 mod differentiate;
 mod distance;

@@ -2,12 +2,16 @@
 //!
 //! They work by blocks, and the matrix product does most of the work. So they have the same bits on every machine and for
 //! any number of threads, as it has. Unlike other kernels, they allocate: a factorization costs much more than an
-//! allocation.
+//! allocation. The file `decomposition` is apart: a crate computes there, number by number.
 
+#[cfg(feature = "decompositions")]
+mod decomposition;
 mod determinant;
 mod factor;
 mod triangular;
 
+#[cfg(feature = "decompositions")]
+pub(crate) use decomposition::{eigh, qr, svd};
 pub(crate) use determinant::det_derivative;
 
 use crate::kernel::linalg::factor::Lu;

@@ -208,6 +208,8 @@ impl<T: Scalar> Graph<T> {
 fn key(kind: usize, numbers: &[usize]) -> Words {
     let mut key = Words::default();
     key.write_usize(kind);
+    // With it no two keys are equal by chance: what follows begins at a known place.
+    key.write_usize(numbers.len());
     numbers.iter().for_each(|&number| key.write_usize(number));
     key
 }

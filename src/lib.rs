@@ -299,8 +299,8 @@
 //! - A tape belongs to one thread at a time. With the feature `rayon` its large kernels use several [`threads`]; the
 //!   results are the same bits.
 //! - There are no in-place operations on recorded values.
-//! - [`Var::grads`] records the cotangent of a slice as an array of the full size. For `n` slices of one array it
-//!   records `n` such arrays. [`Var::backward`] adds each slice's cotangent in place.
+//! - [`Var::grads`] joins the cotangents of slices of one array, if the slices follow one another without overlap. For other
+//!   slices it records an array of the full size each. [`Var::backward`] adds each slice's cotangent in place.
 //! - Derivatives exist to any order, except those of [`Var::det`], which exist to order 5. Those of eigenvectors and singular
 //!   vectors end where values are equal, those of `qr` where columns are linearly dependent.
 //! - A tape keeps all recorded values, except those within a [`Tape::checkpoint`]: its segment runs again in the sweep.

@@ -97,6 +97,29 @@ fn dividing_into_very_many_parts_records_a_node_for_each() {
 }
 
 #[test]
+fn windows_that_are_empty_overlap_or_lie_on_other_axes_add_up() {
+    let tape = Tape::<f64>::new();
+    let x = tape.leaf(ndarray::Array2::from_shape_fn((4, 3), |(i, j)| (3 * i + j) as f64));
+    let slices = [
+        x.slice(0, 1..1).sum(),
+        x.slice(0, 3..4).square().sum(),
+        x.slice(0, 0..2).square().sum(),
+        x.slice(0, 1..3).square().sum(), // overlaps
+        x.slice(1, 2..3).square().sum(), // another axis
+        (x * x).sum(),                   // the whole
+        x.slice(0, 2..3).square().sum(),
+        x.slice(0, 0..0).sum(),
+    ];
+    let loss: Var<f64> = slices.into_iter().sum();
+    let counts = array![[2.0, 2.0, 3.0], [3.0, 3.0, 4.0], [3.0, 3.0, 4.0], [2.0, 2.0, 3.0]].into_dyn();
+    let recorded = loss.grad_wrt(x);
+    assert_eq!(recorded.value(), &x.value() * &counts * 2.0);
+    assert_eq!(recorded.sum().grad_wrt(x).value(), counts * 2.0);
+    loss.backward();
+    assert_eq!(x.grad().expect("reached"), recorded.value());
+}
+
+#[test]
 fn joining_very_many_parts_records_a_node_for_each() {
     let count = 100_000;
     let tape = Tape::<f64>::new();

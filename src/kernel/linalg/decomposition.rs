@@ -1,7 +1,8 @@
 //! Decompositions of one matrix in double precision, row-major: eigenvalues, QR, singular values. `nalgebra` computes them.
 //!
 //! It does so number by number, with basic operations and square roots. So the bits are the same on every machine. Signs that
-//! a decomposition leaves open are fixed here. A matrix with an infinity or a NaN gives NaN in all factors, and so does one whose iteration does not end.
+//! a decomposition leaves open are fixed here. A matrix with an infinity or a NaN gives NaN in all factors, and so does one whose
+//! iteration does not end.
 
 use nalgebra::linalg::{QR, SymmetricEigen};
 use nalgebra::{DMatrix, Dyn};

@@ -28,11 +28,6 @@ impl Hasher for FastHasher {
     }
 
     #[inline]
-    fn write_u8(&mut self, number: u8) {
-        self.write_u64(number.into());
-    }
-
-    #[inline]
     fn write_u32(&mut self, number: u32) {
         self.write_u64(number.into());
     }
@@ -73,16 +68,6 @@ impl Hasher for Words {
 
     fn write(&mut self, bytes: &[u8]) {
         self.0.extend(words(bytes));
-    }
-
-    #[inline]
-    fn write_u8(&mut self, number: u8) {
-        self.write_u64(number.into());
-    }
-
-    #[inline]
-    fn write_u32(&mut self, number: u32) {
-        self.write_u64(number.into());
     }
 
     #[inline]

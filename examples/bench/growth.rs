@@ -5,9 +5,11 @@
 //!
 //! | lines | program | figures, in nanoseconds |
 //! |---|---|---|
-//! | `nodes` | a chain of `n` tanh of one number | a node's `record`, `backward`, `reset`, and its `grads` and `jvp`, which are recorded |
-//! | `slices` | the sum of the squares of `n` elements, each a slice of one array | a slice's `record`, `backward`, `grads` |
-//! | `rows` | 16 → 16 tanh → 1, mean of the squares, batch of `n` rows | a row's `tape` and `chunked`, forward and backward |
+//! | `nodes` | a chain of `n` tanh of one number | a node's `record`, `backward`, `grads`, `jvp`, `reset` |
+//! | `slices` | the sum of the squares of `n` slices of one array | a slice's `record`, `backward`, `grads`, `reset` |
+//! | `rows` | 16 → 16 tanh → 1, mean of the squares, `n` rows | a row's `tape` and `chunked`, forward and backward |
+//!
+//! `grads` and `jvp` are recorded. `reset` gives back all that was recorded before it, also by them.
 
 use std::hint::black_box;
 use std::ops::Range;

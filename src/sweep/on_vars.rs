@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use crate::op::{ConcatOffsets, Linear, Op, RuleContext, vjp};
 use crate::scalar::Scalar;
 use crate::shape::Shape;
-use crate::tape::{CustomOp, Step, Tape, Var};
+use crate::tape::{CustomOp, RecordedRule, Step, Tape, Var, id_of};
 
 /// One node in a sweep that records.
 pub(super) struct AtVars<'t, 'o, T> {
@@ -19,6 +19,15 @@ pub(super) struct AtVars<'t, 'o, T> {
 impl<'t, 'o, T: Scalar> AtVars<'t, 'o, T> {
     pub(super) fn new(tape: &'t Tape<T>, id: u32, step: &'o Step<T>, operands: &'o [u32]) -> Self {
         Self { tape, id, step, operands, offsets: ConcatOffsets::default() }
+    }
+
+    /// Records the rule for operand `k` in a sweep, and notes it.
+    #[track_caller]
+    pub(super) fn record_rule(&self, k: usize, g: Var<'t, T>) -> Var<'t, T> {
+        let first = id_of(self.tape.len());
+        let contribution = self.record_vjp(k, g);
+        self.tape.note_rule(RecordedRule { first, result: contribution.id(), node: self.id, k, g: g.id() });
+        contribution
     }
 
     /// Records the rule for operand `k` and gives the result the operand's shape.

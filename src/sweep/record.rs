@@ -11,7 +11,7 @@ use super::on_vars::{AtVars, shape_of};
 use crate::op::{Binary, Linear, Op};
 use crate::scalar::Scalar;
 use crate::shape::Shape;
-use crate::tape::{Dependence, Event, RecordedRule, Step, Tape, Var, id_of};
+use crate::tape::{Dependence, Event, Step, Tape, Var, id_of};
 
 /// Returns the gradients of `Σ from * seed` by `targets`, recorded on the tape; `None` for a target that it does not
 /// depend on. The default seed is 1.
@@ -108,10 +108,7 @@ fn grad_onto<'t, T: Scalar>(
                 windows.insert(operands[k], Windows { list: VecDeque::from([window]) });
                 continue;
             }
-            let first = id_of(tape.len());
-            let contribution = at.record_vjp(k, g);
-            tape.note_rule(RecordedRule { first, result: contribution.id(), node: id, k, g: g.id() });
-            add(&mut cotangents[slot(operands[k])], contribution);
+            add(&mut cotangents[slot(operands[k])], at.record_rule(k, g));
         }
     }
     let found = |&(target, earlier): &Target<'t, T>| {
@@ -166,17 +163,12 @@ impl<'t, T: Scalar> Windows<'t, T> {
     /// Records the contribution to the cotangent of the array: the rule of a slice, or the windows with zeros between them.
     #[track_caller]
     fn record(self, tape: &'t Tape<T>, array: u32) -> Var<'t, T> {
-        let first = id_of(tape.len());
-        if let [window] = self.list.as_slices().0
-            && self.list.len() == 1
-        {
-            let step = tape.nodes().step(window.node).clone();
-            let contribution = AtVars::new(tape, window.node, &step, &[array]).record_vjp(0, window.g);
-            let (result, node, g) = (contribution.id(), window.node, window.g.id());
-            tape.note_rule(RecordedRule { first, result, node, k: 0, g });
-            return contribution;
+        let &Window { axis, node, g, .. } = &self.list[0];
+        if self.list.len() == 1 {
+            let step = tape.nodes().step(node).clone();
+            return AtVars::new(tape, node, &step, &[array]).record_rule(0, g);
         }
-        let axis = self.list[0].axis;
+        let first = id_of(tape.len());
         let mut shape = tape.nodes().shape(array).to_vec();
         let length = shape[axis];
         let (mut parts, mut end) = (Vec::with_capacity(self.list.len()), 0);

@@ -133,9 +133,8 @@ pub fn vjp<T: Scalar, D: Dimension>(
     let y = own("vjp", &tape, f(leaf));
     let (found, shape) = (cotangent.dims(), y.shape());
     assert!(found == shape, "vjp: a cotangent of shape {found} for a value of shape {shape}");
-    let mut seed = tape.pool().take(shape.elements());
-    cotangent.write_to(&mut seed);
-    (y.value().to_owned(), pull(y, Some(seed), leaf, x.raw_dim()))
+    let seed = tape.seed(cotangent);
+    (y.value().to_owned(), pull(y, Some(seed.values()), leaf, x.raw_dim()))
 }
 
 /// Returns the value of `f` at `x`, and the Jacobian-vector product `J v`: the derivative of the value along `v`.
@@ -274,7 +273,7 @@ pub fn hvp<T: Scalar, D: Dimension>(
         Some(gradient) => {
             let mut seed = tape.pool().take(elements(x.shape()));
             seed.iter_mut().zip(v).for_each(|(to, &v)| *to = v);
-            pull(gradient, Some(seed), leaf, x.raw_dim())
+            pull(gradient, Some(&seed), leaf, x.raw_dim())
         }
         None => Array::zeros(x.raw_dim()),
     }
@@ -296,7 +295,7 @@ fn loss<'t, T: Scalar>(helper: &str, tape: &'t Tape<T>, y: Var<'t, T>) -> Var<'t
 }
 
 /// Returns the gradient of `Σ y * seed` by a leaf.
-fn pull<T: Scalar, D: Dimension>(y: Var<'_, T>, seed: Option<Vec<T>>, leaf: Var<'_, T>, dim: D) -> Array<T, D> {
+fn pull<T: Scalar, D: Dimension>(y: Var<'_, T>, seed: Option<&[T]>, leaf: Var<'_, T>, dim: D) -> Array<T, D> {
     array(only(blame::source_grads(y, seed, &[leaf])), dim)
 }
 
@@ -342,9 +341,7 @@ fn rows<T: Scalar>(y: Var<'_, T>, leaf: Var<'_, T>) -> Vec<T> {
             continue;
         }
         for (row, seed) in rows.chunks_exact_mut(inputs).zip(seeds.chunks_exact(outputs)) {
-            let mut own = y.tape().pool().take(outputs);
-            own.copy_from_slice(seed);
-            if let Some(gradient) = only(blame::source_grads(y, Some(own), &[leaf])) {
+            if let Some(gradient) = only(blame::source_grads(y, Some(seed), &[leaf])) {
                 row.copy_from_slice(&gradient);
                 y.tape().pool().put(gradient);
             }

@@ -157,8 +157,8 @@ fn step<T: Scalar>(case: &Case<T>) -> impl FnMut() {
             arrays => step(&arrays.iter().map(|array| tape.leaf(array)).collect::<Vec<_>>()),
         }
     };
-    let mut seed = ArrayD::zeros(IxDyn(&[]));
-    leaves(&mut |x| seed = ArrayD::from_elem(IxDyn(&(case.function)(x).shape()), T::ONE));
+    let mut seed = Arc::new(ArrayD::zeros(IxDyn(&[])));
+    leaves(&mut |x| seed = Arc::new(ArrayD::from_elem(IxDyn(&(case.function)(x).shape()), T::ONE)));
     move || leaves(&mut |x| (case.function)(x).backward_with(&seed))
 }
 

@@ -8,7 +8,7 @@ use crate::kernel::view::View;
 use crate::number::Classify;
 use crate::scalar::Scalar;
 use crate::sweep::{self, Observer};
-use crate::tape::{Checked, Event, Nodes, Step, Tape, Var};
+use crate::tape::{Checked, Event, Nodes, Seed, Step, SweepRun, Tape, Var};
 
 /// Returns the message for a recorded value or rule that is not finite.
 #[cold]
@@ -107,7 +107,7 @@ impl<T: Scalar> Observer<T> for Watch {
 ///
 /// On a checked tape, with a [`NonFinite`] if a rule makes a number that is not finite. Then no gradient changes.
 #[track_caller]
-pub(crate) fn backward<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>) {
+pub(crate) fn backward<T: Scalar>(from: Var<'_, T>, seed: Option<Seed<T>>) {
     let mut watch = Watch::new();
     let observer: Option<&mut dyn Observer<T>> = if from.tape().is_checked() { Some(&mut watch) } else { None };
     if sweep::backward(from, seed, observer).is_break() {
@@ -124,7 +124,7 @@ pub(crate) fn backward<T: Scalar>(from: Var<'_, T>, seed: Option<Vec<T>>) {
 #[track_caller]
 pub(crate) fn source_grads<T: Scalar>(
     from: Var<'_, T>,
-    seed: Option<Vec<T>>,
+    seed: Option<&[T]>,
     sources: &[Var<'_, T>],
 ) -> Vec<Option<Vec<T>>> {
     let mut watch = Watch::new();
@@ -171,11 +171,10 @@ impl<T: Scalar> Tape<T> {
         if let Some(found) = in_values(self, &nodes, |_| false) {
             return Some(found);
         }
-        let sweeps: Vec<_> = self.sweeps().iter().map(|sweep| (sweep.from, sweep.seed.clone())).collect();
         let mut finite = true;
-        for (from, seed) in sweeps {
+        for SweepRun { from, seed } in self.sweeps().iter() {
             let mut watch = Watch::new();
-            match sweep::finite_gradients(Var::new(self, from), seed, &mut watch) {
+            match sweep::finite_gradients(Var::new(self, *from), seed.as_ref().map(Seed::values), &mut watch) {
                 Continue(gradients) => finite &= gradients,
                 Break(()) => return watch.found,
             }

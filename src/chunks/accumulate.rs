@@ -9,7 +9,7 @@ use super::rows::Rows;
 use super::tree::{Computed, Failure, Kept, Tree};
 use crate::blame;
 use crate::scalar::Scalar;
-use crate::tape::{Tape, Var};
+use crate::tape::{Seed, Tape, Var};
 
 /// Loss and gradient of a batch, chunk by chunk. See the [module](crate::chunks).
 ///
@@ -345,10 +345,10 @@ pub(super) fn sweep<'t, T: Scalar, E>(
 }
 
 /// Returns the seed of a sweep in a buffer of the tape.
-fn seed<T: Scalar>(tape: &Tape<T>, shares: impl ExactSizeIterator<Item = f64>) -> Vec<T> {
+fn seed<T: Scalar>(tape: &Tape<T>, shares: impl ExactSizeIterator<Item = f64>) -> Seed<T> {
     let mut seed = tape.pool().take(shares.len());
     seed.iter_mut().zip(shares).for_each(|(seed, share)| *seed = T::from_f64(share));
-    seed
+    Seed::Buffer(seed)
 }
 
 /// Prints the size.

@@ -122,17 +122,34 @@ pub(crate) fn zip_with<T: Number>(
     });
 }
 
-/// Calls `f(g, a, b, y)` on pieces of `g`, of both operands, broadcast to `shape`, and of `y`.
+/// The number of elements that are copied and then computed with, while they are in the first cache.
+const BLOCK: usize = 1024;
+
+/// Calls `f(start, g)` on pieces of `g`, each with the position of its first element. If there is a `from`, its elements are
+/// in `g` by then.
+pub(crate) fn in_place_or_from<T: Number>(g: &mut [T], from: Option<&[T]>, f: impl Fn(usize, &mut [T]) + Sync) {
+    in_pieces(g, 1, PIECE, |start, g| {
+        let Some(from) = from else { return f(start, g) };
+        for (block, g) in g.chunks_mut(BLOCK).enumerate() {
+            let start = start + block * BLOCK;
+            g.copy_from_slice(&from[start..][..g.len()]);
+            f(start, g);
+        }
+    });
+}
+
+/// Calls `f(g, a, b, y)` on pieces of `g`, of both operands, broadcast to the shape of `y`, and of `y`. If there is a `from`,
+/// its elements are in `g` by then.
 pub(crate) fn pull_with<T: Number>(
     g: &mut [T],
-    a: View<'_, T>,
-    b: View<'_, T>,
-    y: &[T],
-    shape: &[usize],
+    from: Option<&[T]>,
+    [a, b]: [View<'_, T>; 2],
+    y: View<'_, T>,
     f: impl Fn(&mut [T], &[T], &[T], &[T]) + Sync,
 ) {
+    let (y, shape) = (y.data, y.shape);
     if let (Some(a), Some(b)) = (a.row_major_as(shape), b.row_major_as(shape)) {
-        return in_pieces(g, 1, PIECE, |start, g| {
+        return in_place_or_from(g, from, |start, g| {
             let range = start..start + g.len();
             f(g, &a[range.clone()], &b[range.clone()], &y[range]);
         });
@@ -140,9 +157,12 @@ pub(crate) fn pull_with<T: Number>(
     in_pieces(g, CHUNK, PIECE, |start, g| {
         let (mut a, mut a_buffer) = (Reader::new(a, shape).at(start), [T::ZERO; CHUNK]);
         let (mut b, mut b_buffer) = (Reader::new(b, shape).at(start), [T::ZERO; CHUNK]);
-        for (g, y) in g.chunks_mut(CHUNK).zip(y[start..].chunks(CHUNK)) {
-            let length = g.len();
-            f(g, a.next(length, &mut a_buffer), b.next(length, &mut b_buffer), &y[..length]);
+        for (chunk, g) in g.chunks_mut(CHUNK).enumerate() {
+            let (start, length) = (start + chunk * CHUNK, g.len());
+            if let Some(from) = from {
+                g.copy_from_slice(&from[start..][..length]);
+            }
+            f(g, a.next(length, &mut a_buffer), b.next(length, &mut b_buffer), &y[start..][..length]);
         }
     });
 }

@@ -1,19 +1,17 @@
 //! Normalization by mean and variance over a set of axes, for layer and batch normalization.
 //!
-//! Each step is a pass over the elements. If groups are rows, a block of them takes all steps before the next block
-//! begins, so that it stays in a near cache.
+//! Each step is a pass over the elements of all groups. If groups are rows, it is a pass over one row, which stays in the
+//! nearest cache from the first step to the last. Both ways compute the same numbers in the same order.
 
-use std::ops::Range;
+use pulp::{Simd, WithSimd};
 
 use crate::kernel::elementwise;
-use crate::kernel::reduce;
+use crate::kernel::loops;
+use crate::kernel::reduce::{self, sum_inlined};
 use crate::kernel::view::View;
-use crate::number::{Algebra, Classify, Number, inlined};
+use crate::number::{Algebra, Classify, Number, dispatch, inlined};
 use crate::shape::{AxisSet, KeepDims, Shape};
 use crate::threads::{self, PIECE};
-
-/// The bytes of a block. The pullback goes over five arrays of this size, and a first-level cache has 48 KiB.
-const BLOCK: usize = 8192;
 
 /// A row-major array and the axes that a group spans. The elements of a group are normalized together.
 struct Groups<'a> {
@@ -23,24 +21,9 @@ struct Groups<'a> {
     numbers: Shape,
 }
 
-impl Groups<'_> {
-    /// Calls `f` with blocks of groups, the range of their elements, and the range of their numbers.
-    fn in_blocks<T>(shape: &[usize], axes: AxisSet, mut f: impl FnMut(&Groups<'_>, Range<usize>, Range<usize>)) {
-        let rank = shape.len();
-        let first = (0..rank).find(|&axis| axes.contains(axis)).unwrap_or(rank);
-        let (rows, width): (usize, usize) = (shape[..first].iter().product(), shape[first..].iter().product());
-        if !(first..rank).all(|axis| axes.contains(axis)) || width == 0 {
-            let groups = Groups { shape, axes, numbers: Shape::from(shape).reduced(axes, KeepDims::Yes) };
-            let count = groups.numbers.elements();
-            return f(&groups, 0..rows * width, 0..count);
-        }
-        let step = (BLOCK / size_of::<T>() / width).max(1);
-        for start in (0..rows).step_by(step) {
-            let end = rows.min(start + step);
-            let groups =
-                Groups { shape: &[end - start, width], axes: AxisSet::one(1), numbers: [end - start, 1].into() };
-            f(&groups, start * width..end * width, start..end);
-        }
+impl<'a> Groups<'a> {
+    fn new(shape: &'a [usize], axes: AxisSet) -> Self {
+        Self { shape, axes, numbers: Shape::from(shape).reduced(axes, KeepDims::Yes) }
     }
 
     /// Returns the number of elements in a group.
@@ -58,14 +41,6 @@ impl Groups<'_> {
     /// `y = f(x, number)`, with the number of the group of each element.
     #[inline(always)]
     fn with<T: Number>(&self, x: &[T], numbers: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Copy + Sync) {
-        if let (&[_, width], true) = (self.shape, self.axes == AxisSet::one(1))
-            && width > 0
-        {
-            for ((x, y), &number) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)).zip(numbers) {
-                elementwise::map(y, x, inlined!(|x| f(x, number)));
-            }
-            return;
-        }
         elementwise::zip(View::contiguous(x, self.shape), View::contiguous(numbers, &self.numbers), self.shape, y, f);
     }
 
@@ -136,18 +111,67 @@ pub(crate) fn normalize<T: Number>(
         );
         return;
     }
-    Groups::in_blocks::<T>(shape, axes, |groups, at, numbers| {
-        // All blocks take the same scratch memory, which stays in the cache.
-        groups.normalize(&x[at.clone()], eps, &mut scratch[..at.len()], &mut y[at], &mut inverse[numbers]);
-    });
+    match rows(shape, axes) {
+        Some((_, width)) => dispatch(NormalizeRows { x, eps, scratch: &mut scratch[..width], y, inverse }),
+        None => Groups::new(shape, axes).normalize(x, eps, scratch, y, inverse),
+    }
+}
+
+/// [`normalize`] for groups that are rows, on one thread. `scratch` is as long as a row.
+struct NormalizeRows<'a, T> {
+    x: &'a [T],
+    eps: T,
+    scratch: &'a mut [T],
+    y: &'a mut [T],
+    inverse: &'a mut [T],
+}
+
+impl<T: Number> WithSimd for NormalizeRows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { x, eps, scratch, y, inverse } = self;
+        let width = scratch.len();
+        for ((x, y), inverse) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)).zip(inverse) {
+            *inverse = normalize_row(simd, x, eps, scratch, y);
+        }
+    }
+}
+
+/// Writes a normalized row to `y`, and returns `1 / √(variance + eps)`: the steps of [`Groups::normalize`].
+#[inline(always)]
+fn normalize_row<S: Simd, T: Number>(simd: S, x: &[T], eps: T, scratch: &mut [T], y: &mut [T]) -> T {
+    let length = T::from_f64(x.len() as f64);
+    let mean = sum_inlined(simd, x) / length;
+    loops::map(y, x, inlined!(|x: T| -> T { x - mean }));
+    let mean = sum_inlined(simd, y) / length;
+    let mean = if mean.is_finite() { mean } else { T::ZERO };
+    loops::map(scratch, y, inlined!(|x: T| -> T { x - mean }));
+    loops::map(y, scratch, inlined!(|x: T| -> T { x * x }));
+    let mut inverse = sum_inlined(simd, y) / length;
+    if inverse == T::INFINITY {
+        let shape = [1, x.len()];
+        let inverse = std::slice::from_mut(&mut inverse);
+        Groups::new(&shape, AxisSet::one(1)).inverse_of_far(eps, scratch, y, inverse);
+    } else {
+        inverse = T::ONE / Algebra::sqrt(inverse + eps);
+    }
+    loops::map(y, scratch, inlined!(|x: T| -> T { x * inverse }));
+    inverse
+}
+
+/// Returns the number of rows and their width, if rows are the groups.
+fn rows(shape: &[usize], axes: AxisSet) -> Option<(usize, usize)> {
+    let first = (0..shape.len()).find(|&axis| axes.contains(axis))?;
+    let (rows, width): (usize, usize) = (shape[..first].iter().product(), shape[first..].iter().product());
+    let are_groups = (first..shape.len()).all(|axis| axes.contains(axis));
+    (are_groups && width > 0).then_some((rows, width))
 }
 
 /// Returns the number of rows and their width, if the rows of a large array are the groups and threads can share them.
 fn divided_rows(shape: &[usize], axes: AxisSet) -> Option<(usize, usize)> {
-    let first = (0..shape.len()).find(|&axis| axes.contains(axis))?;
-    let (rows, width): (usize, usize) = (shape[..first].iter().product(), shape[first..].iter().product());
-    let are_groups = (first..shape.len()).all(|axis| axes.contains(axis));
-    (are_groups && rows > 1 && rows * width >= 2 * PIECE && threads::count() > 1).then_some((rows, width))
+    rows(shape, axes).filter(|&(rows, width)| rows > 1 && rows * width >= 2 * PIECE && threads::count() > 1)
 }
 
 /// Writes the vjp of [`normalize`] to `out`: `r (g - mean g - y mean(g y))`, where `y` is the normalized `x` and
@@ -210,22 +234,47 @@ impl<T: Number> Pullback<'_, T> {
             threads::join(move || first.run(&shape, axes), move || second.run(&after, axes));
             return;
         }
-        Groups::in_blocks::<T>(shape, axes, |groups, at, numbers| {
-            let (x, g) = (&x[at.clone()], &g[at.clone()]);
-            // All blocks take the same scratch memory, which stays in the cache.
-            let (y, scratch, out) = (&mut y[..at.len()], &mut scratch[..at.len()], &mut out[at]);
-            let (inverse, mean, along) =
-                (&mut inverse[numbers.clone()], &mut mean[numbers.clone()], &mut along[numbers]);
-            groups.normalize(x, eps, scratch, y, inverse);
-            groups.means(g, mean);
-            elementwise::zip_slices(scratch, g, y, inlined!(|g, y| g * y));
-            groups.means(scratch, along);
-            groups.with(y, along, scratch, inlined!(|y, along| y * along));
-            groups.with(g, mean, out, inlined!(|g, mean| g - mean));
-            elementwise::zip_in_place(out, scratch, inlined!(|g, along| g - along));
-            // The last step is in place, through the scratch memory.
-            groups.with(out, inverse, scratch, inlined!(|g, inverse| g * inverse));
-            out.copy_from_slice(scratch);
-        });
+        if let Some((_, width)) = rows(shape, axes) {
+            let (y, scratch) = (&mut y[..width], &mut scratch[..width]);
+            return dispatch(DenormalizeRows { x, g, eps, y, scratch, out });
+        }
+        let groups = Groups::new(shape, axes);
+        groups.normalize(x, eps, scratch, y, inverse);
+        groups.means(g, mean);
+        elementwise::zip_slices(scratch, g, y, inlined!(|g, y| g * y));
+        groups.means(scratch, along);
+        groups.with(y, along, scratch, inlined!(|y, along| y * along));
+        groups.with(g, mean, out, inlined!(|g, mean| g - mean));
+        elementwise::zip_in_place(out, scratch, inlined!(|g, along| g - along));
+        // The last step is in place, through the scratch memory.
+        groups.with(out, inverse, scratch, inlined!(|g, inverse| g * inverse));
+        out.copy_from_slice(scratch);
+    }
+}
+
+/// [`denormalize`] for groups that are rows, on one thread. `y` and `scratch` are as long as a row.
+struct DenormalizeRows<'a, T> {
+    x: &'a [T],
+    g: &'a [T],
+    eps: T,
+    y: &'a mut [T],
+    scratch: &'a mut [T],
+    out: &'a mut [T],
+}
+
+impl<T: Number> WithSimd for DenormalizeRows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { x, g, eps, y, scratch, out } = self;
+        let (width, length) = (y.len(), T::from_f64(y.len() as f64));
+        for ((x, g), out) in x.chunks_exact(width).zip(g.chunks_exact(width)).zip(out.chunks_exact_mut(width)) {
+            let inverse = normalize_row(simd, x, eps, scratch, y);
+            let mean = sum_inlined(simd, g) / length;
+            loops::zip_slices(scratch, g, y, inlined!(|g: T, y: T| -> T { g * y }));
+            let along = sum_inlined(simd, scratch) / length;
+            loops::zip_slices(out, g, y, inlined!(|g: T, y: T| -> T { (g - mean - y * along) * inverse }));
+        }
     }
 }

@@ -273,9 +273,9 @@ impl<T: Number> Unary<T> {
         });
     }
 
-    /// `g = dx(g, x, y)`, in place.
-    pub(crate) fn pull(self, g: &mut [T], x: &[T], y: &[T]) {
-        in_pieces(g, 1, PIECE, |start, g| {
+    /// `g = dx(g, x, y)`, in place, or `g = dx(from, x, y)`.
+    pub(crate) fn pull(self, g: &mut [T], from: Option<&[T]>, x: &[T], y: &[T]) {
+        elementwise::in_place_or_from(g, from, |start, g| {
             let (x, y) = (&x[start..][..g.len()], &y[start..][..g.len()]);
             self.pull_by(Dispatch, g, x, y);
         });
@@ -451,21 +451,19 @@ impl Binary {
         elementwise::zip_with(a, b, shape, y, |y, a, b| self.forward_by(Dispatch, a, b, y));
     }
 
-    /// `g = da(g, a, b, y)` for the first operand, `k = 0`, and `g = db(g, a, b, y)` for the second, in place. `g` and `y`
-    /// have the shape `shape`, to which the operands broadcast.
+    /// `g = da(g, a, b, y)` for the first operand, `k = 0`, and `g = db(g, a, b, y)` for the second, in place, or of
+    /// `from` instead of `g`. All three have the shape of `y`, to which the operands broadcast.
     pub(crate) fn pull<T: Number>(
         self,
         k: usize,
         g: &mut [T],
-        a: View<'_, T>,
-        b: View<'_, T>,
-        y: &[T],
-        shape: &[usize],
+        from: Option<&[T]>,
+        operands: [View<'_, T>; 2],
+        y: View<'_, T>,
     ) {
         // A strided operand that the rule does not read is not gathered.
-        let y_view = View::contiguous(y, shape);
-        let (a, b) = if self.saves(k).operands() { (a, b) } else { (y_view, y_view) };
-        elementwise::pull_with(g, a, b, y, shape, |g, a, b, y| self.pull_by(Dispatch, k, g, a, b, y));
+        let operands = if self.saves(k).operands() { operands } else { [y, y] };
+        elementwise::pull_with(g, from, operands, y, |g, a, b, y| self.pull_by(Dispatch, k, g, a, b, y));
     }
 }
 

@@ -57,11 +57,19 @@ pub trait Engine: Number {
         registers: &mut [Self],
     );
 
-    /// `g = dx(g, x, y)`, in place.
-    fn pull_unary(row: Unary<Self>, g: &mut [Self], x: &[Self], y: &[Self]);
+    /// `g = dx(g, x, y)`, in place, or `g = dx(from, x, y)`.
+    fn pull_unary(row: Unary<Self>, g: &mut [Self], from: Option<&[Self]>, x: &[Self], y: &[Self]);
 
-    /// `g = dx(g, a, b, y)` for operand `k`, in place. `g` has the shape of `y`, to which the operands broadcast.
-    fn pull_binary(row: Binary, k: usize, g: &mut [Self], a: View<'_, Self>, b: View<'_, Self>, y: View<'_, Self>);
+    /// `g = dx(g, a, b, y)` for operand `k`, in place, or `g = dx(from, a, b, y)`. `g` has the shape of `y`, to which the
+    /// operands `[a, b]` broadcast.
+    fn pull_binary(
+        row: Binary,
+        k: usize,
+        g: &mut [Self],
+        from: Option<&[Self]>,
+        operands: [View<'_, Self>; 2],
+        y: View<'_, Self>,
+    );
 }
 
 macro_rules! engine {
@@ -103,12 +111,14 @@ macro_rules! engine {
                 program.run_on(outside, made, registers);
             }
 
-            fn pull_unary(row: Unary<$T>, g: &mut [$T], x: &[$T], y: &[$T]) {
-                row.pull(g, x, y);
+            fn pull_unary(row: Unary<$T>, g: &mut [$T], from: Option<&[$T]>, x: &[$T], y: &[$T]) {
+                row.pull(g, from, x, y);
             }
 
-            fn pull_binary(row: Binary, k: usize, g: &mut [$T], a: View<'_, $T>, b: View<'_, $T>, y: View<'_, $T>) {
-                row.pull(k, g, a, b, y.data, y.shape);
+            fn pull_binary(
+                row: Binary, k: usize, g: &mut [$T], from: Option<&[$T]>, operands: [View<'_, $T>; 2], y: View<'_, $T>,
+            ) {
+                row.pull(k, g, from, operands, y);
             }
         }
     )* };

@@ -1,6 +1,7 @@
 //! The sweep on arrays: nothing is recorded, rows of the table are fused into the cotangent's own buffer, and buffers
 //! are recycled.
 
+use std::borrow::Cow;
 use std::mem;
 use std::ops::ControlFlow::{self, Continue};
 
@@ -13,25 +14,23 @@ use crate::number::Classify;
 use crate::op::{Binary, ConcatOffsets, Evaluated, Factors, Linear, Op, Saves, Transposed, Unary, matmul_vjp, vjp};
 use crate::scalar::Scalar;
 use crate::shape::elements;
-use crate::tape::{Nodes, Step, Tape, Target, Var, Workspace};
+use crate::tape::{Nodes, Seed, Step, Tape, Target, Var, Workspace};
 
 /// An optional observer.
 type Observed<'o, T> = Option<&'o mut dyn Observer<T>>;
+
+/// The cotangent of the node that is visited. That of the first node is the seed, which is not copied.
+type Cotangent<'s, T> = Cow<'s, [T]>;
 
 /// Sweeps backward from `from` on arrays and accumulates the gradients of leaves and parameters. If the observer stops the
 /// sweep, or a rule panics, no gradient changes.
 pub(crate) fn backward<T: Scalar>(
     from: Var<'_, T>,
-    seed: Option<Vec<T>>,
+    seed: Option<Seed<T>>,
     observer: Observed<'_, T>,
 ) -> ControlFlow<()> {
     let tape = from.tape();
-    let noted = seed.as_ref().map(|seed| {
-        let mut copy = tape.pool().lend(seed.len());
-        copy.copy_from_slice(seed);
-        copy
-    });
-    let mut workspace = run(from, seed, observer)?;
+    let mut workspace = run(from, seed.as_ref().map(Seed::values), observer)?;
     // Parameters first, while the nodes are borrowed. The gradients of leaves stay on the tape.
     let nodes = tape.nodes();
     workspace.complete.retain_mut(|(target, g)| {
@@ -52,7 +51,7 @@ pub(crate) fn backward<T: Scalar>(
         }
     }
     *tape.workspace().borrow_mut() = workspace;
-    tape.note_sweep(from.id(), noted.as_deref());
+    tape.note_sweep(from.id(), seed);
     Continue(())
 }
 
@@ -60,7 +59,7 @@ pub(crate) fn backward<T: Scalar>(
 /// is not reached. It accumulates no gradient.
 pub(crate) fn source_grads<T: Scalar>(
     from: Var<'_, T>,
-    seed: Option<Vec<T>>,
+    seed: Option<&[T]>,
     sources: &[Var<'_, T>],
     observer: Observed<'_, T>,
 ) -> ControlFlow<(), Vec<Option<Vec<T>>>> {
@@ -103,7 +102,7 @@ fn add<T: Scalar>(grad: &mut Option<Vec<T>>, g: Vec<T>) {
 /// Sweeps backward from `from` once more and returns whether all gradients are finite. It changes no stored gradient.
 pub(crate) fn finite_gradients<T: Scalar>(
     from: Var<'_, T>,
-    seed: Option<Vec<T>>,
+    seed: Option<&[T]>,
     observer: &mut dyn Observer<T>,
 ) -> ControlFlow<(), bool> {
     let tape = from.tape();
@@ -120,34 +119,28 @@ pub(crate) fn finite_gradients<T: Scalar>(
 /// Sweeps backward from `from` and leaves the gradients in the workspace's list `complete`.
 fn run<T: Scalar>(
     from: Var<'_, T>,
-    seed: Option<Vec<T>>,
+    seed: Option<&[T]>,
     mut observer: Observed<'_, T>,
 ) -> ControlFlow<(), Workspace<T>> {
     let tape = from.tape();
     let nodes = tape.nodes();
-    if let (Some(observer), Some(seed)) = (&mut observer, &seed) {
+    if let (Some(observer), Some(seed)) = (&mut observer, seed) {
         observer.seed(&nodes, from.id(), View::contiguous(seed, nodes.shape(from.id())))?;
     }
     // Taken out, not borrowed: if a rule panics, the tape is as it was.
     let mut workspace = mem::take(&mut *tape.workspace().borrow_mut());
-    let seed = seed.unwrap_or_else(|| {
-        let mut one = tape.pool().take(1);
-        one.fill(T::ONE);
-        one
-    });
-    let last = from.id() as usize;
-    workspace.cotangents.resize_with(last + 1, || None);
-    workspace.cotangents[last] = Some(seed);
-    visit(tape, &nodes, from.id(), &mut workspace, observer)?;
+    workspace.cotangents.resize_with(from.id() as usize + 1, || None);
+    visit(tape, &nodes, (from.id(), Some(seed.unwrap_or(&[T::ONE]))), &mut workspace, observer)?;
     workspace.cotangents.clear();
     Continue(workspace)
 }
 
-/// Visits the nodes from `last` down to the first and runs the rules of those that have a cotangent.
+/// Visits the nodes from `last` down to the first and runs the rules of those that have a cotangent. That of `last` may be
+/// given.
 fn visit<T: Scalar>(
     tape: &Tape<T>,
     nodes: &Nodes<T>,
-    last: u32,
+    (last, mut seed): (u32, Option<&[T]>),
     workspace: &mut Workspace<T>,
     mut observer: Observed<'_, T>,
 ) -> ControlFlow<()> {
@@ -157,22 +150,29 @@ fn visit<T: Scalar>(
     }
     for id in (0..=last).rev() {
         let (below, rest) = cotangents.split_at_mut(id as usize);
-        let Some(g) = rest[0].take() else { continue };
+        let g = match (rest[0].take(), seed.take()) {
+            (Some(g), _) => Cow::Owned(g),
+            (None, Some(seed)) => Cow::Borrowed(seed),
+            (None, None) => continue,
+        };
         if let Some(observer) = &mut observer {
             observer.before(View::contiguous(&g, nodes.shape(id)));
         }
         match nodes.step(id) {
-            Step::Leaf | Step::Constant | Step::Param => complete.push((Target::Source(id), g)),
+            Step::Leaf | Step::Constant | Step::Param => complete.push((Target::Source(id), owned(tape, g))),
             Step::Op(Op::Unary(row)) => pull_unary(tape, nodes, id, *row, g, below),
             Step::Op(Op::Binary(row)) if nodes.same_sizes(id) => pull_binary(tape, nodes, id, *row, g, below),
             Step::Op(Op::Matmul { left, right }) if nodes.shape(id).len() == 2 => {
                 pull_matmul(tape, nodes, id, (*left, *right), g, below);
             }
-            Step::Op(_) | Step::Custom(_) => pull(tape, nodes, id, tape.pool().hold(g), below),
-            Step::Checkpoint(_) => match &mut observer {
-                Some(observer) => pull_segment(tape, nodes, id, g, below, complete, Some(&mut **observer))?,
-                None => pull_segment(tape, nodes, id, g, below, complete, None)?,
-            },
+            Step::Op(_) | Step::Custom(_) => pull(tape, nodes, id, g, below),
+            Step::Checkpoint(_) => {
+                let g = owned(tape, g);
+                match &mut observer {
+                    Some(observer) => pull_segment(tape, nodes, id, g, below, complete, Some(&mut **observer))?,
+                    None => pull_segment(tape, nodes, id, g, below, complete, None)?,
+                }
+            }
         }
         if let Some(observer) = &mut observer {
             observer.after(tape, nodes, id, below)?;
@@ -207,7 +207,7 @@ fn pull_segment<T: Scalar>(
         workspace.cotangents[leaf as usize] = below[operand as usize].take();
     }
     add_buffer(&mut workspace.cotangents[segment.y as usize], tape.pool().hold(g));
-    visit(tape, &nodes, segment.y, &mut workspace, observer)?;
+    visit(tape, &nodes, (segment.y, None), &mut workspace, observer)?;
 
     // A leaf with a number above the result is an input that the segment does not use.
     for &(operand, leaf) in segment.inputs.iter().filter(|(_, leaf)| *leaf > segment.y) {
@@ -234,6 +234,36 @@ fn pull_segment<T: Scalar>(
     Continue(())
 }
 
+/// Returns the cotangent in a buffer of its own.
+#[inline]
+fn owned<T: Scalar>(tape: &Tape<T>, g: Cotangent<'_, T>) -> Vec<T> {
+    match g {
+        Cow::Owned(g) => g,
+        Cow::Borrowed(seed) => {
+            let mut copy = tape.pool().take(seed.len());
+            copy.copy_from_slice(seed);
+            copy
+        }
+    }
+}
+
+/// Runs the pullback of a row in the buffer of the cotangent; if that is needed elsewhere, in a new one. `pull(g, from)` runs
+/// it in `g`, on the elements of `from` if there are others.
+#[inline]
+fn pulled<T: Scalar>(tape: &Tape<T>, g: Cotangent<'_, T>, pull: impl FnOnce(&mut [T], Option<&[T]>)) -> Vec<T> {
+    match g {
+        Cow::Owned(mut g) => {
+            pull(&mut g, None);
+            g
+        }
+        Cow::Borrowed(from) => {
+            let mut g = tape.pool().take(from.len());
+            pull(&mut g, Some(from));
+            g
+        }
+    }
+}
+
 /// Runs the pullback of a row of one operand. Such a row never broadcasts: its pullback runs in the buffer of the
 /// cotangent and needs nothing else.
 #[inline]
@@ -242,65 +272,66 @@ fn pull_unary<T: Scalar>(
     nodes: &Nodes<T>,
     id: u32,
     row: Unary<T>,
-    mut g: Vec<T>,
+    g: Cotangent<'_, T>,
     below: &mut [Option<Vec<T>>],
 ) {
     let operand = nodes.operands(id)[0];
     let (x_view, y) = (tape.view(nodes, operand), tape.view(nodes, id).data);
-    match x_view.as_slice() {
-        Some(x) => T::pull_unary(row, &mut g, x, y),
-        None if !row.saves().operands() => T::pull_unary(row, &mut g, y, y),
+    let g = match x_view.as_slice() {
+        Some(x) => pulled(tape, g, |g, from| T::pull_unary(row, g, from, x, y)),
+        None if !row.saves().operands() => pulled(tape, g, |g, from| T::pull_unary(row, g, from, y, y)),
         None => {
             let mut x = tape.pool().lend(g.len());
             view::copy(x_view, x_view.shape, &mut x);
-            T::pull_unary(row, &mut g, &x, y);
+            pulled(tape, g, |g, from| T::pull_unary(row, g, from, &x, y))
         }
-    }
+    };
     add_vec(tape, &mut below[operand as usize], g);
 }
 
 /// Runs the pullbacks of a row of two operands. Both operands have the shape of the result. The second operand's pullback
-/// runs in a copy of the cotangent, the first operand's in the buffer of the cotangent itself.
+/// runs in a new buffer, the first operand's in the buffer of the cotangent itself.
 #[inline]
 fn pull_binary<T: Scalar>(
     tape: &Tape<T>,
     nodes: &Nodes<T>,
     id: u32,
     row: Binary,
-    mut g: Vec<T>,
+    mut g: Cotangent<'_, T>,
     below: &mut [Option<Vec<T>>],
 ) {
     let &[first, second] = nodes.operands(id) else { return };
     let wanted = |k: usize, x: u32| nodes.node(x).needs_grad && row.saves(k) != Saves::NotDifferentiable;
-    let views = || (tape.view(nodes, first), tape.view(nodes, second), tape.view(nodes, id));
+    let pull = |k: usize, g: Cotangent<'_, T>| {
+        if row.saves(k) == Saves::Nothing {
+            return owned(tape, g);
+        }
+        let (operands, y) = ([first, second].map(|x| tape.view(nodes, x)), tape.view(nodes, id));
+        pulled(tape, g, |g, from| T::pull_binary(row, k, g, from, operands, y))
+    };
     let (wants_first, wants_second) = (wanted(0, first), wanted(1, second));
     if wants_second {
         match (row.saves(1), &mut below[second as usize]) {
             (Saves::Nothing, Some(sum)) => add_assign(sum, &g),
-            (saves, slot) => {
-                let mut contribution = if wants_first {
-                    let mut copy = tape.pool().take(g.len());
-                    copy.copy_from_slice(&g);
-                    copy
-                } else {
-                    mem::take(&mut g)
-                };
-                if saves != Saves::Nothing {
-                    let (a, b, y) = views();
-                    T::pull_binary(row, 1, &mut contribution, a, b, y);
-                }
-                add_vec(tape, slot, contribution);
+            (_, slot) => {
+                let own = if wants_first { Cow::Borrowed(&*g) } else { mem::take(&mut g) };
+                add_vec(tape, slot, pull(1, own));
             }
         }
     }
-    if !wants_first {
-        return tape.pool().put(g);
+    if wants_first {
+        add_vec(tape, &mut below[first as usize], pull(0, g));
+    } else {
+        give_back(tape, g);
     }
-    if row.saves(0) != Saves::Nothing {
-        let (a, b, y) = views();
-        T::pull_binary(row, 0, &mut g, a, b, y);
+}
+
+/// Returns the memory of a cotangent to the tape.
+#[inline]
+fn give_back<T: Scalar>(tape: &Tape<T>, g: Cotangent<'_, T>) {
+    if let Cow::Owned(g) = g {
+        tape.pool().put(g);
     }
-    add_vec(tape, &mut below[first as usize], g);
 }
 
 /// Runs the rules of a product of two matrices, not batches: each is one product, and nothing is summed after it.
@@ -310,7 +341,7 @@ fn pull_matmul<T: Scalar>(
     nodes: &Nodes<T>,
     id: u32,
     (left, right): (Transposed, Transposed),
-    g: Vec<T>,
+    g: Cotangent<'_, T>,
     below: &mut [Option<Vec<T>>],
 ) {
     let (operands, pool) = (nodes.operands(id), tape.pool());
@@ -339,22 +370,29 @@ fn pull_matmul<T: Scalar>(
             }
         }
     }
-    pool.put(g);
+    give_back(tape, g);
 }
 
 /// Runs the rules of one node on its cotangent.
 #[inline]
-fn pull<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32, g: Lent<'_, T>, below: &mut [Option<Vec<T>>]) {
+fn pull<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32, g: Cotangent<'_, T>, below: &mut [Option<Vec<T>>]) {
     let (step, operands, shape) = (nodes.step(id), nodes.operands(id), nodes.shape(id));
     let wanted = |&k: &usize| step.passes(k) && nodes.node(operands[k]).needs_grad;
     // The operand that is visited last takes over the buffer of the cotangent. This is the first operand: in `x + bias`
     // and `x * gain` it is the large one.
-    let Some(first) = (0..operands.len()).find(wanted) else { return };
+    let Some(first) = (0..operands.len()).find(wanted) else { return give_back(tape, g) };
     let offsets = ConcatOffsets::default();
     for k in (first + 1..operands.len()).rev().filter(wanted) {
         let g = Tensor::Borrowed(View { data: &g, shape, strides: None });
         pull_operand(&AtArrays::new(tape, nodes, id, &offsets), k, g, below);
     }
+    let g = match g {
+        Cow::Owned(g) => tape.pool().hold(g),
+        Cow::Borrowed(seed) => {
+            let g = Tensor::Borrowed(View { data: seed, shape, strides: None });
+            return pull_operand(&AtArrays::new(tape, nodes, id, &offsets), first, g, below);
+        }
+    };
     // A reshape passes the buffer on.
     if let (Step::Op(Op::Linear(Linear::Reshape { .. })), None) = (step, &below[operands[first] as usize]) {
         return add_buffer(&mut below[operands[first] as usize], g);

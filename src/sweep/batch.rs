@@ -292,14 +292,14 @@ impl<'a, T: Scalar> RuleContext<T> for AtBatch<'a, T> {
         let x = self.operand(0);
         for g in data.chunks_exact_mut(length.max(1)) {
             match *self.nodes.step(self.id) {
-                Step::Op(Op::Binary(row)) => T::pull_binary(row, k, g, x, self.operand(1), y),
+                Step::Op(Op::Binary(row)) => T::pull_binary(row, k, g, None, [x, self.operand(1)], y),
                 Step::Op(Op::Unary(row)) => match x.as_slice() {
-                    Some(x) => T::pull_unary(row, g, x, y.data),
-                    None if !saves.operands() => T::pull_unary(row, g, y.data, y.data),
+                    Some(x) => T::pull_unary(row, g, None, x, y.data),
+                    None if !saves.operands() => T::pull_unary(row, g, None, y.data, y.data),
                     None => {
                         let mut copy = self.tape.pool().lend(length);
                         view::copy(x, x.shape, &mut copy);
-                        T::pull_unary(row, g, &copy, y.data);
+                        T::pull_unary(row, g, None, &copy, y.data);
                     }
                 },
                 _ => {}

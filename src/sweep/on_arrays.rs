@@ -212,20 +212,19 @@ impl<'a, T: Scalar> AtArrays<'a, T> {
         }
     }
 
-    /// Returns the memory of an array that no other value names, else a copy.
-    fn own(&self, value: Value) -> Lent<'a, T> {
+    /// Returns the memory of an array that no other value names.
+    #[inline]
+    fn own(&self, value: &Value) -> Option<Lent<'a, T>> {
         let slots = &mut self.slots.borrow_mut()[..];
-        if let Value::Made(position) = value
+        if let Value::Made(position) = *value
             && let Slot { made, names: names @ 1 } = &mut slots[position]
             && let Made::Array(Tensor::Owned { .. }) = made
             && let Made::Array(Tensor::Owned { buffer, .. }) = mem::replace(made, Made::Used)
         {
             *names = 0;
-            return buffer;
+            return Some(buffer);
         }
-        let copy = self.copy(self.view(slots, &value));
-        release(slots, value);
-        copy
+        None
     }
 
     /// Runs the rule of a custom operation on a tape of its own, because the rule is written on `Var`s.
@@ -317,9 +316,22 @@ impl<'a, T: Scalar> RuleContext<T> for AtArrays<'a, T> {
     fn row_vjp(&self, k: usize, g: Value) -> Value {
         let Some(row) = self.binary_row().filter(|row| row.saves(k) != Saves::Nothing) else { return g };
         self.force(&g);
-        let mut buffer = self.own(g);
-        let y = self.result();
-        T::pull_binary(row, k, &mut buffer, self.operand(0), self.operand(1), y);
+        let (operands, y) = ([self.operand(0), self.operand(1)], self.result());
+        let buffer = if let Some(mut buffer) = self.own(&g) {
+            T::pull_binary(row, k, &mut buffer, None, operands, y);
+            buffer
+        } else {
+            let slots = &mut self.slots.borrow_mut()[..];
+            let view = self.view(slots, &g);
+            let mut buffer = self.tape.pool().lend(elements(y.shape));
+            let from = view.as_slice();
+            if from.is_none() {
+                view::copy(view, y.shape, &mut buffer);
+            }
+            T::pull_binary(row, k, &mut buffer, from, operands, y);
+            release(slots, g);
+            buffer
+        };
         self.array(Tensor::Owned { buffer, shape: y.shape.into() })
     }
 }

@@ -39,7 +39,7 @@ pub use event::Checked;
 pub(crate) use event::Event;
 pub(crate) use names::{Group, GroupName};
 pub(crate) use nodes::{CustomId, Nodes, RecordedRule, Step, id_of};
-pub(crate) use workspace::{SweepRun, Target, Workspace};
+pub(crate) use workspace::{Seed, SweepRun, Target, Workspace};
 
 /// A recording of operations on arrays of `T`, in the order in which they ran.
 ///
@@ -511,7 +511,7 @@ impl<T: Scalar> Tape<T> {
             self.memory.index_pool.put(list);
         }
         for sweep in self.sweeps.get_mut().drain(..) {
-            sweep.seed.into_iter().for_each(|seed| self.memory.pool.put(seed));
+            sweep.seed.into_iter().for_each(|seed| seed.give_back(&self.memory.pool));
         }
         self.reads.get_mut().clear();
         self.recording.customs.as_mut().clear();

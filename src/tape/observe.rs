@@ -7,8 +7,9 @@ use std::sync::Arc;
 use super::event::Event;
 use super::nodes::{CustomId, RecordedRule};
 use super::reads::{Question, ValueRead};
-use super::workspace::SweepRun;
+use super::workspace::{Seed, SweepRun};
 use super::{Check, CustomOp, Tape, Var};
+use crate::input::Input;
 use crate::scalar::Scalar;
 
 impl<T: Scalar> Tape<T> {
@@ -61,21 +62,26 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// Notes that a sweep on arrays ran. Of several from one value only the last is kept.
-    pub(crate) fn note_sweep(&self, from: u32, seed: Option<&[T]>) {
+    pub(crate) fn note_sweep(&self, from: u32, seed: Option<Seed<T>>) {
         let mut sweeps = self.sweeps.borrow_mut();
-        let mut buffer = match sweeps.iter().position(|sweep| sweep.from == from) {
-            Some(earlier) => sweeps.remove(earlier).seed,
-            None => None,
-        };
-        if let Some(unused) = buffer.take_if(|_| seed.is_none()) {
-            self.memory.pool.put(unused);
+        if let Some(earlier) = sweeps.iter().position(|sweep| sweep.from == from)
+            && let Some(unused) = sweeps.remove(earlier).seed
+        {
+            unused.give_back(&self.memory.pool);
         }
-        let seed = seed.map(|seed| {
-            let mut copy = buffer.unwrap_or_else(|| self.memory.pool.take(seed.len()));
-            copy.copy_from_slice(seed);
-            copy
-        });
         sweeps.push(SweepRun { from, seed });
+    }
+
+    /// Returns an input as the cotangent that a sweep begins with.
+    pub(crate) fn seed(&self, input: impl Input<T>) -> Seed<T> {
+        match input.hand_over() {
+            Ok(shared) => Seed::Shared(shared),
+            Err(input) => {
+                let mut buffer = self.memory.pool.take(input.dims().elements());
+                input.write_to(&mut buffer);
+                Seed::Buffer(buffer)
+            }
+        }
     }
 
     /// Notes that the user's code reads a value. The first time counts.

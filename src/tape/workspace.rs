@@ -1,5 +1,9 @@
 //! [`Workspace`]: what sweeps on arrays keep for the next one, so that a steady-state step allocates nothing.
 
+use std::sync::Arc;
+
+use crate::input::SharedStorage;
+use crate::memory::Pool;
 use crate::param::Param;
 
 /// The cotangents of a sweep by node.
@@ -29,5 +33,30 @@ pub(crate) enum Target<T> {
 /// A sweep on arrays that ran: where it started, and the seed if it was not 1.
 pub(crate) struct SweepRun<T> {
     pub(crate) from: u32,
-    pub(crate) seed: Option<Vec<T>>,
+    pub(crate) seed: Option<Seed<T>>,
+}
+
+/// The cotangent that a sweep begins with.
+pub(crate) enum Seed<T> {
+    /// In a buffer of the tape.
+    Buffer(Vec<T>),
+    /// In memory that belongs to others as well.
+    Shared(Arc<dyn SharedStorage<T>>),
+}
+
+impl<T: Copy + Default> Seed<T> {
+    /// Returns the elements in row-major order.
+    pub(crate) fn values(&self) -> &[T] {
+        match self {
+            Self::Buffer(buffer) => buffer,
+            Self::Shared(shared) => shared.values(),
+        }
+    }
+
+    /// Gives a buffer back to its pool.
+    pub(crate) fn give_back(self, pool: &Pool<T>) {
+        if let Self::Buffer(buffer) = self {
+            pool.put(buffer);
+        }
+    }
 }

@@ -68,9 +68,7 @@ impl<'t, T: Scalar> Var<'t, T> {
         let (found, shape) = (seed.dims(), self.shape());
         assert!(found == shape, "backward_with: a seed of shape {found} for a value of shape {shape}");
         self.assert_differentiable();
-        let mut buffer = self.tape().pool().take(shape.elements());
-        seed.write_to(&mut buffer);
-        blame::backward(self, Some(buffer));
+        blame::backward(self, Some(self.tape().seed(seed)));
     }
 
     /// Returns the gradients of this value, a loss with one element, by `targets`.
@@ -307,13 +305,14 @@ impl<'t, T: Scalar> Var<'t, T> {
                 self.tape().describe(source.id())
             );
         }
-        let mut seed = self.tape().pool().take(shape.elements());
-        cotangent.write_to(&mut seed);
         let array = |(grad, source): (Option<Vec<T>>, &Self)| {
             let array = ArrayD::from_shape_vec(IxDyn(&source.shape()), grad?);
             Some(array.expect("a gradient has the shape of its source"))
         };
-        blame::source_grads(self, Some(seed), sources).into_iter().zip(sources).map(array).collect()
+        let seed = self.tape().seed(cotangent);
+        let grads = blame::source_grads(self, Some(seed.values()), sources);
+        seed.give_back(self.tape().pool());
+        grads.into_iter().zip(sources).map(array).collect()
     }
 
     /// Returns the Jacobian-vector product of this value with `tangents` of the targets: the derivative

@@ -5,6 +5,7 @@
 //! names: they take no step.
 
 use std::cell::{Cell, RefCell};
+use std::iter;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use pulp::{Simd, WithSimd};
@@ -81,7 +82,6 @@ impl From<Arithmetic> for Code {
 /// A step: it reads registers and writes one. Registers that it does not read are those of `a`.
 #[derive(Clone, Copy, Debug)]
 struct Step {
-    code: Code,
     operands: [u32; 3],
     target: u32,
 }
@@ -106,6 +106,8 @@ pub struct Straight<T> {
     /// The content of the first registers. No step writes there.
     constants: Vec<T>,
     loads: Vec<Load>,
+    /// How many of the next steps have the same code.
+    codes: Vec<(Code, usize)>,
     steps: Vec<Step>,
     rows: Vec<Row<T>>,
     /// For each array that is made, the registers of its elements.
@@ -137,9 +139,10 @@ impl<T: Number> Straight<T> {
             let read = |&(element, register): &(usize, u32)| format!("r{register} = v{}[{element}]", load.array);
             load.elements.iter().map(read)
         });
-        let steps = self.steps.iter().map(|step| {
+        let codes = self.codes.iter().flat_map(|&(code, count)| iter::repeat_n(code, count));
+        let steps = codes.zip(&self.steps).map(|(code, step)| {
             let [a, b, c] = step.operands;
-            let text = match step.code {
+            let text = match code {
                 Code::Add => format!("r{a} + r{b}"),
                 Code::Sub => format!("r{a} - r{b}"),
                 Code::Mul => format!("r{a} * r{b}"),
@@ -189,21 +192,30 @@ impl<T: Number> WithSimd for Run<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { program, registers } = self;
-        for step in &program.steps {
-            let [a, b, c] = step.operands.map(|register| register as usize);
-            let y = match step.code {
-                Code::Add => registers[a] + registers[b],
-                Code::Sub => registers[a] - registers[b],
-                Code::Mul => registers[a] * registers[b],
-                Code::Div => registers[a] / registers[b],
-                Code::Neg => -registers[a],
-                Code::AddProduct => registers[c] + registers[a] * registers[b],
-                Code::SubProduct => registers[c] - registers[a] * registers[b],
-                Code::ProductSub => registers[a] * registers[b] - registers[c],
-                Code::Row => program.rows[a].number(simd, registers),
-            };
-            registers[step.target as usize] = y;
+        let mut rest = &*program.steps;
+        for &(code, count) in &program.codes {
+            let (steps, after) = rest.split_at(count);
+            rest = after;
+            match code {
+                Code::Add => each(steps, registers, |r, [a, b, _]| r[a] + r[b]),
+                Code::Sub => each(steps, registers, |r, [a, b, _]| r[a] - r[b]),
+                Code::Mul => each(steps, registers, |r, [a, b, _]| r[a] * r[b]),
+                Code::Div => each(steps, registers, |r, [a, b, _]| r[a] / r[b]),
+                Code::Neg => each(steps, registers, |r, [a, ..]| -r[a]),
+                Code::AddProduct => each(steps, registers, |r, [a, b, c]| r[c] + r[a] * r[b]),
+                Code::SubProduct => each(steps, registers, |r, [a, b, c]| r[c] - r[a] * r[b]),
+                Code::ProductSub => each(steps, registers, |r, [a, b, c]| r[a] * r[b] - r[c]),
+                Code::Row => each(steps, registers, |r, [a, ..]| program.rows[a].number(simd, r)),
+            }
         }
+    }
+}
+
+/// Runs steps that compute the same function of their registers.
+#[inline(always)]
+fn each<T>(steps: &[Step], registers: &mut [T], compute: impl Fn(&[T], [usize; 3]) -> T) {
+    for step in steps {
+        registers[step.target as usize] = compute(registers, step.operands.map(|register| register as usize));
     }
 }
 
@@ -456,6 +468,7 @@ impl<T: Number> StraightBuilder<T> {
         let mut program = Straight {
             constants: Vec::new(),
             loads: Vec::new(),
+            codes: Vec::new(),
             steps: Vec::new(),
             rows: Vec::new(),
             stores: Vec::new(),
@@ -484,28 +497,34 @@ impl<T: Number> StraightBuilder<T> {
                 program.loads[load].elements.push((element, register[position]));
             }
         }
-        // The last step that reads a number. A number that is stored is read after all steps.
-        let mut last: Vec<usize> = vec![0; made.len()];
         let operands = |position: usize| match &steps[position] {
-            Some((_, operands)) => operands,
+            Some((_, operands)) => operands.as_slice(),
             None => made[position].operands(),
         };
-        for (position, _) in needed() {
+        let code = |position: usize| match (&made[position], &steps[position]) {
+            (Made::Row(..), _) => Some(Code::Row),
+            (_, step) => step.as_ref().map(|&(code, _)| code),
+        };
+        let computed = || needed().filter_map(|(position, _)| Some((position, code(position)?)));
+        let order = in_runs(computed().collect(), made.len(), operands);
+        // The last step that reads a number. A number that is stored is read after all steps.
+        let mut last: Vec<usize> = vec![0; made.len()];
+        for &(position, _) in &order {
             operands(position).iter().for_each(|&operand| last[operand as usize] = position);
         }
         arrays.iter().copied().flatten().for_each(|&id| last[id as usize] = usize::MAX);
         let mut free: Vec<u32> = Vec::new();
-        for (position, number) in needed() {
+        for (position, code) in order {
             let read = operands(position);
             let registers: SmallVec<[u32; 4]> = read.iter().map(|&id| register[id as usize]).collect();
-            let (code, places) = match (number, &steps[position]) {
-                (Made::Row(row, _), _) => {
+            let places = [0, 1, 2].map(|k| *registers.get(k).unwrap_or(&registers[0]));
+            let places = match &made[position] {
+                Made::Row(row, _) => {
                     program.rows.push(Row { row: row.clone(), operands: registers });
                     let place = u32::try_from(program.rows.len() - 1).expect("fewer rows than 2³²");
-                    (Code::Row, [place; 3])
+                    [place; 3]
                 }
-                (_, Some((code, _))) => (*code, [0, 1, 2].map(|k| *registers.get(k).unwrap_or(&registers[0]))),
-                (_, None) => continue,
+                _ => places,
             };
             // Numbers that are read for the last time give their registers to later ones, to this one first.
             for (k, &operand) in read.iter().enumerate() {
@@ -515,11 +534,40 @@ impl<T: Number> StraightBuilder<T> {
                 }
             }
             register[position] = free.pop().unwrap_or_else(|| new(&mut program));
-            program.steps.push(Step { code, operands: places, target: register[position] });
+            match program.codes.last_mut() {
+                Some((last, count)) if *last == code => *count += 1,
+                _ => program.codes.push((code, 1)),
+            }
+            program.steps.push(Step { operands: places, target: register[position] });
         }
         program.stores = arrays.iter().map(|array| array.iter().map(|&id| register[id as usize]).collect()).collect();
         program
     }
+}
+
+/// The number of neighboring steps that may change places.
+const WINDOW: usize = 32;
+
+/// Puts steps of one code beside each other, where none of them reads what a later one makes: what comes next is decided
+/// once for all of them. Steps stay near their places, so that their numbers need few registers.
+fn in_runs<'s>(mut order: Vec<(usize, Code)>, made: usize, operands: impl Fn(usize) -> &'s [Id]) -> Vec<(usize, Code)> {
+    let mut waits = vec![false; made];
+    for window in order.chunks_mut(WINDOW) {
+        let mut rest: SmallVec<[(usize, Code); WINDOW]> = SmallVec::from_slice(window);
+        rest.iter().for_each(|&(position, _)| waits[position] = true);
+        let mut next = window.iter_mut();
+        while let Some(&(_, code)) = rest.first() {
+            rest.retain(|&mut (position, own)| {
+                let stays = own != code || operands(position).iter().any(|&operand| waits[operand as usize]);
+                if !stays && let Some(place) = next.next() {
+                    waits[position] = false;
+                    *place = (position, code);
+                }
+                stays
+            });
+        }
+    }
+    order
 }
 
 /// A number that a rule computes with.

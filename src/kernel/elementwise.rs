@@ -6,7 +6,7 @@
 use pulp::{Simd, WithSimd};
 
 use crate::kernel::loops;
-use crate::kernel::view::{CHUNK, Reader, View};
+use crate::kernel::view::{CHUNK, View, read_beside};
 use crate::number::{Number, dispatch, inlined};
 use crate::threads::{PIECE, in_pieces};
 
@@ -82,11 +82,7 @@ pub(crate) fn add_assign_view<T: Number>(a: &mut [T], b: View<'_, T>, shape: &[u
         return add_assign(a, b);
     }
     in_pieces(a, CHUNK, PIECE, |start, a| {
-        let (mut b, mut buffer) = (Reader::new(b, shape).at(start), [T::ZERO; CHUNK]);
-        for a in a.chunks_mut(CHUNK) {
-            let length = a.len();
-            add_assign(a, b.next(length, &mut buffer));
-        }
+        read_beside([b], shape, start, a, |_, a, [b]| add_assign(a, b));
     });
 }
 
@@ -113,12 +109,7 @@ pub(crate) fn zip_with<T: Number>(
         return in_pieces(y, 1, PIECE, |start, y| f(y, &a[start..][..y.len()], &b[start..][..y.len()]));
     }
     in_pieces(y, CHUNK, PIECE, |start, y| {
-        let (mut a, mut a_buffer) = (Reader::new(a, shape).at(start), [T::ZERO; CHUNK]);
-        let (mut b, mut b_buffer) = (Reader::new(b, shape).at(start), [T::ZERO; CHUNK]);
-        for y in y.chunks_mut(CHUNK) {
-            let length = y.len();
-            f(y, a.next(length, &mut a_buffer), b.next(length, &mut b_buffer));
-        }
+        read_beside([a, b], shape, start, y, |_, y, [a, b]| f(y, a, b));
     });
 }
 
@@ -155,26 +146,20 @@ pub(crate) fn pull_with<T: Number>(
         });
     }
     in_pieces(g, CHUNK, PIECE, |start, g| {
-        let (mut a, mut a_buffer) = (Reader::new(a, shape).at(start), [T::ZERO; CHUNK]);
-        let (mut b, mut b_buffer) = (Reader::new(b, shape).at(start), [T::ZERO; CHUNK]);
-        for (chunk, g) in g.chunks_mut(CHUNK).enumerate() {
-            let (start, length) = (start + chunk * CHUNK, g.len());
+        read_beside([a, b], shape, start, g, |start, g, [a, b]| {
             if let Some(from) = from {
-                g.copy_from_slice(&from[start..][..length]);
+                g.copy_from_slice(&from[start..][..g.len()]);
             }
-            f(g, a.next(length, &mut a_buffer), b.next(length, &mut b_buffer), &y[start..][..length]);
-        }
+            f(g, a, b, &y[start..][..g.len()]);
+        });
     });
 }
 
 /// `y = a` where `mask` is not 0, else `b`, all three broadcast to `shape`.
 pub(crate) fn select<T: Number>(mask: View<'_, T>, a: View<'_, T>, b: View<'_, T>, shape: &[usize], y: &mut [T]) {
     in_pieces(y, CHUNK, PIECE, |start, y| {
-        let mut readers = [mask, a, b].map(|x| (Reader::new(x, shape).at(start), [T::ZERO; CHUNK]));
-        for y in y.chunks_mut(CHUNK) {
-            let length = y.len();
-            let [mask, a, b] = readers.each_mut().map(|(reader, buffer)| reader.next(length, buffer));
+        read_beside([mask, a, b], shape, start, y, |_, y, [mask, a, b]| {
             zip_three(y, mask, a, b, inlined!(|mask, a, b| if mask == T::ZERO { b } else { a }));
-        }
+        });
     });
 }

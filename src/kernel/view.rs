@@ -76,8 +76,12 @@ pub(crate) fn starts<T: Number>(view: View<'_, T>, batch: &[usize]) -> impl Iter
     (0..elements(batch)).map(move |_| walk.run(1).0)
 }
 
-/// The number of elements that a [`Reader`] gathers at a time: they stay in the first-level cache.
+/// The number of elements that [`read_beside`] gathers at a time: they stay in the first-level cache.
 pub(crate) const CHUNK: usize = 512;
+/// The number of elements of a small array.
+const FEW: usize = 64;
+/// The number of elements of a run that is read in place. More calls for shorter runs take more time than gathering.
+const LONG: usize = 128;
 
 /// Reads a view, broadcast to a shape, in row-major order, a chunk at a time.
 ///
@@ -108,8 +112,18 @@ impl<'a, T: Number> Reader<'a, T> {
         self
     }
 
+    /// Returns how many of the next elements are best read at once, at most `limit`: those of a long run in memory, which
+    /// need not be gathered.
+    #[inline]
+    fn ahead(&self, limit: usize) -> usize {
+        match &self.walk {
+            Some(Walk { inner: (length, 1, index), .. }) if *length >= LONG => limit.min(length - index),
+            _ => limit,
+        }
+    }
+
     /// Returns the next `length` elements, in `buffer` if they have to be gathered.
-    pub(crate) fn next<'b>(&mut self, length: usize, buffer: &'b mut [T; CHUNK]) -> &'b [T]
+    fn next<'b>(&mut self, length: usize, buffer: &'b mut [T]) -> &'b [T]
     where
         'a: 'b,
     {
@@ -117,6 +131,10 @@ impl<'a, T: Number> Reader<'a, T> {
         self.start += length;
         match &mut self.walk {
             None => &self.data[start..self.start],
+            Some(walk) if walk.inner.1 == 1 && walk.inner.0 >= LONG && length <= walk.inner.0 - walk.inner.2 => {
+                let (start, length) = walk.run(length);
+                &self.data[start..start + length]
+            }
             Some(walk) => {
                 walk.gather(self.data, &mut buffer[..length]);
                 &buffer[..length]
@@ -132,6 +150,42 @@ impl<T: Number> Reader<'_, T> {
             None => out.copy_from_slice(&self.data[start..start + out.len()]),
             Some(walk) => walk.gather(self.data, out),
         }
+    }
+}
+
+/// Calls `f(start, y, x)` for one part of `y` after the other, with the position of its first element, and the same part of
+/// each view, broadcast to `shape`. The first element of `y` is that of the shape at `start`.
+pub(crate) fn read_beside<T: Number, const N: usize>(
+    views: [View<'_, T>; N],
+    shape: &[usize],
+    start: usize,
+    y: &mut [T],
+    f: impl FnMut(usize, &mut [T], [&[T]; N]),
+) {
+    let readers = views.map(|view| Reader::new(view, shape).at(start));
+    // To fill a large buffer with zeros takes as long as a small operation.
+    if y.len() <= FEW {
+        read_by::<T, N, FEW>(readers, start, y, f)
+    } else {
+        read_by::<T, N, CHUNK>(readers, start, y, f)
+    }
+}
+
+fn read_by<T: Number, const N: usize, const LIMIT: usize>(
+    mut readers: [Reader<'_, T>; N],
+    start: usize,
+    y: &mut [T],
+    mut f: impl FnMut(usize, &mut [T], [&[T]; N]),
+) {
+    let mut buffers = [[T::ZERO; LIMIT]; N];
+    let (mut start, mut rest) = (start, y);
+    while !rest.is_empty() {
+        let length = readers.iter().fold(LIMIT.min(rest.len()), |limit, reader| reader.ahead(limit));
+        let (y, after) = rest.split_at_mut(length);
+        let mut both = readers.iter_mut().zip(&mut buffers);
+        let x = std::array::from_fn(|_| both.next().map_or(&[][..], |(reader, buffer)| reader.next(length, buffer)));
+        f(start, y, x);
+        (start, rest) = (start + length, after);
     }
 }
 

@@ -169,3 +169,20 @@ fn strided_operands_give_the_same() {
     });
     assert!(turn > 500, "{turn} pairs");
 }
+
+/// Long rows are read where they are, others are gathered, beside each other in one operation.
+#[test]
+fn long_and_short_rows_are_read_in_the_same_order() {
+    for (a, b) in
+        [([3, 300], [1, 300]), ([1, 600], [2, 1]), ([2, 128], [1, 128]), ([5, 127], [1, 127]), ([3, 1], [1, 700])]
+    {
+        let (a, b) = (numbers(&a, 1), numbers(&b, 2));
+        for op in [Binary::Mul, Binary::Add] {
+            check(op, &a, &b, |x| x);
+            check(op, &b, &a, |x| x);
+            check(op, &a, &b, |x| x.transpose().transpose());
+            // Columns of a square, which are not neighbours in memory.
+            check(op, &b, &a, |x| (x.transpose() * 1.0).transpose());
+        }
+    }
+}

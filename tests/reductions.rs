@@ -124,3 +124,33 @@ fn a_product_of_large_and_small_numbers_has_the_gradient_of_ieee() {
         }
     }
 }
+
+/// `argmax` and `argmin` beside a loop over the elements, with equal elements, NaN, short and long axes.
+#[test]
+fn positions_of_extremes_are_those_of_the_index_loop() {
+    let number = |seed: usize| match seed * 7919 % 1009 {
+        k if k % 97 == 5 => f32::NAN,
+        k => ((k % 13) as f32 - 6.0) * if k % 2 == 0 { 1.0 } else { -1.0 },
+    };
+    for (outer, length, inner) in [(3, 5, 1), (2, 200, 1), (2, 75, 1), (1, 7, 300), (3, 2, 130), (2, 1, 3), (4, 9, 2)] {
+        for without_nan in [false, true] {
+            let x = ArrayD::from_shape_fn(IxDyn(&[outer, length, inner]), |at| {
+                let x = number((at[0] * length + at[1]) * inner + at[2] + length);
+                if without_nan && x.is_nan() { 3.0 } else { x }
+            });
+            let tape = Tape::new();
+            let found = [tape.leaf(&x).argmax(1), tape.leaf(&x).argmin(-2)];
+            for o in 0..outer {
+                for i in 0..inner {
+                    let row: Vec<f32> = (0..length).map(|k| x[[o, k, i]]).collect();
+                    let nan = row.iter().position(|x| x.is_nan());
+                    let first = |best: f32| row.iter().position(|&x| x == best);
+                    let largest = nan.or_else(|| first(row.iter().copied().fold(f32::NEG_INFINITY, f32::max)));
+                    let smallest = nan.or_else(|| first(row.iter().copied().fold(f32::INFINITY, f32::min)));
+                    let at = [Some(found[0][[o, i]]), Some(found[1][[o, i]])];
+                    assert_eq!(at, [largest, smallest], "({outer}, {length}, {inner}) at {o}, {i}");
+                }
+            }
+        }
+    }
+}

@@ -404,6 +404,35 @@ fn the_sweep_on_arrays_gives_the_bits_of_the_sweep_that_records() {
     }
 }
 
+/// A sweep reads its seed where it is. The gradients are those of a cotangent that a rule has made, bit by bit, and a seed
+/// that is shared stays as it is.
+#[test]
+fn a_seed_gives_the_bits_of_a_cotangent_in_the_middle() {
+    let mut rng = StdRng::seed_from_u64(12);
+    let bits = |grad: Option<ArrayD<f64>>| grad.map(|grad| grad.mapv(f64::to_bits));
+    for Sample { name, shapes, range, f } in samples() {
+        let tape = Tape::new();
+        let x: Vec<Var<'_, f64>> =
+            shapes.iter().map(|shape| tape.leaf(random(&mut rng, shape, range.clone()))).collect();
+        let y = f(&x);
+        let seed = Arc::new(random(&mut rng, &y.shape(), -1.0..1.0));
+        if y.grads_or_none(&x).iter().all(Option::is_none) {
+            continue; // a mask
+        }
+        let expected: Vec<_> = weighted(y, &seed).vjp_arrays(1.0, &x).into_iter().map(bits).collect();
+        let strided = seed.t().as_standard_layout().into_owned().reversed_axes();
+        for found in [y.vjp_arrays(&seed, &x), y.vjp_arrays(&*seed, &x), y.vjp_arrays(strided.view(), &x)] {
+            let found: Vec<_> = found.into_iter().map(bits).collect();
+            assert_eq!(found, expected, "{name}, shapes {shapes:?}");
+        }
+        let before = seed.mapv(f64::to_bits);
+        y.backward_with(&seed);
+        let found: Vec<_> = x.iter().map(|x| bits(x.grad().map(|grad| grad.to_owned()))).collect();
+        assert_eq!(found, expected, "{name}, shapes {shapes:?}");
+        assert_eq!(seed.mapv(f64::to_bits), before);
+    }
+}
+
 #[test]
 fn forward_is_the_transpose_of_backward_at_orders_1_and_2() {
     let mut rng = StdRng::seed_from_u64(4);

@@ -1,8 +1,9 @@
 //! kmeans: the squared distance of each point to the nearest centroid, and the step of Newton's method in the centroids.
 
+use std::sync::Arc;
+
 use ndarray::{Array2, ArrayD};
 use serde_json::Value;
-use tapegrad::data::predictions;
 use tapegrad::{KeepDims, Tape, Var};
 
 use crate::input::{expected, limit, list};
@@ -10,18 +11,19 @@ use crate::protocol::{Call, Outcome, measure};
 
 /// Returns `Σ_i min_j ‖c_j - p_i‖²`. The nearest centroid of each point is chosen by value, as by a branch.
 fn distance<'t>(c: Var<'t, f64>, p: Var<'t, f64>) -> Var<'t, f64> {
-    // The nearest has the largest 2 c_j · p_i - ‖c_j‖²: one product, of [2 c  -‖c‖²] and [p 1].
+    // The nearest has the largest 2 c_j · p_i - ‖c_j‖²: one product, of [2 c  -‖c‖²] and [p 1]. A row for each centroid: the
+    // points lie beside each other, and many are compared at the same time.
     let nearness = c.tape().no_grad(|| {
         let ones = c.tape().constant(Array2::ones((p.shape()[0], 1)));
         let weights = Var::concat(&[2.0 * c, -c.square().sum_axes([1], KeepDims::Yes)], 1);
-        Var::concat(&[p, ones], 1).matmul(weights.transpose())
+        weights.matmul(Var::concat(&[p, ones], 1).transpose())
     });
-    let nearness = nearness.value().into_dimensionality().expect("a row for each point, a column for each centroid");
-    let nearest: Vec<usize> = predictions(&nearness).into_iter().map(|k| k.unwrap_or(0)).collect();
+    let nearest = nearness.argmax(0).into_raw_vec_and_offset().0;
     (p - c.index_select(0, &nearest)).square().sum()
 }
 
-fn problem(call: &Call) -> Outcome<[ArrayD<f64>; 2]> {
+/// Returns centroids and points. The tape shares them.
+fn problem(call: &Call) -> Outcome<[Arc<ArrayD<f64>>; 2]> {
     let (points, centroids) = (call.input.array("points", 2)?, call.input.array("centroids", 2)?);
     let d = points.shape()[1];
     if centroids.shape()[1] != d || centroids.is_empty() || points.is_empty() {
@@ -29,7 +31,7 @@ fn problem(call: &Call) -> Outcome<[ArrayD<f64>; 2]> {
         return Err(expected("points and centroids", "lists of the shapes [n, d] and [k, d]", found));
     }
     limit("points times centroids", points.shape()[0] as f64 * centroids.shape()[0] as f64, 5e8)?;
-    Ok([centroids, points])
+    Ok([Arc::new(centroids), Arc::new(points)])
 }
 
 pub fn cost(call: &mut Call) -> Outcome {

@@ -28,16 +28,27 @@ pub(crate) fn select<T: Number>(x: &[T], split: AxisSplit, indices: &[u32], y: &
         return;
     }
     for (x, y) in x.chunks_exact(length * inner).zip(y.chunks_exact_mut(indices.len() * inner)) {
-        // A loop copies single elements faster than one memcpy for each.
-        if inner == 1 {
-            indices.iter().zip(y).for_each(|(&index, y)| *y = x[index as usize]);
-            continue;
-        }
-        for (&index, y) in indices.iter().zip(y.chunks_exact_mut(inner)) {
-            let start = index as usize * inner;
-            y.copy_from_slice(&x[start..start + inner]);
+        // A few elements are copied faster by instructions for that number than by a call of memcpy.
+        match inner {
+            1 => select_few::<T, 1>(x, indices, y),
+            2 => select_few::<T, 2>(x, indices, y),
+            3 => select_few::<T, 3>(x, indices, y),
+            4 => select_few::<T, 4>(x, indices, y),
+            8 => select_few::<T, 8>(x, indices, y),
+            16 => select_few::<T, 16>(x, indices, y),
+            _ => {
+                for (&index, y) in indices.iter().zip(y.chunks_exact_mut(inner)) {
+                    let start = index as usize * inner;
+                    y.copy_from_slice(&x[start..start + inner]);
+                }
+            }
         }
     }
+}
+
+fn select_few<T: Number, const INNER: usize>(x: &[T], indices: &[u32], y: &mut [T]) {
+    let x = x.as_chunks::<INNER>().0;
+    indices.iter().zip(y.as_chunks_mut::<INNER>().0).for_each(|(&index, y)| *y = x[index as usize]);
 }
 
 /// `y[o, indices[i], :] += x[o, i, :]`; `split` describes `y`. Rows with the same index are added.
@@ -47,16 +58,29 @@ pub(crate) fn add_selected<T: Number>(x: &[T], split: AxisSplit, indices: &[u32]
         return;
     }
     for (x, y) in x.chunks_exact(indices.len() * inner).zip(y.chunks_exact_mut(length * inner)) {
-        if inner == 1 {
-            indices.iter().zip(x).for_each(|(&index, &x)| y[index as usize] += x);
-            continue;
-        }
-        for (&index, x) in indices.iter().zip(x.chunks_exact(inner)) {
-            let start = index as usize * inner;
-            for (y, &x) in y[start..start + inner].iter_mut().zip(x) {
-                *y += x;
+        match inner {
+            1 => add_few::<T, 1>(x, indices, y),
+            2 => add_few::<T, 2>(x, indices, y),
+            3 => add_few::<T, 3>(x, indices, y),
+            4 => add_few::<T, 4>(x, indices, y),
+            8 => add_few::<T, 8>(x, indices, y),
+            16 => add_few::<T, 16>(x, indices, y),
+            _ => {
+                for (&index, x) in indices.iter().zip(x.chunks_exact(inner)) {
+                    let start = index as usize * inner;
+                    for (y, &x) in y[start..start + inner].iter_mut().zip(x) {
+                        *y += x;
+                    }
+                }
             }
         }
+    }
+}
+
+fn add_few<T: Number, const INNER: usize>(x: &[T], indices: &[u32], y: &mut [T]) {
+    let y = y.as_chunks_mut::<INNER>().0;
+    for (&index, x) in indices.iter().zip(x.as_chunks::<INNER>().0) {
+        y[index as usize].iter_mut().zip(x).for_each(|(y, &x)| *y += x);
     }
 }
 

@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 
 use ndarray::{Array1, ArrayD, ArrayView1, Axis};
 
+use crate::kernel::extreme;
+use crate::kernel::index::AxisSplit;
 use crate::number::Classify;
 use crate::scalar::Scalar;
 use crate::shape::resolve_axis;
@@ -168,7 +170,7 @@ impl<T: Scalar> Var<'_, T> {
     #[track_caller]
     #[must_use]
     pub fn argmax(self, axis: isize) -> ArrayD<usize> {
-        self.extreme("argmax", axis, |best, other| compare(best, other) == Ordering::Less)
+        self.extreme("argmax", axis, extreme::largest)
     }
 
     /// Returns the positions of the smallest elements along an axis, without the axis. Of several the first; a NaN counts as
@@ -190,23 +192,23 @@ impl<T: Scalar> Var<'_, T> {
     #[track_caller]
     #[must_use]
     pub fn argmin(self, axis: isize) -> ArrayD<usize> {
-        self.extreme("argmin", axis, |best, other| {
-            !best.is_nan() && (other.is_nan() || compare(best, other) == Ordering::Greater)
-        })
+        self.extreme("argmin", axis, extreme::smallest)
     }
 
-    /// Returns, along an axis, the position of the first element to which no other `exceeds`.
+    /// Writes positions along an axis.
     #[track_caller]
-    fn extreme(self, op: &'static str, axis: isize, exceeds: impl Fn(T, T) -> bool) -> ArrayD<usize> {
+    fn extreme(self, op: &'static str, axis: isize, find: fn(&[T], AxisSplit, &mut [usize])) -> ArrayD<usize> {
         let shape = self.shape();
         let axis = self.check(resolve_axis(op, axis, &shape));
         if shape[axis] == 0 {
             self.refuse(op, format!("axis {axis} has no elements"));
         }
-        let first = |row: ArrayView1<'_, T>| {
-            let best = (1..row.len()).fold(0, |best, i| if exceeds(row[best], row[i]) { i } else { best });
-            Array1::from_elem(1, best)
-        };
-        self.choose(axis, 1, first).remove_axis(Axis(axis))
+        let (value, split) = (self.value(), AxisSplit::new(&shape, axis));
+        let others: Vec<usize> = (0..shape.len()).filter(|&other| other != axis).map(|other| shape[other]).collect();
+        let mut positions = ArrayD::zeros(others);
+        if let Some(positions) = positions.as_slice_mut() {
+            find(value.as_standard_layout().as_slice().unwrap_or_default(), split, positions);
+        }
+        positions
     }
 }

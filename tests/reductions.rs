@@ -154,3 +154,17 @@ fn positions_of_extremes_are_those_of_the_index_loop() {
         }
     }
 }
+
+/// An empty batch is normalized to an empty one, in every layout of its groups.
+#[test]
+fn nothing_is_normalized_to_nothing() {
+    for (shape, axes) in
+        [(vec![0, 5], vec![1]), (vec![5, 0], vec![1]), (vec![0, 3, 4], vec![1, 2]), (vec![0, 3], vec![0])]
+    {
+        let tape = Tape::<f64>::new();
+        let x = tape.leaf(ArrayD::zeros(IxDyn(&shape)));
+        let y = x.standardize(axes, 1e-5);
+        y.sum().backward();
+        assert_eq!((y.shape().to_vec(), x.grad().map(|grad| grad.shape().to_vec())), (shape.clone(), Some(shape)));
+    }
+}

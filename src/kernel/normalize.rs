@@ -161,12 +161,12 @@ fn normalize_row<S: Simd, T: Number>(simd: S, x: &[T], eps: T, scratch: &mut [T]
     inverse
 }
 
-/// Returns the number of rows and their width, if rows are the groups.
+/// Returns the number of rows and their width, if rows are the groups and there are elements.
 fn rows(shape: &[usize], axes: AxisSet) -> Option<(usize, usize)> {
     let first = (0..shape.len()).find(|&axis| axes.contains(axis))?;
     let (rows, width): (usize, usize) = (shape[..first].iter().product(), shape[first..].iter().product());
     let are_groups = (first..shape.len()).all(|axis| axes.contains(axis));
-    (are_groups && width > 0).then_some((rows, width))
+    (are_groups && rows > 0 && width > 0).then_some((rows, width))
 }
 
 /// Returns the number of rows and their width, if the rows of a large array are the groups and threads can share them.

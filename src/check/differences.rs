@@ -16,13 +16,13 @@ pub(super) type Sum = (f64, f64);
 const MOST_HIDDEN: f64 = 0.25;
 
 /// A function `p`, the tape's gradient of it, and the point where both are compared.
-pub(super) struct Differences<'a, T, P> {
+pub(super) struct Differences<'a, T> {
     order: Order,
     tolerance: f64,
     /// Inputs, then parameters.
     at: &'a [ArrayD<T>],
     gradients: &'a Gradients<T>,
-    p: P,
+    p: &'a dyn Fn(&[ArrayD<T>]) -> Sum,
     /// The value of `p` at `at`.
     here: Sum,
 }
@@ -66,12 +66,14 @@ impl Finding {
     }
 }
 
-impl<'a, T, P> Differences<'a, T, P>
-where
-    T: Scalar,
-    P: Fn(&[ArrayD<T>]) -> Sum,
-{
-    pub(super) fn new(order: Order, tolerance: f64, at: &'a [ArrayD<T>], gradients: &'a Gradients<T>, p: P) -> Self {
+impl<'a, T: Scalar> Differences<'a, T> {
+    pub(super) fn new(
+        order: Order,
+        tolerance: f64,
+        at: &'a [ArrayD<T>],
+        gradients: &'a Gradients<T>,
+        p: &'a dyn Fn(&[ArrayD<T>]) -> Sum,
+    ) -> Self {
         let here = p(at);
         Self { order, tolerance, at, gradients, p, here }
     }

@@ -65,6 +65,15 @@ where
     T: Scalar,
     F: for<'t> Fn(&[Var<'t, T>]) -> Var<'t, T>,
 {
+    check(&f, inputs, options)
+}
+
+/// The function that is checked. It is behind a pointer, so that all of this module is compiled once and not again for each
+/// closure.
+type Function<'a, T> = dyn for<'t> Fn(&[Var<'t, T>]) -> Var<'t, T> + 'a;
+
+#[track_caller]
+fn check<T: Scalar>(f: &Function<'_, T>, inputs: &[ArrayD<T>], options: &Options<T>) -> Result<Report, Failure> {
     let parameters = options.parameters();
     assert!(inputs.len() + parameters.len() > 0, "gradcheck: there is nothing to differentiate by");
     for (k, parameter) in parameters.iter().enumerate() {
@@ -139,19 +148,15 @@ enum Sweep {
     No,
 }
 
-struct Check<'a, T, F> {
-    f: F,
+struct Check<'a, T> {
+    f: &'a Function<'a, T>,
     options: &'a Options<T>,
     inputs: usize,
     /// Inputs, then parameters.
     at: &'a [ArrayD<T>],
 }
 
-impl<T, F> Check<'_, T, F>
-where
-    T: Scalar,
-    F: for<'t> Fn(&[Var<'t, T>]) -> Var<'t, T>,
-{
+impl<T: Scalar> Check<'_, T> {
     /// Returns the name of an input or parameter, for messages.
     fn name(&self, variable: usize) -> String {
         match variable.checked_sub(self.inputs) {
@@ -233,7 +238,7 @@ where
         let First { gradients, in_segments } = self.first(u)?;
         let p = |x: &[ArrayD<T>]| self.value(x, u);
         let tolerance = self.options.tolerance();
-        self.along_each(&Differences::new(Order::First, tolerance, self.at, &gradients, p), v, alone, report)?;
+        self.along_each(&Differences::new(Order::First, tolerance, self.at, &gradients, &p), v, alone, report)?;
         self.adjoint(u, v, report)?;
         if self.options.order() == Order::First {
             return Ok(());
@@ -253,13 +258,13 @@ where
             let (value, terms) = self.contracted(x, u, &w, Sweep::No).0;
             (value, terms + floor)
         };
-        self.along_each(&Differences::new(Order::Second, tolerance, self.at, &second, p), &v, alone, report)
+        self.along_each(&Differences::new(Order::Second, tolerance, self.at, &second, &p), &v, alone, report)
     }
 
     /// Compares along `v`, and along the part of `v` in each variable, which a larger part may hide.
     fn along_each(
         &self,
-        differences: &Differences<'_, T, impl Fn(&[ArrayD<T>]) -> Sum>,
+        differences: &Differences<'_, T>,
         v: &[ArrayD<f64>],
         alone: Alone,
         report: &mut Report,
@@ -277,12 +282,7 @@ where
     }
 
     /// Compares along `v`. If the derivatives disagree, finds the element.
-    fn along(
-        &self,
-        differences: &Differences<'_, T, impl Fn(&[ArrayD<T>]) -> Sum>,
-        v: &[ArrayD<f64>],
-        report: &mut Report,
-    ) -> Result<(), Failure> {
+    fn along(&self, differences: &Differences<'_, T>, v: &[ArrayD<f64>], report: &mut Report) -> Result<(), Failure> {
         let finding = differences.look(v);
         let Some(verdict) = finding.verdict() else {
             report.add(differences.order(), finding.error(), finding.hidden());

@@ -23,15 +23,20 @@ use tapegrad::{Param, Scalar, Tape, Var};
 
 use crate::data;
 
-/// The nodes, slices or rows of all steps of a line, if they are not more in three steps.
+/// The nodes, slices or rows of all steps of a line, if they are not more in three steps. A sweep that ends early does less.
 const WORK: usize = 300_000;
+
+/// Returns how often a program of length `n` runs.
+fn steps(n: usize, most: usize) -> usize {
+    (WORK.min(most.saturating_mul(30)) / n).max(3)
+}
 
 /// Times programs of all lengths, and prints a line for each.
 pub fn run<T: Scalar>(most: usize) {
     let lengths = || std::iter::successors(Some(100), |n| Some(n * 10)).take_while(move |&n| n <= most);
-    lengths().for_each(|n| print::<T>("nodes", n, nodes::<T>));
-    lengths().for_each(|n| print::<T>("slices", n, slices::<T>));
-    lengths().for_each(|n| rows::<T>(n));
+    lengths().for_each(|n| print::<T>("nodes", n, most, nodes::<T>));
+    lengths().for_each(|n| print::<T>("slices", n, most, slices::<T>));
+    lengths().for_each(|n| rows::<T>(n, most));
 }
 
 /// The shortest time of each part of a program, in the order of the parts.
@@ -56,9 +61,9 @@ impl Times {
 }
 
 /// Runs a program of length `n` again and again on one tape, and prints its line.
-fn print<T: Scalar>(sweep: &str, n: usize, run: fn(&Tape<T>, usize, &mut Times)) {
+fn print<T: Scalar>(sweep: &str, n: usize, most: usize, run: fn(&Tape<T>, usize, &mut Times)) {
     let (mut tape, mut times) = (Tape::new(), Times(Vec::new()));
-    for _ in 0..(WORK / n).max(3) {
+    for _ in 0..steps(n, most) {
         run(&tape, n, &mut times);
         let start = Instant::now();
         tape.reset();
@@ -96,13 +101,13 @@ fn slices<T: Scalar>(tape: &Tape<T>, n: usize, times: &mut Times) {
     times.add("grads", start);
 }
 
-fn rows<T: Scalar>(n: usize) {
+fn rows<T: Scalar>(n: usize, most: usize) {
     const WIDTH: usize = 16;
     let x: Arc<Array2<T>> = Arc::new(data::array(1, (n, WIDTH), data::symmetric));
     let hidden = Param::new(data::array::<T, _>(2, (WIDTH, WIDTH), data::symmetric));
     let output = Param::new(data::array::<T, _>(3, (WIDTH, 1), data::symmetric));
     let (mut tape, mut chunks, mut times) = (Tape::new(), Chunks::new(1024), Times(Vec::new()));
-    for _ in 0..(WORK / n).max(3) {
+    for _ in 0..steps(n, most) {
         let start = Instant::now();
         let y = tape.constant(&x).matmul(tape.param(&hidden)).tanh().matmul(tape.param(&output));
         y.square().mean().backward();

@@ -120,7 +120,7 @@ struct Options {
     /// The longest program of a sweep
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = at_least_one, requires = "sweep")]
     most: usize,
-    /// Time for each operation
+    /// Time for each operation; with 0 it runs once
     #[arg(long, default_value_t = 0.15, value_parser = seconds, requires = "ops")]
     seconds: f64,
 }

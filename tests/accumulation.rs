@@ -410,7 +410,7 @@ pub(crate) fn execute_shaped<'t>(inputs: &[Var<'t, f64>], program: &[(u16, usize
 }
 
 proptest! {
-    #![proptest_config(crate::common::cases(200))]
+    #![proptest_config(crate::common::cases(100))]
 
     #[test]
     fn random_programs_of_any_shape_are_right_at_orders_1_and_2(

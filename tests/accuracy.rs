@@ -73,18 +73,19 @@ fn sums_of_ten_million_tenths_are_off_by_at_most_one_unit_in_the_last_place() {
     use tapegrad::KeepDims::No;
     for (shape, axes) in [
         (&[10_000_000][..], &[0][..]),
-        (&[2, 5_000_000], &[1]),
         (&[5_000_000, 2], &[0]),
-        (&[250_000, 40], &[0]),
-        (&[2, 50_000, 100], &[1]),
-        (&[50, 2, 100_000], &[0, 2]),
-        (&[2500, 2, 1000, 2], &[0, 2]),
-        (&[2500, 2, 2000], &[0, 2]),
+        // A tenth of them, along other axes.
+        (&[2, 500_000], &[1]),
+        (&[25_000, 40], &[0]),
+        (&[2, 5000, 100], &[1]),
+        (&[50, 2, 10_000], &[0, 2]),
+        (&[250, 2, 1000, 2], &[0, 2]),
+        (&[250, 2, 2000], &[0, 2]),
     ] {
         let tape = Tape::<f32>::new();
         let x = tape.leaf(ArrayD::from_elem(shape, 0.1_f32));
         let sums = x.sum_axes(axes, No);
-        let count = 10_000_000 / sums.value().len();
+        let count = x.value().len() / sums.value().len();
         for &sum in sums.value() {
             let ulps = ulps(sum, f64::from(0.1_f32) * count as f64);
             assert!(ulps <= 1.0, "{shape:?} {axes:?}: {sum} is off by {ulps}");
@@ -106,7 +107,7 @@ fn a_negative_zero_does_not_survive_a_sum_however_long() {
 #[test]
 fn a_large_mean_does_not_show_in_variance_and_deviation() {
     use tapegrad::KeepDims::No;
-    for (shape, axis) in [(&[1_000_000][..], 0), (&[3, 100_000], 1), (&[100_000, 3], 0), (&[1000, 10], 0)] {
+    for (shape, axis) in [(&[200_000][..], 0), (&[3, 20_000], 1), (&[20_000, 3], 0), (&[1000, 10], 0)] {
         // Alternating along the axis: the variance is 1/4.
         let alternating =
             |mean: f64| ArrayD::from_shape_fn(shape, |index| mean + if index[axis] % 2 == 0 { 0.0 } else { 1.0 });

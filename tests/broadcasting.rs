@@ -82,11 +82,12 @@ fn check(op: Binary, a: &ArrayD<f64>, b: &ArrayD<f64>, seen: impl for<'t> Fn(Var
     let seed = numbers(&shape, 5);
     y.backward_with(&seed);
 
+    let result = y.value();
     let (mut da, mut db) = (ArrayD::zeros(a.raw_dim()), ArrayD::zeros(b.raw_dim()));
     for index in indices(&shape) {
         let (at_a, at_b) = (position(&index, a.shape()), position(&index, b.shape()));
         let (value, by_a, by_b) = oracle(op, a[&at_a[..]], b[&at_b[..]]);
-        assert_eq!(y.value()[&index[..]], value, "{op:?} {:?} {:?} at {index:?}", a.shape(), b.shape());
+        assert_eq!(result[&index[..]], value, "{op:?} {:?} {:?} at {index:?}", a.shape(), b.shape());
         da[&at_a[..]] += seed[&index[..]] * by_a;
         db[&at_b[..]] += seed[&index[..]] * by_b;
     }

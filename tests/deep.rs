@@ -20,12 +20,13 @@ fn with_a_small_stack(f: impl FnOnce() + Send + 'static) {
 fn a_million_nodes_record_sweep_reset_and_drop_without_recursion() {
     with_a_small_stack(|| {
         let mut tape = Tape::<f64>::new();
-        for _ in 0..2 {
+        // And less in the same memory.
+        for count in [1_000_000, 4000] {
             let x = tape.leaf(1.0);
-            let y = (0..1_000_000).fold(x, |y, k| if k % 2 == 0 { y + 0.5 } else { y * 0.5 });
-            assert_eq!(tape.len(), 1_000_001);
+            let y = (0..count).fold(x, |y, k| if k % 2 == 0 { y + 0.5 } else { y * 0.5 });
+            assert_eq!(tape.len(), count + 1);
             y.backward();
-            assert_eq!(x.grad().expect("reached").sum(), 0.0); // 0.5^500,000
+            assert_eq!(x.grad().expect("reached").sum(), 0.0); // 0.5^500,000, and 0.5^2000
             assert!((y.item() - 0.5).abs() < 1e-15); // the fixed point of (y + 0.5) / 2
             tape.reset();
         }
@@ -37,7 +38,7 @@ fn a_hundred_thousand_nodes_are_differentiated_on_the_tape() {
     with_a_small_stack(|| {
         let tape = Tape::<f64>::new();
         let x = tape.leaf(1.0);
-        let y = (0..100_000).fold(x, |y, _| y * 1.0 + x * 1e-5);
+        let y = (0..40_000).fold(x, |y, _| y * 1.0 + x * 2.5e-5);
         let first = y.square().grad_wrt(x);
         let second = first.grad_wrt(x);
         assert!((first.item() - 8.0).abs() < 1e-9, "{}", first.item()); // y = 2 x, (y²)' = 8 x
@@ -121,7 +122,7 @@ fn windows_that_are_empty_overlap_or_lie_on_other_axes_add_up() {
 
 #[test]
 fn joining_very_many_parts_records_a_node_for_each() {
-    let count = 100_000;
+    let count = 70_000;
     let tape = Tape::<f64>::new();
     let parts: Vec<_> = (0..count).map(|_| tape.leaf(array![1.0])).collect();
     let weights = tape.constant((0..count).map(f64::from).collect::<ndarray::Array1<_>>());
@@ -132,7 +133,7 @@ fn joining_very_many_parts_records_a_node_for_each() {
     // A slice for each part, and the rules of the sum and of the product.
     assert!(tape.len() - recorded < parts.len() + 10, "{} nodes", tape.len() - recorded);
     Var::stack(&parts, 0).sum().backward();
-    for k in [0, 1, 2, 65_537, 99_999] {
+    for k in [0, 1, 2, 65_537, 69_999] {
         assert_eq!(grads[k].item(), k as f64);
         assert_eq!(parts[k].grad().expect("reached").sum(), k as f64 + 1.0);
     }

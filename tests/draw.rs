@@ -477,7 +477,7 @@ fn dot_has_a_node_for_each_line_and_an_edge_for_each_operand() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(crate::common::cases(30))]
 
     /// Random programs with nested groups.
     #[test]

@@ -73,7 +73,7 @@ fn objective_and_gradient_are_those_of_pytorch() {
 
 #[test]
 fn tape_hand_and_differences_agree_at_every_size() {
-    for (d, k, n) in [("1", "1", "1"), ("1", "4", "20"), ("5", "1", "30"), ("10", "7", "200"), ("32", "25", "300")] {
+    for (d, k, n) in [("1", "1", "1"), ("1", "4", "20"), ("5", "1", "30"), ("10", "7", "150"), ("20", "12", "150")] {
         let text = succeeds(Path::new("."), &["--d", d, "--k", k, "--n", n, "--runs", "1"]);
         assert!(number_after(&text, "tape and hand differ by ") < 1e-12, "{text}");
         assert!(number_after(&text, "in the objective, by ") < 1e-12, "{text}");

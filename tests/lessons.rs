@@ -310,18 +310,20 @@ fn lessons_print_and_draw_what_they_promise() {
         assert!(text.contains(expected), "{expected}: {text}");
     }
 
-    succeeds(directory, "digits two-layers --passes 3 --hidden 4 --plot curves.svg --log");
+    // The rest on few digits.
+    let few = format!("--data {}", few_digits(directory));
+    succeeds(directory, &format!("digits two-layers {few} --passes 3 --hidden 4 --plot curves.svg --log"));
     let svg = fs::read_to_string(directory.join("curves.svg")).unwrap();
     for word in ["train", "test", "pass", "loss L", "accuracy %"] {
         assert!(svg.contains(word), "{word}");
     }
-    succeeds(directory, "compare_activations --passes 3 --hidden 4");
-    succeeds(directory, "three_descents --passes 1 --hidden 4 --path tape");
-    succeeds(directory, "show_digits --passes 1 --count 12");
+    succeeds(directory, &format!("compare_activations {few} --passes 3 --hidden 4"));
+    succeeds(directory, &format!("three_descents {few} --passes 1 --hidden 4 --path tape"));
+    succeeds(directory, &format!("show_digits {few} --passes 1 --count 12"));
     for file in ["compare_activations.svg", "three_descents.svg", "show_digits.svg"] {
         assert!(fs::read_to_string(directory.join(file)).unwrap().starts_with("<svg"), "{file}");
     }
-    assert!(succeeds(directory, "by_hand --passes 2").contains("the same bits"));
+    assert!(succeeds(directory, &format!("by_hand {few} --passes 2")).contains("the same bits"));
     assert!(succeeds(directory, "linear_regression").contains("closed form"));
     let svg = fs::read_to_string(directory.join("linear_regression.svg")).unwrap();
     for word in ["points", "by descent", "by the closed form", "mean squared error"] {
@@ -426,7 +428,7 @@ fn top_of_curves(svg: &str) -> f64 {
 fn plots_mark_whole_passes_and_round_numbers_and_keep_the_legend_off_the_curves() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
-    let near = "--passes 3 --hidden 4 --plot a.svg";
+    let near = format!("--data {} --passes 3 --hidden 4 --plot a.svg", few_digits(directory));
     let line = "linear_regression --inputs 2 --plot a.svg";
     // Logarithmic axes over several powers of ten are labelled at these, and at nothing else.
     for (lesson, curve, at_least, powers) in [

@@ -23,21 +23,34 @@ fn close(a: &Array2<f64>, b: &Array2<f64>, tolerance: f64) -> bool {
 
 /// The determinant by expansion along the first row.
 fn det(a: &Array2<f64>) -> f64 {
-    match a.nrows() {
-        0 => 1.0,
-        n => (0..n).map(|j| a[[0, j]] * minor(a, 0, j)).sum(),
-    }
+    let n = a.nrows();
+    expansion(&elements(a), n, &(0..n).collect::<Vec<_>>(), (1 << n) - 1)
 }
 
-/// The signed determinant of what remains without a row and a column: a cofactor.
-fn minor(a: &Array2<f64>, row: usize, column: usize) -> f64 {
-    let n = a.nrows() - 1;
-    let rest = Array2::from_shape_fn((n, n), |(i, j)| a[[i + usize::from(i >= row), j + usize::from(j >= column)]]);
-    if (row + column).is_multiple_of(2) { det(&rest) } else { -det(&rest) }
+fn elements(a: &Array2<f64>) -> Vec<f64> {
+    a.iter().copied().collect()
+}
+
+/// The determinant of these rows and of the columns that a mask has, by the expansion along the first of the rows.
+fn expansion(a: &[f64], n: usize, rows: &[usize], columns: u32) -> f64 {
+    let [first, rest @ ..] = rows else { return 1.0 };
+    let (mut sum, mut sign) = (0.0, 1.0);
+    for j in 0..n {
+        if columns >> j & 1 == 1 {
+            sum += a[first * n + j] * sign * expansion(a, n, rest, columns & !(1 << j));
+            sign = -sign;
+        }
+    }
+    sum
 }
 
 fn cofactors(a: &Array2<f64>) -> Array2<f64> {
-    Array2::from_shape_fn(a.dim(), |(i, j)| minor(a, i, j))
+    let (n, elements) = (a.nrows(), elements(a));
+    Array2::from_shape_fn(a.dim(), |(i, j)| {
+        let rows: Vec<usize> = (0..n).filter(|&row| row != i).collect();
+        let minor = expansion(&elements, n, &rows, ((1 << n) - 1) & !(1 << j));
+        if (i + j).is_multiple_of(2) { minor } else { -minor }
+    })
 }
 
 #[test]
@@ -140,10 +153,11 @@ fn the_determinant_has_two_derivatives_at_singular_matrices() {
             // Cofactors are linear in each element: one difference is the derivative.
             let weights = random(&mut rng, n, n);
             let second = (first * tape.constant(&weights)).sum().grad_wrt(a);
+            let before = cofactors(&value);
             let along = |(i, j): (usize, usize)| {
                 let mut moved = value.clone();
                 moved[[i, j]] += 1.0;
-                ((cofactors(&moved) - cofactors(&value)) * &weights).sum()
+                ((cofactors(&moved) - &before) * &weights).sum()
             };
             assert!(
                 close(&matrix(second), &Array2::from_shape_fn((n, n), along), 1e-12 * largest),
@@ -170,7 +184,7 @@ fn the_determinant_has_derivatives_to_order_5_at_any_matrix() {
         Array2::zeros((4, 4)),
     ];
     let small =
-        (0..60).map(|k| Array2::from_shape_simple_fn((3 + k % 3, 3 + k % 3), || f64::from(rng.random_range(-1..=1))));
+        (0..15).map(|k| Array2::from_shape_simple_fn((3 + k % 3, 3 + k % 3), || f64::from(rng.random_range(-1..=1))));
     let small: Vec<Array2<f64>> = small.collect();
     for value in known.iter().chain(&small) {
         let n = value.nrows();

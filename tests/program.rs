@@ -65,7 +65,7 @@ fn orders_1_and_2<'t>(loss: Var<'t, f64>, x: &[Var<'t, f64>]) -> Vec<Var<'t, f64
 }
 
 proptest! {
-    #![proptest_config(crate::common::cases(200))]
+    #![proptest_config(crate::common::cases(120))]
 
     #[test]
     fn random_programs_have_the_bits_of_the_tape_at_orders_1_and_2(
@@ -391,7 +391,7 @@ fn gradients_of_a_parameter_used_three_times_add_up_in_the_order_of_the_tape() {
 /// Threads share the tiles of a large group; a number of tiles that is not a power of two, and one that is.
 #[test]
 fn a_large_group_has_the_same_bits_for_any_number_of_threads() {
-    for rows in [1024, 1500, 2999] {
+    for rows in [1024, 1500, 2101] {
         let number = |i: usize| ((i * 7919) % 1013) as f64 / 1013.0 - 0.5;
         let inputs = [
             ArrayD::from_shape_fn(IxDyn(&[rows, 100]), |i| number(i[0] * 100 + i[1])),
@@ -408,7 +408,7 @@ fn a_large_group_has_the_same_bits_for_any_number_of_threads() {
             let leaves: Vec<_> = inputs.iter().map(|x| tape.leaf(x)).collect();
             f(&leaves).iter().map(|y| y.value().to_owned()).collect()
         };
-        for count in [1, 2, 3, 5] {
+        for count in [1, 2, 5] {
             let tape = Tape::new();
             let leaves: Vec<_> = inputs.iter().map(|x| tape.leaf(x)).collect();
             let mut program = Program::compile(&leaves, &f(&leaves)).unwrap();

@@ -73,8 +73,14 @@ impl<T: Vectors> Product<'_, T> {
     /// Computes a product of at least one element and one step.
     #[inline(always)]
     pub(super) fn compute(self, arch: Arch) {
+        self.compute_shared_from(arch, PARALLEL);
+    }
+
+    /// Computes a product, and shares it among threads if it takes at least this many multiplications.
+    #[inline(always)]
+    pub(super) fn compute_shared_from(self, arch: Arch, least: usize) {
         let path = self.path();
-        if self.m.saturating_mul(self.n).saturating_mul(self.k) >= PARALLEL {
+        if self.m.saturating_mul(self.n).saturating_mul(self.k) >= least {
             let threads = threads::count();
             if threads > 1 {
                 // Whole strips of rows. If there is one row only, whole cache lines of it.

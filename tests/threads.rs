@@ -90,7 +90,7 @@ mod shared_kernels {
     /// Numbers of [-1, 1) in no order; a generator of random numbers would take as long as the operations.
     fn random<T: Scalar>(shape: &[usize], seed: u64) -> ArrayD<T> {
         let number = |i: u64| {
-            let mixed = (i + seed << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40; // 2^64 / golden ratio
+            let mixed = (i + (seed << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40; // 2^64 / golden ratio
             T::from_f64(mixed as f64 / f64::from(1 << 23) - 1.0)
         };
         let count = shape.iter().product::<usize>() as u64;

@@ -443,9 +443,9 @@ fn targets<T: Scalar>(rows: usize, columns: usize) -> Array2<T> {
 
 /// Checks networks with a kink in them, and returns how many checks passed. In those that did not the input of a `ReLU` must
 /// be nearer to 0 than a step.
-fn networks_checked<T: Scalar>(seeds: u64) -> usize {
+fn networks_checked<T: Scalar>() -> usize {
     let mut passed = 0;
-    for seed in 0..seeds {
+    for seed in 0..5 {
         let net = network::<T>(seed);
         net.parameters()[0].accumulate_grad(&ArrayD::ones(IxDyn(net.parameters()[0].shape())));
         let (values, gradient): (Vec<_>, _) = (net.parameters().iter().map(Param::value).collect(), net.gradient());
@@ -473,13 +473,13 @@ fn networks_checked<T: Scalar>(seeds: u64) -> usize {
 
 #[test]
 fn networks_pass_with_their_parameters_in_f64() {
-    assert_eq!(networks_checked::<f64>(5), 25);
+    assert_eq!(networks_checked::<f64>(), 25);
 }
 
 #[test]
 fn networks_pass_with_their_parameters_in_f32() {
-    let passed = networks_checked::<f32>(2);
-    assert!(passed >= 5, "{passed} of 10");
+    let passed = networks_checked::<f32>();
+    assert!(passed >= 12, "{passed} of 25");
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn tasks_of_one_pool_share_a_weight() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().expect("threads start");
     let weight = Param::new(Array2::<f32>::ones((512, 512)));
     let augmented = Param::new(Array2::<f32>::ones((513, 512)));
-    let (tasks, passes) = (24, 1);
+    let (tasks, passes) = (100, 1);
     pool.scope(|scope| {
         for _ in 0..tasks {
             scope.spawn(|_| {

@@ -132,7 +132,8 @@ pub(crate) fn in_pieces<T: Send>(out: &mut [T], unit: usize, fewest: usize, f: i
     f(0, out);
 }
 
-/// `f` is behind a pointer: a piece is large, and what rayon needs for each kind of closure is much to compile.
+/// `f` is behind a pointer, so that rayon's code is compiled once for each type of elements. A piece is large: the call costs
+/// nothing beside it.
 fn share<T: Send>(out: &mut [T], start: usize, piece: usize, f: &(dyn Fn(usize, &mut [T]) + Sync)) {
     if out.len() <= piece {
         return f(start, out);

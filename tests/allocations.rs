@@ -58,7 +58,7 @@ fn assert_steady(mut step: impl FnMut()) {
         step();
     }
     let (allocations, live) = (ALLOCATIONS.get(), LIVE_BYTES.get());
-    // A list that grows by one in each step moves several times meanwhile.
+    // A short list that grows by one in each step moves meanwhile.
     for _ in 0..20 {
         step();
     }

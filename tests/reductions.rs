@@ -168,3 +168,13 @@ fn nothing_is_normalized_to_nothing() {
         assert_eq!((y.shape().to_vec(), x.grad().map(|grad| grad.shape().to_vec())), (shape.clone(), Some(shape)));
     }
 }
+
+/// A row of one element is normalized as a column of one element is: -0 is its own mean.
+#[test]
+fn a_single_negative_zero_is_normalized_alike_in_rows_and_columns() {
+    let tape = Tape::<f64>::new();
+    let x = tape.leaf(ArrayD::from_elem(IxDyn(&[3, 1]), -0.0));
+    let rows = x.standardize([1], 1e-5).value().mapv(f64::to_bits);
+    let columns = x.transpose().standardize([0], 1e-5).value().mapv(f64::to_bits);
+    assert_eq!(rows.iter().collect::<Vec<_>>(), columns.iter().collect::<Vec<_>>());
+}

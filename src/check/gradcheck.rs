@@ -68,8 +68,8 @@ where
     check(&f, inputs, options)
 }
 
-/// The function that is checked. It is behind a pointer, so that all of this module is compiled once and not again for each
-/// closure.
+/// The function that is checked. It is behind a pointer, so that this module is compiled once for each number type and not
+/// again for each closure.
 type Function<'a, T> = dyn for<'t> Fn(&[Var<'t, T>]) -> Var<'t, T> + 'a;
 
 #[track_caller]

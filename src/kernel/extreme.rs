@@ -10,7 +10,8 @@ const BLOCK: usize = 128;
 /// The number of elements of a row that are compared side by side.
 const LANES: usize = 8;
 
-/// `positions[o, i]` is the first `k` for which `x[o, k, i]` is the largest; a NaN counts as the largest. There is at least one.
+/// `positions[o, i]` is the first `k` for which `x[o, k, i]` is the largest; a NaN counts as the largest. The axis has at
+/// least one element.
 pub(crate) fn largest<T: Number>(x: &[T], split: AxisSplit, positions: &mut [usize]) {
     run(
         x,
@@ -20,8 +21,8 @@ pub(crate) fn largest<T: Number>(x: &[T], split: AxisSplit, positions: &mut [usi
     );
 }
 
-/// `positions[o, i]` is the first `k` for which `x[o, k, i]` is the smallest; a NaN counts as the smallest. There is at least
-/// one.
+/// `positions[o, i]` is the first `k` for which `x[o, k, i]` is the smallest; a NaN counts as the smallest. The axis has at
+/// least one element.
 pub(crate) fn smallest<T: Number>(x: &[T], split: AxisSplit, positions: &mut [usize]) {
     run(
         x,

@@ -1,7 +1,8 @@
 //! Normalization by mean and variance over a set of axes, for layer and batch normalization.
 //!
-//! Each step is a pass over the elements of all groups. If groups are rows, it is a pass over one row, which stays in the
-//! nearest cache from the first step to the last. Both ways compute the same numbers in the same order.
+//! Each step is a pass over the elements of all groups. If groups are rows, it is a pass over one row: a short row stays in
+//! the nearest cache from the first step to the last. Both ways take the same steps. A row is summed in another order than
+//! a column, as in [`reduce`].
 
 use pulp::{Simd, WithSimd};
 
@@ -161,15 +162,17 @@ fn normalize_row<S: Simd, T: Number>(simd: S, x: &[T], eps: T, scratch: &mut [T]
     inverse
 }
 
-/// Returns the number of rows and their width, if rows are the groups and there are elements.
+/// Returns the number of rows and their width, if rows are the groups and each is normalized on one thread: there are
+/// elements, and no row is so long that threads share it. A row of one element is no sum.
 fn rows(shape: &[usize], axes: AxisSet) -> Option<(usize, usize)> {
     let first = (0..shape.len()).find(|&axis| axes.contains(axis))?;
     let (rows, width): (usize, usize) = (shape[..first].iter().product(), shape[first..].iter().product());
     let are_groups = (first..shape.len()).all(|axis| axes.contains(axis));
-    (are_groups && rows > 0 && width > 0).then_some((rows, width))
+    let shared = width >= 2 * PIECE && threads::count() > 1;
+    (are_groups && rows > 0 && width > 1 && !shared).then_some((rows, width))
 }
 
-/// Returns the number of rows and their width, if the rows of a large array are the groups and threads can share them.
+/// Returns the number of rows and their width, if threads can share the rows of a large array.
 fn divided_rows(shape: &[usize], axes: AxisSet) -> Option<(usize, usize)> {
     rows(shape, axes).filter(|&(rows, width)| rows > 1 && rows * width >= 2 * PIECE && threads::count() > 1)
 }

@@ -76,17 +76,18 @@ pub(crate) fn starts<T: Number>(view: View<'_, T>, batch: &[usize]) -> impl Iter
     (0..elements(batch)).map(move |_| walk.run(1).0)
 }
 
-/// The number of elements that [`read_beside`] gathers at a time: they stay in the first-level cache.
+/// The largest number of elements that [`read_beside`] gathers at a time: they stay in the first-level cache.
 pub(crate) const CHUNK: usize = 512;
-/// The number of elements of a small array.
+/// An array of at most this many elements is small.
 const FEW: usize = 64;
-/// The number of elements of a run that is read in place. More calls for shorter runs take more time than gathering.
+/// Runs of at least this many elements are read in place. For shorter ones the calls take more time than gathering.
 const LONG: usize = 128;
 
 /// Reads a view, broadcast to a shape, in row-major order, a chunk at a time.
 ///
 /// This is the one strided path of all elementwise kernels. A chunk of a row-major operand is a part of its own slice.
-/// A chunk of any other operand is gathered into a small buffer. So the arithmetic runs on slices only.
+/// Long runs of any other operand are read in place, too. The rest is gathered into a small buffer. So the arithmetic runs on
+/// slices only.
 pub(crate) struct Reader<'a, T> {
     data: &'a [T],
     /// The number of elements read before.

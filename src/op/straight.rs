@@ -106,7 +106,7 @@ pub struct Straight<T> {
     /// The content of the first registers. No step writes there.
     constants: Vec<T>,
     loads: Vec<Load>,
-    /// How many of the next steps have the same code.
+    /// The runs of steps with one code, in order: the code, and how many steps.
     codes: Vec<(Code, usize)>,
     steps: Vec<Step>,
     rows: Vec<Row<T>>,
@@ -545,11 +545,11 @@ impl<T: Number> StraightBuilder<T> {
     }
 }
 
-/// The number of neighboring steps that may change places.
+/// The number of neighbouring steps that may change places.
 const WINDOW: usize = 32;
 
-/// Puts steps of one code beside each other, where none of them reads what a later one makes: what comes next is decided
-/// once for all of them. Steps stay near their places, so that their numbers need few registers.
+/// Puts steps of one code beside each other: what comes next is decided once for all of them. No step moves before one whose
+/// number it reads. Steps stay near their places, so that their numbers need few registers.
 fn in_runs<'s>(mut order: Vec<(usize, Code)>, made: usize, operands: impl Fn(usize) -> &'s [Id]) -> Vec<(usize, Code)> {
     let mut waits = vec![false; made];
     for window in order.chunks_mut(WINDOW) {

@@ -19,7 +19,7 @@ use crate::tape::{Nodes, Seed, Step, Tape, Target, Var, Workspace};
 /// An optional observer.
 type Observed<'o, T> = Option<&'o mut dyn Observer<T>>;
 
-/// The cotangent of the node that is visited. That of the first node is the seed, which is not copied.
+/// The cotangent of the node that is visited. It is borrowed if it is the seed, or if another rule still needs it.
 type Cotangent<'s, T> = Cow<'s, [T]>;
 
 /// Sweeps backward from `from` on arrays and accumulates the gradients of leaves and parameters. If the observer stops the
@@ -265,7 +265,7 @@ fn pulled<T: Scalar>(tape: &Tape<T>, g: Cotangent<'_, T>, pull: impl FnOnce(&mut
 }
 
 /// Runs the pullback of a row of one operand. Such a row never broadcasts: its pullback runs in the buffer of the
-/// cotangent and needs nothing else.
+/// cotangent and needs nothing else. If that is the seed, it runs in a new buffer.
 #[inline]
 fn pull_unary<T: Scalar>(
     tape: &Tape<T>,
@@ -290,7 +290,7 @@ fn pull_unary<T: Scalar>(
 }
 
 /// Runs the pullbacks of a row of two operands. Both operands have the shape of the result. The second operand's pullback
-/// runs in a new buffer, the first operand's in the buffer of the cotangent itself.
+/// runs in a new buffer, the first operand's in the buffer of the cotangent itself. If that is the seed, both run in new ones.
 #[inline]
 fn pull_binary<T: Scalar>(
     tape: &Tape<T>,

@@ -48,6 +48,9 @@ impl<'t, T: Scalar> Var<'t, T> {
     /// Sweeps backward from this value with a cotangent of its shape as the seed, and accumulates the gradient of
     /// `Σ value * seed`.
     ///
+    /// A seed in an `Arc<Array>` in standard layout is not copied. The tape holds it until
+    /// [`Tape::reset`](crate::Tape::reset), or until the next sweep from this value.
+    ///
     /// # Panics
     ///
     /// If the seed has a different shape than the value, or the value depends on no leaf and no parameter.

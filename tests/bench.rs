@@ -1,10 +1,12 @@
-//! The workloads of the benchmark compute what PyTorch computes, on each path.
+//! The workloads of the benchmark compute what PyTorch computes, on each path, and their floors have the flops and bytes
+//! that follow from the shapes.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ndarray::ArrayD;
+use serde_json::Value;
 use tapegrad::data::Npz;
 
 fn program() -> PathBuf {
@@ -135,5 +137,86 @@ fn all_paths_of_a_workload_compute_the_same() {
                 assert!(norm(&(a - b)) <= 1e-12 * norm(b), "{workload} {path}: {a} {b}");
             }
         }
+    }
+}
+
+/// Returns the lines that `bench --floors` prints: the machine, and the workloads.
+fn floors(dtype: &str) -> Vec<Value> {
+    let output = Command::new(program())
+        .args(["--floors", "--seconds", "0", "--memory", "1", "--threads", "1", "--dtype", dtype])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn floors_follow_from_the_shapes() {
+    // By hand: a layer's three products, without the input's gradient in the first layer, and 2 for each parameter.
+    let (big, small) = (18_858, 128);
+    let flops = [
+        ("W1", 2 * (2 * big * 784 * 3) + 2 * (785 * 3)),
+        ("W2", 2 * (2 * big * 784 * 100) + 3 * (2 * big * 100 * 3) + 2 * (785 * 100 + 101 * 3)),
+        ("W3", 2 * (2 * small * 784 * 100) + 3 * (2 * small * 100 * 10) + 2 * (785 * 100 + 101 * 10)),
+        (
+            "W6",
+            2 * (2 * 512 * 784 * 1024)
+                + 3 * (2 * 512 * 1024 * 1024)
+                + 3 * (2 * 512 * 1024 * 10)
+                + 2 * (785 * 1024 + 1025 * 1024 + 1025 * 10),
+        ),
+    ];
+    for (dtype, size) in [("f32", 4), ("f64", 8)] {
+        let lines = floors(dtype);
+        let (machine, workloads) = lines.split_first().unwrap();
+        for field in ["gflops", "multiply_add_ns", "cache_gb_s", "memory_gb_s"] {
+            assert!(machine[field].as_f64().unwrap() > 0.0, "{field}: {machine}");
+        }
+        assert_eq!(workloads.len(), 12);
+        for (k, line) in workloads.iter().enumerate() {
+            let number = |field: &str| line[field].as_f64().unwrap();
+            let name = format!("W{}", k + 1);
+            assert_eq!((line["workload"].as_str(), line["dtype"].as_str()), (Some(&*name), Some(dtype)));
+            for field in ["flops", "bytes", "gflops", "gb_s", "floor_us"] {
+                assert!(number(field) > 0.0, "{field}: {line}");
+            }
+            assert_eq!(number("floor_us"), number("flops_us").max(number("bytes_us")), "{line}");
+            let latency_decides = ["W4", "W5", "W8", "W12"].contains(&&*name);
+            assert_eq!(line["chain"].as_u64().is_some(), latency_decides, "{line}");
+        }
+        let field = |name: &str, field: &str| {
+            let line = workloads.iter().find(|line| line["workload"] == name).unwrap();
+            line[field].as_u64().unwrap()
+        };
+        for (name, flops) in flops {
+            assert_eq!(field(name, "flops"), flops, "{name}");
+        }
+        // The batch, and four times the parameters; W7: the input and its gradient.
+        assert_eq!(field("W1", "bytes"), size * (18_858 * 784 + 4 * 785 * 3));
+        assert_eq!(field("W3", "bytes"), size * (128 * 784 + 4 * (785 * 100 + 101 * 10)));
+        assert_eq!(field("W7", "bytes"), size * 2_000_000);
+    }
+}
+
+#[test]
+fn the_table_of_floors_has_the_numbers_that_are_printed() {
+    let source = include_str!("../examples/bench/floor.rs");
+    let lines = floors("f32");
+    for line in &lines[1..] {
+        let name = line["workload"].as_str().unwrap();
+        let flops = line["flops"].as_u64().unwrap();
+        let moved = line["bytes"].as_u64().unwrap() / 4;
+        let (flops, moved) = (grouped(flops), grouped(moved));
+        let row = source.lines().find(|row| row.starts_with(&format!("//! | {name} | `"))).unwrap();
+        assert!(row.contains(&format!(": {flops} |")), "{name}: {flops} flops are not in {row}");
+        assert!(row.ends_with(&format!(": {moved} |")), "{name}: {moved} numbers are not in {row}");
+    }
+}
+
+/// Returns a number with commas between groups of three digits.
+fn grouped(number: u64) -> String {
+    match number {
+        0..1000 => number.to_string(),
+        _ => format!("{},{:03}", grouped(number / 1000), number % 1000),
     }
 }

@@ -20,9 +20,14 @@ use crate::workload::{Path, Workload};
 const SCALE: f64 = 0.9;
 const OFFSET: f64 = 0.1;
 
+/// Returns elements and repeats.
+pub fn sizes(workload: Workload) -> (usize, usize) {
+    if workload == Workload::W7 { (1_000_000, 10) } else { (64, 200) }
+}
+
 /// Returns a step of W7 or W8.
 pub fn step<T: Scalar>(workload: Workload, path: Path) -> Step<T> {
-    let (length, repeats) = if workload == Workload::W7 { (1_000_000, 10) } else { (64, 200) };
+    let (length, repeats) = sizes(workload);
     let x: Arc<Array1<T>> = Arc::new(data::array(workload.stream(), length, data::symmetric));
     let (scale, offset) = (T::from_f64(SCALE), T::from_f64(OFFSET));
     match path {

@@ -16,7 +16,7 @@ use crate::data;
 use crate::step::{Step, loss_of};
 use crate::workload::{Path, Variant, Workload};
 
-const BATCH: usize = 128;
+pub const BATCH: usize = 128;
 const SHAPES: [&[usize]; 4] = [&[784, 100], &[100], &[100, 10], &[10]];
 
 /// Returns a step of W11.

@@ -19,7 +19,7 @@ use crate::data;
 use crate::step::{Step, train};
 use crate::workload::{Path, Workload};
 
-const BATCH: usize = 64;
+pub const BATCH: usize = 64;
 
 /// Returns a step of W9.
 pub fn step<T: Scalar>(path: Path) -> Step<T> {

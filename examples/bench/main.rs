@@ -5,6 +5,7 @@
 //! cargo run --profile lto --features rayon --example bench -- --workload W12 --dtype f64 --path program --variant scalars
 //! cargo run --profile lto --features rayon --example bench -- --ops --only softmax --size M --threads 1
 //! cargo run --profile lto --features rayon --example bench -- --sweep --threads 1
+//! cargo run --profile lto --features rayon --example bench -- --floors --threads 1
 //! ```
 //!
 //! `--all` runs every workload on every path, one after the other, and prints a line for each: with `--steps 2` it shows
@@ -38,6 +39,7 @@
 //! | `trajectory` | W12 |
 //! | `ops` | single operations |
 //! | `growth` | programs of 10² to 10⁶ nodes, slices and rows |
+//! | `floor` | the operations and bytes of each workload, and the time that they need at least |
 //! | `workload` | names, and which path and variant a workload has |
 //! | `step` | the steps that several workloads share |
 //! | `data` | the sequences of numbers |
@@ -51,6 +53,7 @@
 
 mod chains;
 mod data;
+mod floor;
 mod growth;
 mod hessian;
 mod images;
@@ -79,7 +82,7 @@ use workload::{Path, Variant, Workload, name};
 #[derive(Parser, Debug)]
 struct Options {
     /// Which workload, see the table at the top of the source
-    #[arg(long, value_enum, required_unless_present_any = ["all", "ops", "sweep"])]
+    #[arg(long, value_enum, required_unless_present_any = ["all", "ops", "sweep", "floors"])]
     workload: Option<Workload>,
     /// Every workload on every path, a line for each
     #[arg(long, conflicts_with_all = ["workload", "path", "variant", "save"])]
@@ -120,8 +123,14 @@ struct Options {
     /// The longest program of a sweep
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = at_least_one, requires = "sweep")]
     most: usize,
-    /// Time for each operation; with 0 it runs once
-    #[arg(long, default_value_t = 0.15, value_parser = seconds, requires = "ops")]
+    /// The time that each workload needs at least on this machine: the machine's line, and one for each workload
+    #[arg(long, conflicts_with_all = ["workload", "all", "path", "variant", "steps", "save", "chunk", "ops", "sweep"])]
+    floors: bool,
+    /// The largest array by which a bandwidth is measured, in MiB: several times the last cache
+    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = at_least_one, requires = "floors")]
+    memory: usize,
+    /// Time for each operation, and for each measurement of the machine; with 0 each runs once
+    #[arg(long, default_value_t = 0.15, value_parser = seconds, conflicts_with_all = ["workload", "all", "sweep"])]
     seconds: f64,
 }
 
@@ -169,6 +178,10 @@ fn run<T: Scalar>(options: &Options) -> Result<(), Box<dyn Error>> {
         }),
         None if options.sweep => {
             growth::run::<T>(options.most);
+            Ok(())
+        }
+        None if options.floors => {
+            floor::run::<T>(options.threads, Duration::from_secs_f64(options.seconds), options.memory << 20);
             Ok(())
         }
         None => {

@@ -26,7 +26,7 @@ use crate::step::{Descent, Step, along, train};
 use crate::workload::{Path, Workload};
 
 /// Returns widths, whether the activation is relu, and the batch.
-fn sizes(workload: Workload) -> (Vec<usize>, bool, usize) {
+pub fn sizes(workload: Workload) -> (Vec<usize>, bool, usize) {
     match workload {
         Workload::W1 => (vec![784, 3], false, 18858),
         Workload::W2 => (vec![784, 100, 3], false, 18858),

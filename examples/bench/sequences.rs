@@ -21,10 +21,10 @@ use crate::data;
 use crate::step::{Step, train};
 use crate::workload::{Path, Workload};
 
-const TIMES: usize = 50;
-const BATCH: usize = 32;
-const FEATURES: usize = 32;
-const HIDDEN: usize = 64;
+pub const TIMES: usize = 50;
+pub const BATCH: usize = 32;
+pub const FEATURES: usize = 32;
+pub const HIDDEN: usize = 64;
 
 /// Returns a step of W10.
 pub fn step<T: Scalar>(path: Path) -> Step<T> {

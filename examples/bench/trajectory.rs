@@ -19,7 +19,7 @@ use crate::workload::{Path, Variant};
 
 const START: [f64; 3] = [1.0, 0.5, 0.0];
 const PARAMS: [f64; 4] = [1.5, 1.0, 3.0, 1.0];
-const STEPS: usize = 1000;
+pub const STEPS: usize = 1000;
 const H: f64 = 0.01;
 
 /// Returns a step of W12.

@@ -308,3 +308,22 @@ fn parts_at_the_ends_and_of_empty_axes() {
     assert!(matrix.diagonal(3).is_empty() && matrix.diagonal(isize::MIN).is_empty());
     assert_eq!(matrix.take(1, &ndarray::arr0(2)).shape().to_string(), "(2,)");
 }
+
+/// Rows of every short length are selected, and their cotangents added, as by a loop. Some lengths have code of their own.
+#[test]
+fn short_rows_are_selected_and_added_as_by_a_loop() {
+    let indices = [2, 0, 2, 4];
+    for inner in 1..=17 {
+        let tape = Tape::<f64>::new();
+        let x = tape.leaf(ndarray::Array3::from_shape_fn((2, 5, inner), |(o, i, k)| (o * 100 + i * 20 + k) as f64));
+        let y = x.index_select(1, &indices);
+        let seed = ndarray::Array3::from_shape_fn((2, 4, inner), |(o, i, k)| (o * 90 + i * 19 + k + 1) as f64);
+        y.backward_with(&seed);
+        let mut gradient = ndarray::Array3::<f64>::zeros((2, 5, inner));
+        for ((o, i, k), &g) in seed.indexed_iter() {
+            assert_eq!(y.value()[[o, i, k]], x.value()[[o, indices[i], k]]);
+            gradient[[o, indices[i], k]] += g;
+        }
+        assert_eq!(x.grad().expect("reached"), gradient.into_dyn(), "rows of {inner}");
+    }
+}

@@ -151,6 +151,7 @@ mod shared_kernels {
                 let w = x.slice(0, 0..1).reshape([331]);
                 x.layer_norm(w, w, T::from_f64(1e-5))
             }),
+            ("standardize of long rows", &[2, 131_101], |x| x.standardize([1], T::from_f64(1e-5))),
             ("batch_norm", &[40, 11, 18, 18], |x| {
                 let w = x.slice(0, 0..1).slice(2, 0..1).slice(3, 0..1).reshape([11]);
                 x.batch_norm(w, w, T::from_f64(1e-5))

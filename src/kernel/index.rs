@@ -21,6 +21,22 @@ impl AxisSplit {
     }
 }
 
+/// Calls `$few` with the number of elements of a short row as a constant; for other rows it runs `$many`. A few elements are
+/// copied or added faster by instructions for that number than by a loop or a call of memcpy.
+macro_rules! by_width {
+    ($inner:expr, $few:ident($($argument:expr),*), $many:block) => {
+        match $inner {
+            1 => $few::<T, 1>($($argument),*),
+            2 => $few::<T, 2>($($argument),*),
+            3 => $few::<T, 3>($($argument),*),
+            4 => $few::<T, 4>($($argument),*),
+            8 => $few::<T, 8>($($argument),*),
+            16 => $few::<T, 16>($($argument),*),
+            _ => $many,
+        }
+    };
+}
+
 /// `y[o, i, :] = x[o, indices[i], :]`.
 pub(crate) fn select<T: Number>(x: &[T], split: AxisSplit, indices: &[u32], y: &mut [T]) {
     let AxisSplit { length, inner, .. } = split;
@@ -28,21 +44,12 @@ pub(crate) fn select<T: Number>(x: &[T], split: AxisSplit, indices: &[u32], y: &
         return;
     }
     for (x, y) in x.chunks_exact(length * inner).zip(y.chunks_exact_mut(indices.len() * inner)) {
-        // A few elements are copied faster by instructions for that number than by a call of memcpy.
-        match inner {
-            1 => select_few::<T, 1>(x, indices, y),
-            2 => select_few::<T, 2>(x, indices, y),
-            3 => select_few::<T, 3>(x, indices, y),
-            4 => select_few::<T, 4>(x, indices, y),
-            8 => select_few::<T, 8>(x, indices, y),
-            16 => select_few::<T, 16>(x, indices, y),
-            _ => {
-                for (&index, y) in indices.iter().zip(y.chunks_exact_mut(inner)) {
-                    let start = index as usize * inner;
-                    y.copy_from_slice(&x[start..start + inner]);
-                }
+        by_width!(inner, select_few(x, indices, y), {
+            for (&index, y) in indices.iter().zip(y.chunks_exact_mut(inner)) {
+                let start = index as usize * inner;
+                y.copy_from_slice(&x[start..start + inner]);
             }
-        }
+        });
     }
 }
 
@@ -58,22 +65,14 @@ pub(crate) fn add_selected<T: Number>(x: &[T], split: AxisSplit, indices: &[u32]
         return;
     }
     for (x, y) in x.chunks_exact(indices.len() * inner).zip(y.chunks_exact_mut(length * inner)) {
-        match inner {
-            1 => add_few::<T, 1>(x, indices, y),
-            2 => add_few::<T, 2>(x, indices, y),
-            3 => add_few::<T, 3>(x, indices, y),
-            4 => add_few::<T, 4>(x, indices, y),
-            8 => add_few::<T, 8>(x, indices, y),
-            16 => add_few::<T, 16>(x, indices, y),
-            _ => {
-                for (&index, x) in indices.iter().zip(x.chunks_exact(inner)) {
-                    let start = index as usize * inner;
-                    for (y, &x) in y[start..start + inner].iter_mut().zip(x) {
-                        *y += x;
-                    }
+        by_width!(inner, add_few(x, indices, y), {
+            for (&index, x) in indices.iter().zip(x.chunks_exact(inner)) {
+                let start = index as usize * inner;
+                for (y, &x) in y[start..start + inner].iter_mut().zip(x) {
+                    *y += x;
                 }
             }
-        }
+        });
     }
 }
 

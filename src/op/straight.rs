@@ -517,14 +517,13 @@ impl<T: Number> StraightBuilder<T> {
         for (position, code) in order {
             let read = operands(position);
             let registers: SmallVec<[u32; 4]> = read.iter().map(|&id| register[id as usize]).collect();
-            let places = [0, 1, 2].map(|k| *registers.get(k).unwrap_or(&registers[0]));
             let places = match &made[position] {
                 Made::Row(row, _) => {
                     program.rows.push(Row { row: row.clone(), operands: registers });
                     let place = u32::try_from(program.rows.len() - 1).expect("fewer rows than 2³²");
                     [place; 3]
                 }
-                _ => places,
+                _ => [0, 1, 2].map(|k| *registers.get(k).unwrap_or(&registers[0])),
             };
             // Numbers that are read for the last time give their registers to later ones, to this one first.
             for (k, &operand) in read.iter().enumerate() {

@@ -20,24 +20,15 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 use smallvec::SmallVec;
 
+use crate::kernel::tree::{
+    BLOCK, CHAIN, Combine, FEW, LANES, Lanes, append, chain, in_tree, join_lanes, one_block, part, prepend, strip, tree,
+};
 use crate::number::{Algebra, Number, dispatch, inlined, outlined};
 use crate::shape::AxisSet;
 use crate::threads::{self, PIECE, in_pieces};
 
-/// Accumulators side by side: enough to fill two AVX-512 registers of `f32`.
-const LANES: usize = 32;
-/// Up to this many rows are combined one after the other. More are combined block by block.
-const CHAIN: usize = 16;
-/// The number of rows in a block.
-const BLOCK: usize = 4 * FEW;
-/// The number of rows in a group. Each half of a group is combined one row after the other.
-const FEW: usize = 8;
-
-/// The function of a reduction: it is associative and has a neutral element.
-trait Combine<T>: Copy + Default + Send + Sync {
-    const NEUTRAL: T;
-    fn combine(a: T, b: T) -> T;
-}
+/// The columns of a narrow strip.
+const NARROW: usize = 8;
 
 #[derive(Clone, Copy, Default)]
 struct Sum;
@@ -159,31 +150,46 @@ fn run_columns<T: Number, C: Combine<T>>(x: &[T], width: usize, first: usize, ou
             dispatch(Columns { x, width, first: first + start, out, combine });
         });
     }
-    for (index, out) in out.chunks_mut(LANES).enumerate() {
-        let lanes = shared_tile(x, width, first + index * LANES, out.len(), combine);
-        out.copy_from_slice(&lanes[..out.len()]);
+    in_strips(Shared { x, width, first, out, combine });
+}
+
+struct Shared<'a, T, C> {
+    x: &'a [T],
+    width: usize,
+    first: usize,
+    out: &'a mut [T],
+    combine: C,
+}
+
+impl<T: Number, C: Combine<T>> Strips<T> for Shared<'_, T, C> {
+    fn out(&mut self) -> &mut [T] {
+        self.out
+    }
+
+    fn strip<const N: usize>(&self, start: usize) -> [T; N] {
+        shared_strip(self.x, self.width, self.first + start, self.combine)
     }
 }
 
 /// The same as [`fold`], shared.
 fn shared_fold<T: Number, C: Combine<T>>(x: &[T], combine: C) -> T {
     let (rows, rest) = x.as_chunks::<LANES>();
-    join_lanes::<T, C>(shared_tile(rows.as_flattened(), LANES, 0, LANES, combine), rest)
+    join_lanes::<T, C>(shared_strip(rows.as_flattened(), LANES, 0, combine), rest)
 }
 
-/// The same as [`tile`] for at least a block of rows, shared: the pairwise tree is divided at its root and below.
-fn shared_tile<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, count: usize, combine: C) -> Lanes<T> {
+/// The same as [`strip`] for the rows of a matrix, from column `start` on, shared: the pairwise tree is divided at its root
+/// and below.
+fn shared_strip<T: Number, C: Combine<T>, const N: usize>(x: &[T], width: usize, start: usize, combine: C) -> [T; N] {
     let blocks = (x.len() / width).div_ceil(BLOCK);
-    if blocks == 1 || blocks * BLOCK * count < 2 * PIECE {
-        return dispatch(Blocks { x, width, start, count, combine });
+    if blocks == 1 || blocks * BLOCK * N < 2 * PIECE {
+        return dispatch(Tree { x, width, start, combine });
     }
     // The tree over the blocks has at its left the largest power of two.
     let (first, second) = x.split_at((1 << (blocks - 1).ilog2()) * BLOCK * width);
-    let (first, second) = threads::join(
-        || shared_tile(first, width, start, count, combine),
-        || shared_tile(second, width, start, count, combine),
-    );
-    combine_lanes::<T, C>(first, &second)
+    let (mut first, second) =
+        threads::join(|| shared_strip(first, width, start, combine), || shared_strip(second, width, start, combine));
+    append::<T, C, N>(&mut first, &second);
+    first
 }
 
 /// The sum of an array that is there one tile after the other. It is the same as [`sum_inlined`] of the whole array.
@@ -217,11 +223,10 @@ impl<T: Number> TileSum<T> {
         if rows.is_empty() {
             return;
         }
-        let blocks = Blocks { x: rows.as_flattened(), width: LANES, start: 0, count: LANES, combine: Sum };
-        let mut result = outlined(simd, blocks);
+        let mut result = outlined(simd, Tree { x: rows.as_flattened(), width: LANES, start: 0, combine: Sum });
         let others = self.results.len() - self.tiles.trailing_ones() as usize;
         for before in self.results[others..].iter().rev() {
-            result = combine_lanes::<T, Sum>(*before, &result);
+            prepend::<T, Sum, LANES>(before, &mut result);
         }
         self.results.truncate(others);
         self.results.push(result);
@@ -232,7 +237,7 @@ impl<T: Number> TileSum<T> {
     pub(crate) fn append(&mut self, other: &Self) {
         match (self.results.last_mut(), other.results.first()) {
             // Two subtrees of the same size.
-            (Some(own), Some(others)) if self.tiles == other.tiles => *own = combine_lanes::<T, Sum>(*own, others),
+            (Some(own), Some(others)) if self.tiles == other.tiles => append::<T, Sum, LANES>(own, others),
             _ => self.results.extend_from_slice(&other.results),
         }
         self.tiles += other.tiles;
@@ -241,27 +246,30 @@ impl<T: Number> TileSum<T> {
 
     /// Returns the sum of all tiles.
     pub(crate) fn finish(&self) -> T {
-        let start = [T::ZERO; LANES];
-        let total = self.results.iter().rfold(start, |total, result| combine_lanes::<T, Sum>(*result, &total));
+        let mut total = [T::ZERO; LANES];
+        for result in self.results.iter().rev() {
+            prepend::<T, Sum, LANES>(result, &mut total);
+        }
         join_lanes::<T, Sum>(total, &self.rest[..self.rest_length])
     }
 }
 
-struct Blocks<'a, T, C> {
+/// The pairwise tree over the rows of a matrix, from column `start` on.
+struct Tree<'a, T, C, const N: usize> {
     x: &'a [T],
     width: usize,
     start: usize,
-    count: usize,
     combine: C,
 }
 
-impl<T: Number, C: Combine<T>> WithSimd for Blocks<'_, T, C> {
-    type Output = Lanes<T>;
+impl<T: Number, C: Combine<T>, const N: usize> WithSimd for Tree<'_, T, C, N> {
+    type Output = [T; N];
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Lanes<T> {
-        let _ = self.combine;
-        blocks::<T, C>(self.x, self.width, self.start, self.count)
+    fn with_simd<S: Simd>(self, _: S) -> [T; N] {
+        let Self { x, width, start, combine } = self;
+        let _ = combine;
+        tree::<T, C, N>(x.len() / width, inlined!(|row| part(&x[row * width + start..])))
     }
 }
 
@@ -277,9 +285,22 @@ impl<T: Number, C: Combine<T>> WithSimd for Columns<'_, T, C> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let _ = self.combine;
-        columns::<S, T, C>(simd, self.x, self.width, self.first, self.out);
+    fn with_simd<S: Simd>(self, _: S) {
+        in_strips(self);
+    }
+}
+
+impl<T: Number, C: Combine<T>> Strips<T> for Columns<'_, T, C> {
+    #[inline(always)]
+    fn out(&mut self) -> &mut [T] {
+        self.out
+    }
+
+    #[inline(always)]
+    fn strip<const N: usize>(&self, start: usize) -> [T; N] {
+        let Self { x, width, first, combine, .. } = *self;
+        let _ = combine;
+        strip::<T, C, N>(x.len() / width, inlined!(|row| part(&x[row * width + first + start..])))
     }
 }
 
@@ -317,9 +338,6 @@ impl<T: Number, C: Combine<T>> WithSimd for Reduction<'_, T, C> {
     }
 }
 
-/// One number for each lane.
-type Lanes<T> = [T; LANES];
-
 /// Combines the elements of a slice: first rows of one element for each lane, then the lanes.
 #[inline(always)]
 fn fold<S: Simd, T: Number, C: Combine<T>>(simd: S, x: &[T]) -> T {
@@ -327,23 +345,12 @@ fn fold<S: Simd, T: Number, C: Combine<T>>(simd: S, x: &[T]) -> T {
         return x.iter().fold(C::NEUTRAL, |a, &b| C::combine(a, b));
     }
     let (rows, rest) = x.as_chunks::<LANES>();
-    join_lanes::<T, C>(tile::<S, T, C>(simd, rows.as_flattened(), LANES, 0, LANES), rest)
-}
-
-/// Combines the elements after the last whole row with the first lanes, then the lanes.
-#[inline(always)]
-fn join_lanes<T: Number, C: Combine<T>>(mut lanes: Lanes<T>, rest: &[T]) -> T {
-    for (lane, &x) in lanes.iter_mut().zip(rest) {
-        *lane = C::combine(*lane, x);
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] = C::combine(lanes[i], lanes[i + width]);
-        }
-        width /= 2;
-    }
-    lanes[0]
+    let lanes = if rows.len() <= CHAIN {
+        chain::<T, C, LANES>(0..rows.len(), inlined!(|row| &rows[row]))
+    } else {
+        outlined(simd, Tree { x: rows.as_flattened(), width: LANES, start: 0, combine: C::default() })
+    };
+    join_lanes::<T, C>(lanes, rest)
 }
 
 /// A run of neighbouring axes that are all reduced or all kept.
@@ -394,126 +401,38 @@ fn reduce<S: Simd, T: Number, C: Combine<T>>(simd: S, reduction: Reduction<'_, T
     }
 }
 
-/// Combines the rows of a matrix of `width` columns: column `first` and the following ones, as many as `out` takes.
+/// Columns that are reduced strip by strip.
+trait Strips<T> {
+    /// Returns the place of the results, one for each column.
+    fn out(&mut self) -> &mut [T];
+
+    /// Combines the rows of `N` columns.
+    fn strip<const N: usize>(&self, start: usize) -> [T; N];
+}
+
+/// Combines the rows of columns in strips of 32, of 8 or of one.
 #[inline(always)]
-fn columns<S: Simd, T: Number, C: Combine<T>>(simd: S, x: &[T], width: usize, first: usize, out: &mut [T]) {
-    for (index, out) in out.chunks_mut(LANES).enumerate() {
-        let lanes = tile::<S, T, C>(simd, x, width, first + index * LANES, out.len());
-        out.copy_from_slice(&lanes[..out.len()]);
+fn in_strips<T: Number>(mut columns: impl Strips<T>) {
+    match columns.out().len() {
+        0..NARROW => each_strip::<T, 1>(&mut columns),
+        NARROW..LANES => each_strip::<T, NARROW>(&mut columns),
+        LANES.. => each_strip::<T, LANES>(&mut columns),
     }
 }
 
-/// Combines the rows of a matrix in `count` columns from column `start` on: at most one column for each lane.
+/// The last strip overlaps the one before it where columns are left over. A column has the same result in both.
 #[inline(always)]
-fn tile<S: Simd, T: Number, C: Combine<T>>(simd: S, x: &[T], width: usize, start: usize, count: usize) -> Lanes<T> {
-    if x.len() / width <= CHAIN {
-        return one_by_one::<T, C>(x, width, start, count);
+fn each_strip<T: Number, const N: usize>(columns: &mut impl Strips<T>) {
+    let count = columns.out().len();
+    for start in (0..count).step_by(N) {
+        let start = start.min(count - N);
+        let result = columns.strip::<N>(start);
+        columns.out()[start..start + N].copy_from_slice(&result);
     }
-    outlined(simd, Blocks { x, width, start, count, combine: C::default() })
-}
-
-/// The same, also for a few rows that are the last block of many.
-#[inline(always)]
-fn blocks<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, count: usize) -> Lanes<T> {
-    in_blocks::<T, C>(
-        x.len() / width,
-        inlined!(|rows: Range<usize>| one_by_one::<T, C>(
-            &x[rows.start * width..rows.end * width],
-            width,
-            start,
-            count
-        )),
-        inlined!(|row| {
-            let x = &x[row * width..(row + FEW) * width];
-            if count < LANES || width == LANES {
-                return few::<T, C>(std::array::from_fn(|row| &x[row * width + start..][..count]));
-            }
-            // The same order as in `few`. Long rows that lie apart are read one after the other.
-            let (first, second) = x.split_at(FEW / 2 * width);
-            let first = one_by_one::<T, C>(first, width, start, LANES);
-            combine_lanes::<T, C>(first, &one_by_one::<T, C>(second, width, start, LANES))
-        }),
-    )
-}
-
-/// Combines the rows of `count` columns one after the other.
-#[inline(always)]
-fn one_by_one<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, count: usize) -> Lanes<T> {
-    let mut lanes = [C::NEUTRAL; LANES];
-    for row in x.chunks_exact(width) {
-        let row = &row[start..start + count];
-        if let Ok(row) = <&Lanes<T>>::try_from(row) {
-            lanes = combine_lanes::<T, C>(lanes, row);
-        } else {
-            for (lane, &x) in lanes.iter_mut().zip(row) {
-                *lane = C::combine(*lane, x);
-            }
-        }
-    }
-    lanes
-}
-
-/// Combines rows in the order that the module's documentation states. `one_by_one` combines a range of rows one after
-/// the other; `few` combines a group of [`FEW`] rows, given its first row.
-#[inline(always)]
-fn in_pairs<T: Number, C: Combine<T>>(
-    rows: usize,
-    one_by_one: impl Fn(Range<usize>) -> Lanes<T>,
-    few: impl Fn(usize) -> Lanes<T>,
-) -> Lanes<T> {
-    if rows <= CHAIN { one_by_one(0..rows) } else { in_blocks::<T, C>(rows, one_by_one, few) }
-}
-
-/// Combines blocks of rows in a pairwise tree.
-#[inline(always)]
-fn in_blocks<T: Number, C: Combine<T>>(
-    rows: usize,
-    one_by_one: impl Fn(Range<usize>) -> Lanes<T>,
-    few: impl Fn(usize) -> Lanes<T>,
-) -> Lanes<T> {
-    // Results of 2^i blocks each, the largest first. This is the pairwise tree without recursion: a recursive function
-    // would not be inlined into its caller.
-    let mut results: SmallVec<[Lanes<T>; 32]> = SmallVec::new();
-    for (block, start) in (0..rows).step_by(BLOCK).enumerate() {
-        let end = rows.min(start + BLOCK);
-        let mut result = [C::NEUTRAL; LANES];
-        for start in (start..end).step_by(FEW) {
-            let part = if end - start < FEW { one_by_one(start..end) } else { few(start) };
-            result = combine_lanes::<T, C>(result, &part);
-        }
-        let others = results.len() - block.trailing_ones() as usize;
-        for before in results[others..].iter().rev() {
-            result = combine_lanes::<T, C>(*before, &result);
-        }
-        results.truncate(others);
-        results.push(result);
-    }
-    results.iter().rfold([C::NEUTRAL; LANES], |total, result| combine_lanes::<T, C>(*result, &total))
-}
-
-/// Combines a group of rows of the same length: the rows of each half one after the other, then the halves.
-#[inline(always)]
-fn few<T: Number, C: Combine<T>>(rows: [&[T]; FEW]) -> Lanes<T> {
-    let [a, b, c, d, e, f, g, h] = rows.map(|row| &row[..rows[0].len()]);
-    let mut lanes = [C::NEUTRAL; LANES];
-    for (i, lane) in lanes[..rows[0].len()].iter_mut().enumerate() {
-        let first = C::combine(C::combine(C::combine(a[i], b[i]), c[i]), d[i]);
-        let second = C::combine(C::combine(C::combine(e[i], f[i]), g[i]), h[i]);
-        *lane = C::combine(first, second);
-    }
-    lanes
-}
-
-#[inline(always)]
-fn combine_lanes<T: Number, C: Combine<T>>(mut a: Lanes<T>, b: &Lanes<T>) -> Lanes<T> {
-    for (a, &b) in a.iter_mut().zip(b) {
-        *a = C::combine(*a, b);
-    }
-    a
 }
 
 /// Reduces any alternation of kept and reduced groups. A row is the innermost kept group. If a reduced group lies
-/// within it, each element of a row is a run of that group. Rows are combined as in `columns`.
+/// within it, each element of a row is a run of that group. Rows are combined as in a matrix.
 #[inline(always)]
 fn general<S: Simd, T: Number, C: Combine<T>>(simd: S, x: &[T], groups: &[Group], out: &mut [T]) {
     let (groups, run) = match groups {
@@ -531,24 +450,60 @@ fn general<S: Simd, T: Number, C: Combine<T>>(simd: S, x: &[T], groups: &[Group]
     }
     let rows: usize = reduced.iter().map(|&(length, _)| length).product();
     for (position, out) in out.chunks_exact_mut(*width).enumerate() {
-        let base = offset(&kept, position);
-        for (index, out) in out.chunks_mut(LANES).enumerate() {
-            let (base, tile) = (base + index * LANES * run, out.len());
-            let row = |row| &x[base + offset(&reduced, row)..][..tile * run];
-            let total = in_pairs::<T, C>(
-                rows,
-                inlined!(|rows: Range<usize>| runs::<S, T, C>(simd, rows.map(row), run)),
-                inlined!(|first| match run {
-                    1 => few::<T, C>(std::array::from_fn(|index| row(first + index))),
-                    _ => {
-                        let half = first + FEW / 2;
-                        let (first, second) = ((first..half).map(row), (half..first + FEW).map(row));
-                        combine_lanes::<T, C>(runs::<S, T, C>(simd, first, run), &runs::<S, T, C>(simd, second, run))
-                    }
-                }),
-            );
-            out.copy_from_slice(&total[..tile]);
+        let x = &x[offset(&kept, position)..];
+        if run == 1 {
+            in_strips(Apart { x, reduced: &reduced, rows, out, combine: C::default() });
+            continue;
         }
+        for (index, out) in out.chunks_mut(LANES).enumerate() {
+            let (start, length) = (index * LANES * run, out.len() * run);
+            let row = |row| &x[start + offset(&reduced, row)..][..length];
+            let total = if rows <= CHAIN {
+                runs::<S, T, C>(simd, (0..rows).map(row), run)
+            } else {
+                in_tree(
+                    rows,
+                    [C::NEUTRAL; LANES],
+                    prepend::<T, C, LANES>,
+                    inlined!(|block: Range<usize>| one_block(
+                        block,
+                        [C::NEUTRAL; LANES],
+                        append::<T, C, LANES>,
+                        inlined!(|rows: Range<usize>| runs::<S, T, C>(simd, rows.map(row), run)),
+                        inlined!(|first| {
+                            let half = first + FEW / 2;
+                            let (first, second) = ((first..half).map(row), (half..first + FEW).map(row));
+                            let mut lanes = runs::<S, T, C>(simd, first, run);
+                            append::<T, C, LANES>(&mut lanes, &runs::<S, T, C>(simd, second, run));
+                            lanes
+                        })
+                    )),
+                )
+            };
+            out.copy_from_slice(&total[..out.len()]);
+        }
+    }
+}
+
+/// Rows that lie apart along some axes.
+struct Apart<'a, T, C> {
+    x: &'a [T],
+    reduced: &'a Axes,
+    rows: usize,
+    out: &'a mut [T],
+    combine: C,
+}
+
+impl<T: Number, C: Combine<T>> Strips<T> for Apart<'_, T, C> {
+    #[inline(always)]
+    fn out(&mut self) -> &mut [T] {
+        self.out
+    }
+
+    #[inline(always)]
+    fn strip<const N: usize>(&self, start: usize) -> [T; N] {
+        let _ = self.combine;
+        strip::<T, C, N>(self.rows, inlined!(|row| part(&self.x[start + offset(self.reduced, row)..])))
     }
 }
 

@@ -146,6 +146,9 @@ pub trait Vectors: Copy + Default + Send + Sync + 'static + Mul<Output = Self> +
 
     /// Stores `scratch` as the thread's scratch memory and returns the memory that was stored before.
     fn swap_scratch(scratch: Vec<Self>) -> Vec<Self>;
+
+    /// Calls `f` with the thread's spare buffers, of any lengths and contents. It must not call this function.
+    fn with_spare<R>(f: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> R;
 }
 
 macro_rules! vectors {
@@ -235,6 +238,13 @@ macro_rules! vectors {
                     static SCRATCH: RefCell<Vec<$T>> = const { RefCell::new(Vec::new()) };
                 }
                 SCRATCH.replace(scratch)
+            }
+
+            fn with_spare<R>(f: impl FnOnce(&mut Vec<Vec<$T>>) -> R) -> R {
+                thread_local! {
+                    static SPARE: RefCell<Vec<Vec<$T>>> = const { RefCell::new(Vec::new()) };
+                }
+                SPARE.with_borrow_mut(f)
             }
         }
     };

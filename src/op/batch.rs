@@ -21,6 +21,8 @@ impl<T: Number> Op<T> {
             | Self::LogDet
             | Self::DetSign
             | Self::Solve { .. }
+            | Self::Factors
+            | Self::SolveByFactors { .. }
             | Self::Cholesky => self.clone(),
             Self::Linear(ref linear) => Self::Linear(linear.batched(count)?),
             Self::Reduce { kind, axes, keep } => Self::Reduce { kind, axes: axes.shifted(), keep },

@@ -218,6 +218,11 @@ operations! {
     DetSign = "det_sign", chosen_by 0;
     /// The `x` with `a x = b`, or `aᵀ x = b`.
     Solve { left: Transposed } = "solve", ["{}", both_transposed(*left, Transposed::No)];
+    /// A factorization of each matrix, with one row more: what a solution computes first. It depends on the matrix alone, and
+    /// no derivative is taken through it.
+    Factors = "factors", chosen_by 0;
+    /// The same as `solve`. The third operand, the factors of the first, saves time; the derivative is that by the first.
+    SolveByFactors { left: Transposed } = "solve_by_factors", ["{}", both_transposed(*left, Transposed::No)], chosen_by 2;
     /// The lower triangular `y` with `y yᵀ = x`.
     Cholesky = "cholesky";
 }

@@ -300,12 +300,15 @@ pub(crate) fn vjp<T: Number, I: RuleContext<T>>(op: &Op<T>, k: usize, i: &I, mut
         // Giles 2008, 2.3.1: a x = b: db = a⁻ᵀ g, da = -db xᵀ; with aᵀ in the place of a, da is transposed.
         Op::Solve { left } => {
             let db = i.solve((i.x(0), left.flipped()), g);
-            match (k, left) {
-                (1, _) => db,
-                (_, No) => i.neg(i.matmul((db, No), (i.y(), Yes))),
-                (_, Yes) => i.neg(i.matmul((i.y(), No), (db, Yes))),
-            }
+            if k == 1 { db } else { matrix_of_solve(i, left, db) }
         }
+        // The same. The factors serve the transposed matrix as well.
+        Op::SolveByFactors { left } => {
+            let db = i.apply(Op::SolveByFactors { left: left.flipped() }, [i.x(0), g, i.x(2)]);
+            if k == 1 { db } else { matrix_of_solve(i, left, db) }
+        }
+        // No cotangent passes.
+        Op::Factors => i.scale(i.x(0), 0.0),
         // Murray 2016, (10): y⁻ᵀ Φ(yᵀ g) y⁻¹, symmetric; Φ takes the lower triangle and half of the diagonal.
         Op::Cholesky => {
             let mut product = i.matmul((i.y(), Yes), (g, No));
@@ -317,6 +320,15 @@ pub(crate) fn vjp<T: Number, I: RuleContext<T>>(op: &Op<T>, k: usize, i: &I, mut
             i.scale(i.add(both, turned), 0.5)
         }
     }
+}
+
+/// Returns the vjp of the solution of equations for the matrix, given that for the right sides.
+fn matrix_of_solve<T: Number, I: RuleContext<T>>(i: &I, left: Transposed, db: I::Value) -> I::Value {
+    use Transposed::{No, Yes};
+    i.neg(match left {
+        No => i.matmul((db, No), (i.y(), Yes)),
+        Yes => i.matmul((i.y(), No), (db, Yes)),
+    })
 }
 
 /// The order of the two factors in the vjp of a matrix product: the cotangent, and the operand of the product that is

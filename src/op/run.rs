@@ -131,17 +131,28 @@ impl<T: Computed> Op<T> {
             Self::Det => each_number(&x.row_major(0), x.shape(0), out, T::ONE, linalg::det),
             Self::DetSign => each_number(&x.row_major(0), x.shape(0), out, T::ONE, linalg::det_sign),
             Self::LogDet => each_number(&x.row_major(0), x.shape(0), out, T::ZERO, linalg::log_det),
-            Self::Solve { left } => {
+            Self::Factors => {
+                let n = last_two(shape)[1];
+                let matrices = x.row_major(0);
+                for (x, y) in matrices.chunks_exact((n * n).max(1)).zip(out.chunks_exact_mut((n * n + n).max(1))) {
+                    linalg::factors(x, n, y);
+                }
+            }
+            Self::Solve { left } | Self::SolveByFactors { left } => {
                 let [n, columns] = last_two(shape);
-                let (a_data, b_data) = (x.row_major(0), x.row_major(1));
+                let by_factors = matches!(self, Self::SolveByFactors { .. });
+                let (k, size) = if by_factors { (2, n * n + n) } else { (0, n * n) };
+                let (a_data, b_data) = (x.row_major(k), x.row_major(1));
                 let batch = &shape[..shape.len() - 2];
-                let a_starts = view::starts(View::contiguous(&a_data, x.shape(0)), batch);
+                let a_starts = view::starts(View::contiguous(&a_data, x.shape(k)), batch);
                 let b_starts = view::starts(View::contiguous(&b_data, x.shape(1)), batch);
                 for ((y, a), b) in out.chunks_exact_mut((n * columns).max(1)).zip(a_starts).zip(b_starts) {
-                    let (a, b) = (&a_data[a..a + n * n], &b_data[b..b + n * columns]);
-                    match left {
-                        Transposed::No => linalg::solve(a, n, b, columns, y),
-                        Transposed::Yes => linalg::solve_transposed(a, n, b, columns, y),
+                    let (a, b) = (&a_data[a..a + size], &b_data[b..b + n * columns]);
+                    let transposed = left == Transposed::Yes;
+                    if by_factors {
+                        linalg::solve_by_factors(a, n, transposed, b, columns, y);
+                    } else {
+                        linalg::solve(a, n, transposed, b, columns, y);
                     }
                 }
             }

@@ -88,7 +88,14 @@ impl<T: Number> Op<T> {
                 [ref batch @ .., rows, columns] if rows == columns => Ok(Shape::from(batch)),
                 _ => Err(error(not_square(x))),
             },
-            Self::Solve { .. } => {
+            Self::Factors => match *x {
+                [ref batch @ .., rows, columns] if rows == columns => {
+                    Ok(batch.iter().copied().chain([rows + 1, columns]).collect())
+                }
+                _ => Err(error(not_square(x))),
+            },
+            // The factors have the batch of the matrix.
+            Self::Solve { .. } | Self::SolveByFactors { .. } => {
                 let (a, b) = (x, operands[1]);
                 let &[ref a_batch @ .., rows, columns] = a else { return Err(error(not_square(a))) };
                 if rows != columns {

@@ -56,7 +56,7 @@ impl<T: Number> Op<T> {
         // Of the last two axes of a product, broadcasting repeats none.
         let kept = match self {
             Self::Unary(_) | Self::Binary(_) | Self::Select => 0,
-            Self::Matmul { .. } | Self::Solve { .. } => 2,
+            Self::Matmul { .. } | Self::Solve { .. } | Self::SolveByFactors { .. } => 2,
             _ => return None,
         };
         let (x, y) = (&at.x_shapes[k], at.y_shape);
@@ -105,8 +105,10 @@ impl<T: Number> Op<T> {
             Self::DetDerivative { order } => format!("derivative of det, order {order}, at {}", at.x.join(", ")),
             Self::DetSign => format!("sign det({x})"),
             Self::LogDet => format!("ln det({x})"),
-            Self::Solve { left: Transposed::No } => format!("{x}⁻¹ {}", second()),
-            Self::Solve { left: Transposed::Yes } => format!("{x}⁻ᵀ {}", second()),
+            Self::Solve { left } | Self::SolveByFactors { left } => {
+                format!("{x}{} {}", if left == Transposed::No { "⁻¹" } else { "⁻ᵀ" }, second())
+            }
+            Self::Factors => format!("factors({x})"),
             Self::Cholesky => format!("cholesky({x})"),
         }
     }
@@ -171,7 +173,8 @@ impl<T: Number> Op<T> {
             },
             Self::DetSign => "0".into(),
             Self::LogDet => format!("g {x}⁻ᵀ"),
-            Self::Solve { left } => {
+            Self::Factors => "0".into(),
+            Self::Solve { left } | Self::SolveByFactors { left } => {
                 let db = match left {
                     No => format!("{x}⁻ᵀ g"),
                     Yes => format!("{x}⁻¹ g"),

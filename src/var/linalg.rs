@@ -7,6 +7,9 @@ use crate::scalar::Scalar;
 use crate::shape::{AxisSet, KeepDims, elements};
 use crate::tape::Var;
 
+/// From this many rows on, a matrix costs more to factorize than a node to record.
+const FACTORED: usize = 32;
+
 /// Linear algebra. The last two axes are matrices; axes before them are a batch.
 ///
 /// If a matrix is singular or not positive definite, a result that does not exist is NaN, or an infinity where IEEE 754
@@ -320,20 +323,34 @@ impl<T: Scalar> Var<'_, T> {
     #[must_use]
     pub fn solve(self, b: Self) -> Self {
         self.assert_same_tape("solve", b);
-        let op = Op::Solve { left: Transposed::No };
         let length = match *b.shape() {
             [length] => length,
-            _ => return self.tape().apply(op, &[self.id(), b.id()]),
+            _ => return self.solve_matrix(b),
         };
+        let op = Op::<T>::Solve { left: Transposed::No };
         // Checked here, so that the message shows the vector and not the column.
         if let Err(error) = op.shape(&[&self.shape(), &[length, 1]]) {
             let error = error.with_shapes(&[&self.shape(), &[length]]);
             panic!("{}", self.tape().explain(&error, &[self.id(), b.id()]));
         }
         let column = b.apply(Linear::Reshape { shape: [length, 1].into() });
-        let x = self.tape().apply(op, &[self.id(), column.id()]);
+        let x = self.solve_matrix(column);
         let shape = x.shape();
         x.apply(Linear::Reshape { shape: shape[..shape.len() - 1].into() })
+    }
+
+    /// Records the solution for matrices. The factors of a large matrix are a node: the derivative needs them again.
+    #[track_caller]
+    fn solve_matrix(self, b: Self) -> Self {
+        let left = Transposed::No;
+        let op = Op::Solve { left };
+        let (a_shape, b_shape) = (self.shape(), b.shape());
+        let small = a_shape.last().is_none_or(|&columns| columns < FACTORED);
+        if small || op.shape(&[&a_shape, &b_shape]).is_err() {
+            return self.tape().apply(op, &[self.id(), b.id()]);
+        }
+        let factors = self.apply(Op::Factors);
+        self.tape().apply(Op::SolveByFactors { left }, &[self.id(), b.id(), factors.id()])
     }
 
     /// Returns the Cholesky factor of a matrix: the lower triangular `y` with a positive diagonal and `y yᵀ` equal to

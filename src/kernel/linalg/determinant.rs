@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use crate::kernel::linalg::buffer::Buffer;
 use crate::kernel::linalg::factor::Lu;
 use crate::kernel::linalg::triangular::{Diagonal, Part, Triangle};
 use crate::number::Number;
@@ -39,10 +40,11 @@ impl Square {
 /// the directions.
 pub(crate) fn det_derivative<T: Number>(a: &[T], h: &[&[T]], n: usize, y: &mut [T]) {
     let wide = |x: &[T]| Square { n, data: x.iter().map(|&x| x.to_f64()).collect() };
-    let a = wide(a);
-    let by_inverse = if h.is_empty() { cofactors(&a) } else { None };
-    let result = by_inverse.or_else(|| {
-        let factors = Factors::new(a)?;
+    if h.is_empty() && cofactors(a, n, y).is_some() {
+        return;
+    }
+    let result = || {
+        let factors = Factors::new(wide(a))?;
         let h: Vec<Square> = h.iter().map(|h| factors.between(wide(h))).collect();
         let h: Vec<&Square> = h.iter().collect();
         let mut result = Square::new(n, |_, _| 0.0);
@@ -59,30 +61,40 @@ pub(crate) fn det_derivative<T: Number>(a: &[T], h: &[&[T]], n: usize, y: &mut [
             }
         });
         Some(factors.outside(result))
-    });
-    write_narrow(result, y);
+    };
+    write_narrow(result(), y);
 }
 
-/// Returns the cofactors of matrices that are small or have an inverse.
+/// Writes the cofactors of a matrix that is small or has an inverse; returns `None` for any other matrix.
 ///
 /// Determinant and inverse come from the same factors. The small pivots of a nearly singular matrix are mostly rounding
 /// errors; they cancel in the product of the two.
-fn cofactors(a: &Square) -> Option<Square> {
-    match (a.n, &*a.data) {
-        (1, _) => Some(Square { n: 1, data: vec![1.0] }),
-        (2, &[a, b, c, d]) => Some(Square { n: 2, data: vec![d, -c, -b, a] }),
-        (n, data) => {
-            let lu = Lu::new(data.to_vec(), n);
+fn cofactors<T: Number>(a: &[T], n: usize, y: &mut [T]) -> Option<()> {
+    match (n, a) {
+        (1, _) => y[0] = T::ONE,
+        (2, &[a, b, c, d]) => y.copy_from_slice(&[d, -c, -b, a]),
+        _ => {
+            let mut wide = Buffer::new(n * n);
+            wide.iter_mut().zip(a).for_each(|(wide, &x)| *wide = x.to_f64());
+            let lu = Lu::new(wide, n);
             let det = lu.determinant();
-            if !det.is_normal() || lu.is_singular() {
+            if !det.is_normal() || lu.factored().is_singular() {
                 return None;
             }
-            let mut inverse = Square::new(n, |_, _| 0.0);
-            lu.inverse(&mut inverse.data);
-            let product = Square::new(n, |row, column| inverse.at(column, row) * det);
-            product.data.iter().all(|x| x.is_finite()).then_some(product)
+            let mut inverse = Buffer::new(n * n);
+            lu.factored().inverse_transposed(&mut inverse);
+            let mut finite = true;
+            for (y, &x) in y.iter_mut().zip(&*inverse) {
+                let x: f64 = x * det;
+                finite &= x.is_finite();
+                *y = T::from_f64(x);
+            }
+            if !finite {
+                return None;
+            }
         }
     }
+    Some(())
 }
 
 /// A few row or column numbers.
@@ -243,5 +255,5 @@ impl Factors {
 /// `x = t⁻¹ x`.
 fn solve(t: Triangle<'_, f64>, x: &mut Square) {
     let n = x.n;
-    t.solve(&mut x.data, n, n, &mut Vec::new());
+    t.solve(&mut x.data, n, n, &mut Buffer::new(0));
 }

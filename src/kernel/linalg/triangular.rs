@@ -1,8 +1,11 @@
 //! Triangular systems of equations, by blocks: the matrix product does most of the work.
 
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 
-use crate::kernel::matmul::{Accumulate, Matmul, MatrixRef, matmul};
+use crate::kernel::linalg::buffer::Buffer;
+use crate::kernel::matmul::{Accumulate, Matmul, MatrixRef, matmul_strided};
 use crate::number::{Number, dispatch};
 
 /// Up to this many rows are solved or factorized row by row.
@@ -49,6 +52,16 @@ impl<'a, T: Number + Matmul> Triangle<'a, T> {
         Self { matrix: self.matrix.transposed(), part, ..self }
     }
 
+    pub(super) fn part(self) -> Part {
+        self.part
+    }
+
+    /// Returns whether an element of the diagonal is 0.
+    pub(super) fn is_singular(self) -> bool {
+        let MatrixRef { data, row_stride, col_stride } = self.matrix;
+        data.iter().step_by(row_stride + col_stride).take(self.n).any(|&x| x == T::ZERO)
+    }
+
     /// Returns the square block of `n` rows on the diagonal that begins at a row.
     fn block(self, start: usize, n: usize) -> Self {
         Self { matrix: self.matrix.from(start, start), n, ..self }
@@ -56,7 +69,7 @@ impl<'a, T: Number + Matmul> Triangle<'a, T> {
 
     /// `b = t⁻¹ b` for a `b` with this many columns, whose rows begin `stride` apart. A zero on the diagonal gives
     /// infinities or NaN.
-    pub(super) fn solve(self, b: &mut [T], stride: usize, columns: usize, scratch: &mut Vec<T>) {
+    pub(super) fn solve(self, b: &mut [T], stride: usize, columns: usize, scratch: &mut Buffer<T>) {
         let n = self.n;
         if columns == 0 {
             return;
@@ -69,15 +82,34 @@ impl<'a, T: Number + Matmul> Triangle<'a, T> {
         let (leading, trailing) = (self.block(0, half), self.block(half, n - half));
         if self.part == Part::Lower {
             leading.solve(top, stride, columns, scratch);
-            let (a, b) = (self.matrix.from(half, 0), MatrixRef { data: top, row_stride: stride, col_stride: 1 });
-            subtract_product(bottom, stride, [n - half, columns, half], a, b, scratch);
+            let (left, right) = (self.matrix.from(half, 0), negated(top, stride, 0..columns, scratch));
+            matmul_strided([n - half, columns, half], left, right, bottom, stride, Accumulate::Yes);
             trailing.solve(bottom, stride, columns, scratch);
         } else {
             trailing.solve(bottom, stride, columns, scratch);
-            let (a, b) = (self.matrix.from(0, half), MatrixRef { data: bottom, row_stride: stride, col_stride: 1 });
-            subtract_product(top, stride, [half, columns, n - half], a, b, scratch);
+            let (left, right) = (self.matrix.from(0, half), negated(bottom, stride, 0..columns, scratch));
+            matmul_strided([half, columns, n - half], left, right, top, stride, Accumulate::Yes);
             leading.solve(top, stride, columns, scratch);
         }
+    }
+}
+
+impl<T: Number + Matmul> Triangle<'_, T> {
+    /// `b = t⁻¹` for a lower triangle and a `b` of zeros, whose rows begin `stride` apart.
+    pub(super) fn invert(self, b: &mut [T], stride: usize, scratch: &mut Buffer<T>) {
+        let n = self.n;
+        if n <= BASE {
+            b.iter_mut().step_by(stride + 1).take(n).for_each(|x| *x = T::ONE);
+            return self.solve(b, stride, n, scratch);
+        }
+        let half = half(n);
+        let (top, bottom) = b.split_at_mut(half * stride);
+        let trailing = self.block(half, n - half);
+        self.block(0, half).invert(top, stride, scratch);
+        let (left, right) = (self.matrix.from(half, 0), negated(top, stride, 0..half, scratch));
+        matmul_strided([n - half, half, half], left, right, bottom, stride, Accumulate::No);
+        trailing.solve(bottom, stride, half, scratch);
+        trailing.invert(&mut bottom[half..], stride, scratch);
     }
 }
 
@@ -86,35 +118,39 @@ pub(super) fn half(n: usize) -> usize {
     (n / 2).next_multiple_of(BASE)
 }
 
-/// `c -= a b` for an `a` of `(m, k)` and a `b` of `(k, n)`; the rows of `c` begin `stride` apart.
-pub(super) fn subtract_product<T: Number + Matmul>(
-    c: &mut [T],
+/// Copies the columns of some rows, which begin `stride` apart, and changes their signs: a product with the copy,
+/// added to a matrix, subtracts from it.
+pub(super) fn negated<'a, T: Number + Matmul>(
+    rows: &[T],
     stride: usize,
-    [m, n, k]: [usize; 3],
-    a: MatrixRef<'_, T>,
-    b: MatrixRef<'_, T>,
-    scratch: &mut Vec<T>,
-) {
-    product(scratch, [m, n, k], a, b);
-    subtract(c, stride, scratch, n);
+    columns: Range<usize>,
+    scratch: &'a mut Buffer<T>,
+) -> MatrixRef<'a, T> {
+    let width = columns.len();
+    scratch.set_length(rows.len().div_ceil(stride) * width);
+    dispatch(Negated { rows, stride, columns, copy: scratch });
+    MatrixRef { data: scratch, row_stride: width, col_stride: 1 }
 }
 
-/// Stores the product in the scratch memory.
-pub(super) fn product<T: Number + Matmul>(
-    scratch: &mut Vec<T>,
-    [m, n, k]: [usize; 3],
-    a: MatrixRef<'_, T>,
-    b: MatrixRef<'_, T>,
-) {
-    scratch.resize(m * n, T::ZERO);
-    matmul(m, n, k, a, b, scratch, Accumulate::No);
+struct Negated<'a, T> {
+    rows: &'a [T],
+    stride: usize,
+    columns: Range<usize>,
+    copy: &'a mut [T],
 }
 
-/// Subtracts a row-major matrix of `n` columns from the rows of `c`, which begin `stride` apart.
-pub(super) fn subtract<T: Number>(c: &mut [T], stride: usize, product: &[T], n: usize) {
-    for (c, product) in c.chunks_mut(stride).zip(product.chunks_exact(n)) {
-        for (c, &product) in c.iter_mut().zip(product) {
-            *c -= product;
+impl<T: Number> WithSimd for Negated<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { rows, stride, columns: Range { start, end }, copy } = self;
+        let width = end - start;
+        for i in 0..copy.len() / width {
+            let (row, copy) = (&rows[i * stride + start..][..width], &mut copy[i * width..][..width]);
+            for j in 0..width {
+                copy[j] = -row[j];
+            }
         }
     }
 }

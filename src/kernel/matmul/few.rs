@@ -91,7 +91,7 @@ fn short_sums<S: Simd, T: Vectors, const NV: usize, const CHAINS: usize>(simd: S
 /// which is kept in the nearest cache, by `add_all_rows`. So the large operand is read once, from front to back.
 #[inline(always)]
 pub(super) fn columns_of_a<T: Vectors>(product: Product<'_, T>, add_all_rows: impl FnOnce(Product<'_, T>)) {
-    let Product { m, n, k, a, b, c, accumulate, .. } = product;
+    let Product { m, n, k, a, b, c, c_strides: (row_stride, _), accumulate } = product;
     let stride = m.next_multiple_of(LINE / size_of::<T>());
     let mut scratch = Scratch::take();
     let (sums, _) = scratch.split(stride * n, 0);
@@ -105,7 +105,7 @@ pub(super) fn columns_of_a<T: Vectors>(product: Product<'_, T>, add_all_rows: im
         c_strides: (stride, 1),
         accumulate: Accumulate::No,
     });
-    for (i, c) in c.chunks_exact_mut(n).enumerate() {
+    for (i, c) in c.chunks_mut(row_stride).enumerate() {
         for (c, sums) in c.iter_mut().zip(sums.chunks_exact(stride)) {
             *c = stored(accumulate, c, sums[i]);
         }

@@ -70,7 +70,25 @@ pub fn matmul<T: Matmul>(
     c: &mut [T],
     accumulate: Accumulate,
 ) {
-    T::matmul(m, n, k, a, b, c, accumulate);
+    assert_eq!(Some(c.len()), m.checked_mul(n), "matmul: the result of {m} x {n} has another length");
+    T::matmul(m, n, k, a, b, (c, n), accumulate);
+}
+
+/// The same for a `c` whose rows begin `stride` apart. What lies between the rows is left as it is.
+///
+/// # Panics
+///
+/// If an operand or `c` is too short for its shape and strides, or the rows of `c` overlap.
+#[track_caller]
+pub(crate) fn matmul_strided<T: Matmul>(
+    [m, n, k]: [usize; 3],
+    a: MatrixRef<'_, T>,
+    b: MatrixRef<'_, T>,
+    c: &mut [T],
+    stride: usize,
+    accumulate: Accumulate,
+) {
+    T::matmul(m, n, k, a, b, (c, stride), accumulate);
 }
 
 /// A number type with a matrix product, compiled once, with this crate.
@@ -78,14 +96,14 @@ pub fn matmul<T: Matmul>(
 /// The product is a method of each type. A generic function would be compiled again with every crate that calls it.
 /// Operations and the hand-derived layers both use this method. (The layers do not know operations.)
 pub trait Matmul: Vectors {
-    /// Runs [`matmul`].
+    /// Runs [`matmul`] with a `c` whose rows begin at multiples of the number beside it.
     fn matmul(
         m: usize,
         n: usize,
         k: usize,
         a: MatrixRef<'_, Self>,
         b: MatrixRef<'_, Self>,
-        c: &mut [Self],
+        c: (&mut [Self], usize),
         accumulate: Accumulate,
     );
 }
@@ -100,10 +118,10 @@ macro_rules! matmul_of {
                 k: usize,
                 a: MatrixRef<'_, $T>,
                 b: MatrixRef<'_, $T>,
-                c: &mut [$T],
+                (c, stride): (&mut [$T], usize),
                 accumulate: Accumulate,
             ) {
-                matmul_on(arch(), Product { m, n, k, a, b, c, c_strides: (n, 1), accumulate });
+                matmul_on(arch(), Product { m, n, k, a, b, c, c_strides: (stride, 1), accumulate });
             }
         }
     };
@@ -115,20 +133,22 @@ matmul_of!(f64);
 #[inline(always)]
 #[track_caller]
 fn matmul_on<T: Vectors>(arch: Arch, product: Product<'_, T>) {
-    let Product { m, n, k, a, b, .. } = product;
-    assert_eq!(Some(product.c.len()), m.checked_mul(n), "matmul: the result of {m} x {n} has another length");
+    let Product { m, n, k, a, b, c, c_strides: (stride, _), accumulate } = product;
     if m == 0 || n == 0 {
         return;
     }
+    let length = (m - 1).checked_mul(stride).and_then(|last| last.checked_add(n));
+    let c = length.filter(|_| n <= stride).and_then(|length| c.get_mut(..length));
+    let c = c.unwrap_or_else(|| panic!("matmul: a result of {m} x {n} with the row stride {stride} does not fit"));
     if k == 0 {
-        if product.accumulate == Accumulate::No {
-            product.c.fill(T::default());
+        if accumulate == Accumulate::No {
+            c.chunks_mut(stride).for_each(|row| row[..n].fill(T::default()));
         }
         return;
     }
     a.assert_holds(m, k);
     b.assert_holds(k, n);
-    product.compute(arch);
+    Product { c, ..product }.compute(arch);
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ impl<T: Vectors> Product<'_, T> {
             let second = Product { m, n: n - first, k, a, b: b.from(0, first), c: right, c_strides, accumulate };
             (Product { m, n: first, k, a, b, c: left, c_strides, accumulate }, second)
         } else {
-            let (upper, lower) = c.split_at_mut(first * n);
+            let (upper, lower) = c.split_at_mut(first * c_strides.0);
             let second = Product { m: m - first, n, k, a: a.from(first, 0), b, c: lower, c_strides, accumulate };
             (Product { m: first, n, k, a, b, c: upper, c_strides, accumulate }, second)
         };

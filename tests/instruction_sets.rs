@@ -117,6 +117,24 @@ fn layers<T: Scalar>(bits: &mut Bits) {
     }
 }
 
+/// Matrices of one block and of several.
+fn linear_algebra<T: Scalar>(bits: &mut Bits) {
+    for n in [4, 33, 50] {
+        let tape = Tape::new();
+        let a = tape.leaf(numbers::<T>(&[n, n], -1.0, 1.0, 16));
+        let positive = a.matmul(a.transpose()) / T::from_f64(n as f64) + tape.constant(ndarray::Array2::eye(n));
+        bits.add_of("inv", a.inv(), &[a]);
+        bits.add_of("det", a.det(), &[a]);
+        bits.add_of("slogdet", a.slogdet().1, &[a]);
+        bits.add_of("cholesky", positive.cholesky(), &[a]);
+        for columns in [1, 4, 40] {
+            let b = tape.leaf(numbers::<T>(&[n, columns], -1.0, 1.0, 17));
+            bits.add_of("solve", a.solve(b), &[a, b]);
+            bits.add_of("solve triangular", positive.tril(0).solve(b), &[a, b]);
+        }
+    }
+}
+
 /// A network is trained by hand and on a tape.
 fn training<T: Scalar>(bits: &mut Bits) {
     let x = numbers::<T>(&[60, 12], -1.0, 1.0, 15).into_dimensionality().expect("two axes");
@@ -186,6 +204,8 @@ fn all() -> Bits {
     reductions::<f32>(&mut bits);
     reductions::<f64>(&mut bits);
     layers::<f32>(&mut bits);
+    linear_algebra::<f32>(&mut bits);
+    linear_algebra::<f64>(&mut bits);
     layers::<f64>(&mut bits);
     training::<f32>(&mut bits);
     training::<f64>(&mut bits);

@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayD, Ix2, IxDyn, array, s};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tapegrad::{Tape, Var};
+use tapegrad::{Scalar, Tape, Var};
 
 const NAN: f64 = f64::NAN;
 const INF: f64 = f64::INFINITY;
@@ -113,6 +113,118 @@ fn large_matrices_are_factorized_by_blocks() {
         let indefinite = tape.constant(Array2::eye(n)) - positive;
         assert!(matrix(indefinite.cholesky()).iter().all(|x| x.is_nan()), "n = {n}");
     }
+}
+
+/// A factorization by plain loops in double precision, with the pivots of the library: `a⁻¹` and the determinant.
+fn gauss_jordan(a: &Array2<f64>) -> (Array2<f64>, f64) {
+    let n = a.nrows();
+    let (mut a, mut b, mut det) = (elements(a), elements(&Array2::eye(n)), 1.0);
+    for k in 0..n {
+        let pivot = (k..n).fold(k, |best, i| if a[i * n + k].abs() > a[best * n + k].abs() { i } else { best });
+        if pivot != k {
+            (0..n).for_each(|j| a.swap(k * n + j, pivot * n + j));
+            (0..n).for_each(|j| b.swap(k * n + j, pivot * n + j));
+            det = -det;
+        }
+        let value = a[k * n + k];
+        det *= value;
+        for x in [&mut a, &mut b] {
+            x[k * n..][..n].iter_mut().for_each(|x| *x /= value);
+        }
+        for i in (0..n).filter(|&i| i != k) {
+            let factor = a[i * n + k];
+            for x in [&mut a, &mut b] {
+                let row = x[k * n..][..n].to_vec();
+                x[i * n..][..n].iter_mut().zip(&row).for_each(|(x, row)| *x -= factor * row);
+            }
+        }
+    }
+    (Array2::from_shape_vec((n, n), b).expect("n x n"), det)
+}
+
+/// Compares results and gradients at one size with plain loops. `tolerance` is for a well-conditioned matrix.
+fn check_size<T: Scalar>(n: usize, tolerance: f64) {
+    let mut rng = StdRng::seed_from_u64(n as u64);
+    // Rounded, so that both types hold the same matrix. The rows are in reverse order: no pivot is on the diagonal.
+    let dominant = Array2::from_shape_fn((n, n), |(i, j)| {
+        let x: f64 = rng.random_range(-1.0..1.0);
+        f64::from(if i + j + 1 == n { 2.0 + x as f32 } else { x as f32 / n as f32 })
+    });
+    let (inverse, det) = gauss_jordan(&dominant);
+    let narrow = |x: &Array2<f64>| x.mapv(T::from_f64);
+    let wide = |x: Var<'_, T>| {
+        x.value().mapv(|x| x.to_f64()).into_dimensionality::<Ix2>().unwrap_or_else(|_| panic!("{x:?}"))
+    };
+    let same = |name: &str, found: Array2<f64>, expected: &Array2<f64>| {
+        assert!(close(&found, expected, tolerance), "{name}, n = {n}, {}: {found} and {expected}", T::DTYPE);
+    };
+    let tape = Tape::<T>::new();
+    // As stored, and as a view of the transpose.
+    let (plain, view) = (tape.leaf(narrow(&dominant)), tape.leaf(narrow(&dominant.t().to_owned())));
+    let right = random(&mut rng, n, 3).mapv(|x| f64::from(x as f32));
+    let b = tape.leaf(narrow(&right));
+    for a in [plain, view.transpose()] {
+        same("inv", wide(a.inv()), &inverse);
+        let found = a.det();
+        assert!((found.item().to_f64() / det - 1.0).abs() < n as f64 * tolerance, "det, n = {n}: {found:?} and {det}");
+        same("det'", wide(found.grad_wrt(a)) / det, &inverse.t().to_owned());
+        same("logdet'", wide(a.logdet().grad_wrt(a)), &inverse.t().to_owned());
+        let x = a.solve(b);
+        let expected = inverse.dot(&right);
+        same("solve", wide(x), &expected);
+        let db = inverse.t().dot(&Array2::ones((n, 3)));
+        let gradients = x.sum().grad(&[a, b]);
+        same("db", wide(gradients[1]), &db);
+        same("da", wide(gradients[0]), &-db.dot(&expected.t()));
+        let positive = a.matmul(a.transpose());
+        let factor = positive.cholesky();
+        same("cholesky", wide(factor.matmul(factor.transpose())), &wide(positive));
+    }
+}
+
+#[test]
+fn every_size_agrees_with_plain_loops() {
+    for n in (1..=36).chain([47, 48, 49, 63, 64, 65, 80, 97, 130]) {
+        check_size::<f64>(n, 1e-12);
+        check_size::<f32>(n, 1e-5);
+    }
+}
+
+#[test]
+fn a_large_solve_refuses_what_a_small_one_refuses() {
+    const N: usize = 40;
+    let mut rng = StdRng::seed_from_u64(36);
+    let tape = Tape::new();
+    let good = random(&mut rng, N, N);
+    let mut singular = good.clone();
+    singular.column_mut(3).fill(0.0);
+    let mut bad = good.clone();
+    bad[[7, 30]] = NAN;
+    let lower = Array2::from_shape_fn((N, N), |(i, j)| if i >= j { good[[i, j]] } else { 0.0 });
+    let mut flat = lower.clone();
+    flat[[5, 5]] = 0.0;
+    let batch = ndarray::stack![ndarray::Axis(0), good, singular, bad, flat, flat.t(), lower, lower.t()];
+    let (a, b) = (tape.leaf(&batch), tape.leaf(random(&mut rng, N, 2)));
+    let x = a.solve(b);
+    let da = x.sum().grad_wrt(a);
+    for (k, matrix) in batch.outer_iter().enumerate() {
+        let none = (1..5).contains(&k);
+        let (one, alone) = (x.index(0, k), tape.leaf(matrix));
+        assert!(one.value().iter().all(|x| x.is_nan() == none), "matrix {k}: {one:?}");
+        assert!(da.index(0, k).value().iter().all(|x| x.is_nan() == none), "matrix {k}");
+        if !none {
+            assert_eq!(one.value(), alone.solve(b).value(), "matrix {k}");
+            let residual = (alone.matmul(one) - b).abs().max().item();
+            let scale = one.abs().max().item();
+            assert!(residual < 1e-13 * N as f64 * scale.max(1.0), "matrix {k}: {residual}");
+        }
+    }
+    for columns in [0, 1, 5] {
+        let empty = tape.leaf(Array2::<f64>::zeros((N, columns)));
+        assert_eq!(matrix(tape.leaf(&good).solve(empty)), Array2::<f64>::zeros((N, columns)));
+    }
+    let no_batch = tape.leaf(ArrayD::<f64>::zeros(IxDyn(&[0, N, N])));
+    assert_eq!(no_batch.solve(b).shape().to_string(), "(0, 40, 2)");
 }
 
 #[test]

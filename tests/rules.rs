@@ -65,6 +65,11 @@ fn shifted(x: Var<'_, f64>) -> Var<'_, f64> {
     x + x.tape().constant(Array2::eye(n) * 4.0)
 }
 
+/// Returns a matrix that is large enough for its factors to be a node.
+fn large(x: Var<'_, f64>) -> Var<'_, f64> {
+    shifted(x.pad([(13, 20), (20, 13)], 0.25))
+}
+
 /// Returns matrices near `diag(0, 2, 4, …)`, with eigenvalues and singular values that are far from each other.
 fn spread(x: Var<'_, f64>) -> Var<'_, f64> {
     let shape = x.shape();
@@ -268,6 +273,8 @@ fn samples() -> Vec<Sample> {
     add!("solve, batches broadcast", [[2, 1, 3, 3], [4, 3, 2]], |x| shifted(x[0]).solve(x[1]));
     add!("solve one matrix for a batch", [[3, 3], [4, 3, 2]], |x| shifted(x[0]).solve(x[1]));
     add!("solve triangular", [[3, 3], [3, 2]], |x| shifted(x[0]).tril(0).solve(shifted(x[0]).triu(0).solve(x[1])));
+    add!("solve a large system", [[3, 3], [36]], |x| large(x[0]).solve(x[1]));
+    add!("solve a large system for a batch", [[3, 3], [2, 36, 1]], |x| large(x[0]).transpose().solve(x[1]));
     add!("cholesky", [[3, 3]], |x| shifted(x[0]).cholesky());
     add!("cholesky of a product", [[2, 3, 3], [3, 3]], |x| shifted(x[0].matmul(x[1]) * 0.5).cholesky());
     add!("eigh", [[3, 3]], |x| {

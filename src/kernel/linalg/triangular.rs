@@ -10,8 +10,6 @@ use crate::number::{Number, dispatch};
 
 /// Up to this many rows are solved or factorized row by row.
 pub(super) const BASE: usize = 16;
-/// So many columns of the right-hand side are solved together: the rows of a base case stay in the nearest cache.
-const COLUMNS: usize = 256;
 
 /// Which triangle of a matrix is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,30 +165,43 @@ impl<T: Number + Matmul> WithSimd for Base<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { triangle: Triangle { matrix, n, part, diagonal }, b, stride, columns } = self;
+    fn with_simd<S: Simd>(mut self, _: S) {
+        let mut start = 0;
+        while start < self.columns {
+            start += match self.columns - start {
+                64.. => self.solve_columns::<64>(start),
+                16.. => self.solve_columns::<16>(start),
+                4.. => self.solve_columns::<4>(start),
+                _ => self.solve_columns::<1>(start),
+            };
+        }
+    }
+}
+
+impl<T: Number + Matmul> Base<'_, T> {
+    /// Solves for `WIDTH` columns. The sums of a row stay in registers. Returns `WIDTH`.
+    #[inline(always)]
+    fn solve_columns<const WIDTH: usize>(&mut self, start: usize) -> usize {
+        let Triangle { matrix, n, part, diagonal } = self.triangle;
         let t = |row: usize, column: usize| matrix.data[row * matrix.row_stride + column * matrix.col_stride];
-        for start in (0..columns).step_by(COLUMNS) {
-            let width = COLUMNS.min(columns - start);
-            for step in 0..n {
-                let i = if part == Part::Lower { step } else { n - 1 - step };
-                let (before, rest) = b.split_at_mut(i * stride);
-                let (row, after) = rest.split_at_mut(stride.min(rest.len()));
-                let row = &mut row[start..start + width];
-                let (known, others) = if part == Part::Lower { (0..i, &*before) } else { (i + 1..n, &*after) };
-                for (p, other) in known.zip(others.chunks(stride)) {
-                    let (factor, other) = (t(i, p), &other[start..start + width]);
-                    for column in 0..width {
-                        row[column] -= factor * other[column];
-                    }
-                }
-                if diagonal == Diagonal::Given {
-                    let pivot = t(i, i);
-                    for x in row {
-                        *x /= pivot;
-                    }
+        for step in 0..n {
+            let (i, known) = if part == Part::Lower { (step, 0..step) } else { (n - 1 - step, n - step..n) };
+            let mut sums = [T::ZERO; WIDTH];
+            sums.copy_from_slice(&self.b[i * self.stride + start..][..WIDTH]);
+            for p in known {
+                let (factor, other) = (t(i, p), &self.b[p * self.stride + start..][..WIDTH]);
+                for column in 0..WIDTH {
+                    sums[column] -= factor * other[column];
                 }
             }
+            if diagonal == Diagonal::Given {
+                let pivot = t(i, i);
+                for x in &mut sums {
+                    *x /= pivot;
+                }
+            }
+            self.b[i * self.stride + start..][..WIDTH].copy_from_slice(&sums);
         }
+        WIDTH
     }
 }

@@ -248,19 +248,26 @@ mod tests {
         ((i * 7919 + i / 13 + seed) % 13) as i8 - 6
     }
 
+    /// Some shapes have a result whose rows are apart. What lies between them stays NaN.
     fn check_sums<T: Number>(m: usize, n: usize, k: usize, a: Layout, b: Layout, accumulate: Accumulate, sums: &[f64]) {
+        let stride = n + if (m + n + k).is_multiple_of(2) { 0 } else { 3 };
         let (a_row, a_col, a_len) = strides(a, m, k);
         let (b_row, b_col, b_len) = strides(b, k, n);
         let a_data: Vec<T> = (0..a_len).map(|i| T::from(whole(i, 1))).collect();
         let b_data: Vec<T> = (0..b_len).map(|i| T::from(whole(i, 5))).collect();
         let add = accumulate == Accumulate::Yes;
-        let old: Vec<T> = (0..m * n).map(|i| if add { T::from(whole(i, 9)) } else { T::NAN }).collect();
+        let at = |i: usize| i / stride * n + i % stride;
+        let old = |i: usize| if add && i % stride < n { T::from(whole(at(i), 9)) } else { T::NAN };
+        let old: Vec<T> = (0..m * stride).map(old).collect();
         for arch in archs() {
             let mut c = old.clone();
             let left = MatrixRef { data: &a_data, row_stride: a_row, col_stride: a_col };
             let right = MatrixRef { data: &b_data, row_stride: b_row, col_stride: b_col };
-            matmul_on(arch, Product { m, n, k, a: left, b: right, c: &mut c, c_strides: (n, 1), accumulate });
-            for (i, (&c, &sum)) in c.iter().zip(sums).enumerate() {
+            matmul_on(arch, Product { m, n, k, a: left, b: right, c: &mut c, c_strides: (stride, 1), accumulate });
+            let gap = |(i, c): (usize, T)| i % stride < n || c.into().is_nan();
+            assert!(c.iter().copied().enumerate().all(gap), "({m}, {k}) {a:?} x ({k}, {n}) {b:?}: a gap on {arch:?}");
+            let c = c.chunks(stride.max(1)).flat_map(|row| &row[..n]);
+            for (i, (&c, &sum)) in c.zip(sums).enumerate() {
                 let expected = if add { sum + f64::from(whole(i, 9)) } else { sum };
                 let (i, j) = (i / n, i % n);
                 assert_eq!(

@@ -165,43 +165,85 @@ impl<T: Number + Matmul> WithSimd for Base<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, _: S) {
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let (lanes, columns) = (T::lanes::<S>(), self.columns);
         let mut start = 0;
-        while start < self.columns {
-            start += match self.columns - start {
-                64.. => self.solve_columns::<64>(start),
-                16.. => self.solve_columns::<16>(start),
-                4.. => self.solve_columns::<4>(start),
-                _ => self.solve_columns::<1>(start),
-            };
+        while start < columns {
+            match (columns - start) / lanes {
+                0 => {
+                    self.solve_narrow(simd, start..columns);
+                    start = columns;
+                }
+                1..4 => {
+                    self.solve_columns::<S, 1>(simd, start);
+                    start += lanes;
+                }
+                _ => {
+                    self.solve_columns::<S, 4>(simd, start);
+                    start += 4 * lanes;
+                }
+            }
         }
     }
 }
 
 impl<T: Number + Matmul> Base<'_, T> {
-    /// Solves for `WIDTH` columns. The sums of a row stay in registers. Returns `WIDTH`.
     #[inline(always)]
-    fn solve_columns<const WIDTH: usize>(&mut self, start: usize) -> usize {
-        let Triangle { matrix, n, part, diagonal } = self.triangle;
-        let t = |row: usize, column: usize| matrix.data[row * matrix.row_stride + column * matrix.col_stride];
-        for step in 0..n {
-            let (i, known) = if part == Part::Lower { (step, 0..step) } else { (n - 1 - step, n - step..n) };
-            let mut sums = [T::ZERO; WIDTH];
-            sums.copy_from_slice(&self.b[i * self.stride + start..][..WIDTH]);
-            for p in known {
-                let (factor, other) = (t(i, p), &self.b[p * self.stride + start..][..WIDTH]);
-                for column in 0..WIDTH {
-                    sums[column] -= factor * other[column];
-                }
+    fn t(&self, row: usize, column: usize) -> T {
+        let MatrixRef { data, row_stride, col_stride } = self.triangle.matrix;
+        data[row * row_stride + column * col_stride]
+    }
+
+    /// Returns the row that is solved in a step, and the rows that are solved before.
+    #[inline(always)]
+    fn row(&self, step: usize) -> (usize, Range<usize>) {
+        let n = self.triangle.n;
+        if self.triangle.part == Part::Lower { (step, 0..step) } else { (n - 1 - step, n - step..n) }
+    }
+
+    #[inline(always)]
+    fn divide(&mut self, row: usize, columns: Range<usize>) {
+        if self.triangle.diagonal == Diagonal::Given {
+            let pivot = self.t(row, row);
+            for x in &mut self.b[row * self.stride..][columns] {
+                *x /= pivot;
             }
-            if diagonal == Diagonal::Given {
-                let pivot = t(i, i);
-                for x in &mut sums {
-                    *x /= pivot;
-                }
-            }
-            self.b[i * self.stride + start..][..WIDTH].copy_from_slice(&sums);
         }
-        WIDTH
+    }
+
+    /// Solves for `V` vectors of columns. The sums of a row stay in registers.
+    #[inline(always)]
+    fn solve_columns<S: Simd, const V: usize>(&mut self, simd: S, start: usize) {
+        let columns = start..start + V * T::lanes::<S>();
+        for step in 0..self.triangle.n {
+            let (i, known) = self.row(step);
+            let row = |p: usize| p * self.stride + columns.start..p * self.stride + columns.end;
+            let mut sums = [T::splat(simd, T::ZERO); V];
+            sums.copy_from_slice(T::as_vectors::<S>(&self.b[row(i)]));
+            for p in known {
+                let (factor, other) = (T::splat(simd, -self.t(i, p)), &T::as_vectors::<S>(&self.b[row(p)])[..V]);
+                for v in 0..V {
+                    sums[v] = T::fma(simd, factor, other[v], sums[v]);
+                }
+            }
+            T::as_vectors_mut::<S>(&mut self.b[row(i)]).copy_from_slice(&sums);
+            self.divide(i, columns.clone());
+        }
+    }
+
+    /// Solves for columns that do not fill a vector.
+    #[inline(always)]
+    fn solve_narrow<S: Simd>(&mut self, simd: S, columns: Range<usize>) {
+        for step in 0..self.triangle.n {
+            let (i, known) = self.row(step);
+            let row = |p: usize| p * self.stride + columns.start..p * self.stride + columns.end;
+            let mut sum = T::partial_load(simd, &self.b[row(i)]);
+            for p in known {
+                let factor = T::splat(simd, -self.t(i, p));
+                sum = T::fma(simd, factor, T::partial_load(simd, &self.b[row(p)]), sum);
+            }
+            T::partial_store(simd, &mut self.b[row(i)], sum);
+            self.divide(i, columns.clone());
+        }
     }
 }

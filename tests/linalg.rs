@@ -173,7 +173,7 @@ fn check_size<T: Scalar>(n: usize, tolerance: f64) {
         let expected = inverse.dot(&right);
         same("solve", wide(x), &expected);
         let db = inverse.t().dot(&Array2::ones((n, 3)));
-        let gradients = x.sum().grad(&[a, b]);
+        let gradients = x.sum().grads(&[a, b]);
         same("db", wide(gradients[1]), &db);
         same("da", wide(gradients[0]), &-db.dot(&expected.t()));
         let positive = a.matmul(a.transpose());
@@ -209,9 +209,9 @@ fn a_large_solve_refuses_what_a_small_one_refuses() {
     let da = x.sum().grad_wrt(a);
     for (k, matrix) in batch.outer_iter().enumerate() {
         let none = (1..5).contains(&k);
-        let (one, alone) = (x.index(0, k), tape.leaf(matrix));
+        let (one, alone) = (x.index(0, k as isize), tape.leaf(matrix));
         assert!(one.value().iter().all(|x| x.is_nan() == none), "matrix {k}: {one:?}");
-        assert!(da.index(0, k).value().iter().all(|x| x.is_nan() == none), "matrix {k}");
+        assert!(da.index(0, k as isize).value().iter().all(|x| x.is_nan() == none), "matrix {k}");
         if !none {
             assert_eq!(one.value(), alone.solve(b).value(), "matrix {k}");
             let residual = (alone.matmul(one) - b).abs().max().item();

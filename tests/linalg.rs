@@ -152,9 +152,8 @@ fn check_size<T: Scalar>(n: usize, tolerance: f64) {
     });
     let (inverse, det) = gauss_jordan(&dominant);
     let narrow = |x: &Array2<f64>| x.mapv(T::from_f64);
-    let wide = |x: Var<'_, T>| {
-        x.value().mapv(|x| x.to_f64()).into_dimensionality::<Ix2>().unwrap_or_else(|_| panic!("{x:?}"))
-    };
+    let wide =
+        |x: Var<'_, T>| x.value().mapv(|x| x.to_f64()).into_dimensionality::<Ix2>().unwrap_or_else(|_| panic!("{x:?}"));
     let same = |name: &str, found: Array2<f64>, expected: &Array2<f64>| {
         assert!(close(&found, expected, tolerance), "{name}, n = {n}, {}: {found} and {expected}", T::DTYPE);
     };

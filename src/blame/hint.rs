@@ -126,7 +126,9 @@ impl<T: Number> Evidence<'_, T> {
                 format!("at -1 and 1 the derivative of {name} is infinite")
             }
             Op::Unary(Unary::Acosh) if x.min <= 1.0 => "at 1 the derivative of acosh is infinite".into(),
-            Op::Inverse | Op::LogDet | Op::Solve { .. } | Op::SolveByFactors { .. } | Op::Cholesky => "the matrix is singular, or nearly so".into(),
+            Op::Inverse | Op::LogDet | Op::Solve { .. } | Op::SolveByFactors { .. } | Op::Cholesky => {
+                "the matrix is singular, or nearly so".into()
+            }
             _ => return None,
         })
     }

@@ -12,7 +12,7 @@ use crate::op::elementwise::{Binary, Saves, Unary};
 use crate::shape::{AxisSet, KeepDims, Shape};
 
 /// Defines an enum of operations. Each has a name, the text printed after the name, and perhaps an operand that only
-/// selects among the elements of the others (`chosen_by`). No cotangent passes to that operand.
+/// selects among the elements of the others, or follows from them (`chosen_by`). No cotangent passes to that operand.
 macro_rules! operations {
     (
         $(#[$enum_doc:meta])* $Enum:ident, $STRUCTURAL:ident;

@@ -1,8 +1,8 @@
 //! Factorizations of one square matrix, row-major. A factorization that does not exist gives NaN.
 //!
 //! They work by blocks, and the matrix product does most of the work. So they have the same bits on every machine and for
-//! any number of threads, as it has. Unlike other kernels, they allocate: a factorization costs much more than an
-//! allocation. The file `decomposition` is apart: a crate computes there, number by number.
+//! any number of threads, as it has. Unlike other kernels, they copy matrices to memory of their own, which a thread
+//! keeps in part. The file `decomposition` is apart: a crate computes there, number by number.
 
 mod buffer;
 #[cfg(feature = "decompositions")]
@@ -66,14 +66,7 @@ pub(crate) fn det_sign<T: Number + Matmul>(a: &[T], n: usize) -> T {
 
 /// `x = a⁻¹ b` for a `b` with `columns` columns, or `x = a⁻ᵀ b`; NaN for a singular matrix. Triangular matrices are solved
 /// by substitution.
-pub(crate) fn solve<T: Number + Matmul>(
-    a: &[T],
-    n: usize,
-    transposed: bool,
-    b: &[T],
-    columns: usize,
-    x: &mut [T],
-) {
+pub(crate) fn solve<T: Number + Matmul>(a: &[T], n: usize, transposed: bool, b: &[T], columns: usize, x: &mut [T]) {
     match triangle(a, n) {
         Some(triangle) => solve_triangle(triangle, transposed, b, columns, x),
         None => solve_factored(Lu::new(Buffer::copy_of(a), n).factored(), transposed, b, columns, x),
@@ -146,13 +139,7 @@ fn solve_triangle<T: Number + Matmul>(
     triangle.solve(x, columns, columns, &mut Buffer::new(0));
 }
 
-fn solve_factored<T: Number + Matmul>(
-    lu: Factored<'_, T>,
-    transposed: bool,
-    b: &[T],
-    columns: usize,
-    x: &mut [T],
-) {
+fn solve_factored<T: Number + Matmul>(lu: Factored<'_, T>, transposed: bool, b: &[T], columns: usize, x: &mut [T]) {
     if lu.is_singular() {
         x.fill(nan());
     } else if transposed {

@@ -25,22 +25,22 @@ use crate::shape::AxisSet;
 use crate::threads::{self, PIECE, in_pieces};
 
 /// Accumulators side by side: enough to fill two AVX-512 registers of `f32`.
-const LANES: usize = 32;
+pub(super) const LANES: usize = 32;
 /// Up to this many rows are combined one after the other. More are combined block by block.
-const CHAIN: usize = 16;
+pub(super) const CHAIN: usize = 16;
 /// The number of rows in a block.
-const BLOCK: usize = 4 * FEW;
+pub(super) const BLOCK: usize = 4 * FEW;
 /// The number of rows in a group. Each half of a group is combined one row after the other.
-const FEW: usize = 8;
+pub(super) const FEW: usize = 8;
 
 /// The function of a reduction: it is associative and has a neutral element.
-trait Combine<T>: Copy + Default + Send + Sync {
+pub(super) trait Combine<T>: Copy + Default + Send + Sync {
     const NEUTRAL: T;
     fn combine(a: T, b: T) -> T;
 }
 
 #[derive(Clone, Copy, Default)]
-struct Sum;
+pub(super) struct Sum;
 impl<T: Number> Combine<T> for Sum {
     const NEUTRAL: T = T::ZERO;
     #[inline(always)]
@@ -318,7 +318,7 @@ impl<T: Number, C: Combine<T>> WithSimd for Reduction<'_, T, C> {
 }
 
 /// One number for each lane.
-type Lanes<T> = [T; LANES];
+pub(super) type Lanes<T> = [T; LANES];
 
 /// Combines the elements of a slice: first rows of one element for each lane, then the lanes.
 #[inline(always)]
@@ -332,7 +332,7 @@ fn fold<S: Simd, T: Number, C: Combine<T>>(simd: S, x: &[T]) -> T {
 
 /// Combines the elements after the last whole row with the first lanes, then the lanes.
 #[inline(always)]
-fn join_lanes<T: Number, C: Combine<T>>(mut lanes: Lanes<T>, rest: &[T]) -> T {
+pub(super) fn join_lanes<T: Number, C: Combine<T>>(mut lanes: Lanes<T>, rest: &[T]) -> T {
     for (lane, &x) in lanes.iter_mut().zip(rest) {
         *lane = C::combine(*lane, x);
     }
@@ -347,13 +347,13 @@ fn join_lanes<T: Number, C: Combine<T>>(mut lanes: Lanes<T>, rest: &[T]) -> T {
 }
 
 /// A run of neighbouring axes that are all reduced or all kept.
-struct Group {
-    length: usize,
-    reduced: bool,
+pub(super) struct Group {
+    pub(super) length: usize,
+    pub(super) reduced: bool,
 }
 
 /// Joins neighbouring axes that are all reduced or all kept. Axes of length 1 are left out.
-fn groups(shape: &[usize], axes: AxisSet) -> SmallVec<[Group; 4]> {
+pub(super) fn groups(shape: &[usize], axes: AxisSet) -> SmallVec<[Group; 4]> {
     let mut groups: SmallVec<[Group; 4]> = SmallVec::new();
     for (axis, &length) in shape.iter().enumerate() {
         let reduced = axes.contains(axis);
@@ -415,8 +415,9 @@ fn tile<S: Simd, T: Number, C: Combine<T>>(simd: S, x: &[T], width: usize, start
 /// The same, also for a few rows that are the last block of many.
 #[inline(always)]
 fn blocks<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, count: usize) -> Lanes<T> {
-    in_blocks::<T, C>(
+    in_blocks(
         x.len() / width,
+        of_lanes::<T, C>(),
         inlined!(|rows: Range<usize>| one_by_one::<T, C>(
             &x[rows.start * width..rows.end * width],
             width,
@@ -456,39 +457,41 @@ fn one_by_one<T: Number, C: Combine<T>>(x: &[T], width: usize, start: usize, cou
 /// Combines rows in the order that the module's documentation states. `one_by_one` combines a range of rows one after
 /// the other; `few` combines a group of [`FEW`] rows, given its first row.
 #[inline(always)]
-fn in_pairs<T: Number, C: Combine<T>>(
+pub(super) fn in_pairs<A: Copy>(
     rows: usize,
-    one_by_one: impl Fn(Range<usize>) -> Lanes<T>,
-    few: impl Fn(usize) -> Lanes<T>,
-) -> Lanes<T> {
-    if rows <= CHAIN { one_by_one(0..rows) } else { in_blocks::<T, C>(rows, one_by_one, few) }
+    (neutral, combine): (A, impl Fn(A, &A) -> A),
+    one_by_one: impl Fn(Range<usize>) -> A,
+    few: impl Fn(usize) -> A,
+) -> A {
+    if rows <= CHAIN { one_by_one(0..rows) } else { in_blocks(rows, (neutral, combine), one_by_one, few) }
 }
 
 /// Combines blocks of rows in a pairwise tree.
 #[inline(always)]
-fn in_blocks<T: Number, C: Combine<T>>(
+pub(super) fn in_blocks<A: Copy>(
     rows: usize,
-    one_by_one: impl Fn(Range<usize>) -> Lanes<T>,
-    few: impl Fn(usize) -> Lanes<T>,
-) -> Lanes<T> {
+    (neutral, combine): (A, impl Fn(A, &A) -> A),
+    one_by_one: impl Fn(Range<usize>) -> A,
+    few: impl Fn(usize) -> A,
+) -> A {
     // Results of 2^i blocks each, the largest first. This is the pairwise tree without recursion: a recursive function
     // would not be inlined into its caller.
-    let mut results: SmallVec<[Lanes<T>; 32]> = SmallVec::new();
+    let mut results: SmallVec<[A; 32]> = SmallVec::new();
     for (block, start) in (0..rows).step_by(BLOCK).enumerate() {
         let end = rows.min(start + BLOCK);
-        let mut result = [C::NEUTRAL; LANES];
+        let mut result = neutral;
         for start in (start..end).step_by(FEW) {
             let part = if end - start < FEW { one_by_one(start..end) } else { few(start) };
-            result = combine_lanes::<T, C>(result, &part);
+            result = combine(result, &part);
         }
         let others = results.len() - block.trailing_ones() as usize;
         for before in results[others..].iter().rev() {
-            result = combine_lanes::<T, C>(*before, &result);
+            result = combine(*before, &result);
         }
         results.truncate(others);
         results.push(result);
     }
-    results.iter().rfold([C::NEUTRAL; LANES], |total, result| combine_lanes::<T, C>(*result, &total))
+    results.iter().rfold(neutral, |total, result| combine(*result, &total))
 }
 
 /// Combines a group of rows of the same length: the rows of each half one after the other, then the halves.
@@ -504,8 +507,14 @@ fn few<T: Number, C: Combine<T>>(rows: [&[T]; FEW]) -> Lanes<T> {
     lanes
 }
 
+/// The neutral lanes, and the function that combines two.
 #[inline(always)]
-fn combine_lanes<T: Number, C: Combine<T>>(mut a: Lanes<T>, b: &Lanes<T>) -> Lanes<T> {
+fn of_lanes<T: Number, C: Combine<T>>() -> (Lanes<T>, impl Fn(Lanes<T>, &Lanes<T>) -> Lanes<T>) {
+    ([C::NEUTRAL; LANES], inlined!(|a: Lanes<T>, b: &Lanes<T>| -> Lanes<T> { combine_lanes::<T, C>(a, b) }))
+}
+
+#[inline(always)]
+pub(super) fn combine_lanes<T: Number, C: Combine<T>>(mut a: Lanes<T>, b: &Lanes<T>) -> Lanes<T> {
     for (a, &b) in a.iter_mut().zip(b) {
         *a = C::combine(*a, b);
     }
@@ -535,8 +544,9 @@ fn general<S: Simd, T: Number, C: Combine<T>>(simd: S, x: &[T], groups: &[Group]
         for (index, out) in out.chunks_mut(LANES).enumerate() {
             let (base, tile) = (base + index * LANES * run, out.len());
             let row = |row| &x[base + offset(&reduced, row)..][..tile * run];
-            let total = in_pairs::<T, C>(
+            let total = in_pairs(
                 rows,
+                of_lanes::<T, C>(),
                 inlined!(|rows: Range<usize>| runs::<S, T, C>(simd, rows.map(row), run)),
                 inlined!(|first| match run {
                     1 => few::<T, C>(std::array::from_fn(|index| row(first + index))),

@@ -4,7 +4,7 @@ use pulp::{Simd, WithSimd};
 
 use super::moments::{Means, Moments, Row};
 use crate::kernel::loops;
-use crate::kernel::sums::{ColumnSums, ROWS_OF_BLOCK, ROWS_OF_GROUP, sums_inlined};
+use crate::kernel::sums::{ColumnSums, ROWS_OF_BLOCK, ROWS_OF_GROUP, sum_of};
 use crate::memory::Pool;
 use crate::number::{Number, dispatch, inlined};
 use crate::threads::{self, PIECE, in_pieces};
@@ -107,14 +107,18 @@ impl<T: Number> WithSimd for Pullback<'_, T> {
             let range = start..start + width;
             let (x, g, out) = (&x[range.clone()], &g[range.clone()], &mut out[range]);
             let moments = Moments::of(Row(simd), x, length, eps);
-            let [sum, along] =
-                sums_inlined(simd, [x, g], inlined!(|v: [T; 2]| -> [T; 2] { [v[1], v[1] * moments.normalized(v[0])] }));
-            let means = Means { mean: sum / length, along: along / length };
+            let means = Means {
+                mean: sum_of(simd, [g], inlined!(|v: [T; 1]| -> T { v[0] })) / length,
+                along: sum_of(simd, [g, x], inlined!(|v: [T; 2]| -> T { v[0] * moments.normalized(v[1]) })) / length,
+            };
             loops::zip_slices(out, g, x, inlined!(|g: T, x: T| -> T { means.pulled(moments, g, x) }));
             start += width;
         }
     }
 }
+
+/// Scratch memory: two parts of sums for the gain and two for the bias, and a row of the array's cotangent if it is not wanted.
+const SCRATCH_ROWS: usize = 5;
 
 /// The arguments of the pullback of rows with gain and bias, for some of the blocks of rows.
 struct Affine<'a, T> {
@@ -144,9 +148,9 @@ pub(super) fn pull_affine<T: Number>(
     let columns = ColumnSums::new(x.len() / width, width);
     let length = if of_gain.is_some() || of_bias.is_some() { columns.elements() } else { 0 };
     let (mut gains, mut biases) = (pool.lend(length), pool.lend(length));
-    // A group of products, and a row: for each block if threads share the blocks.
+    // For each block if threads share the blocks.
     let places = if threads::count() > 1 { columns.elements() / width } else { 1 };
-    let mut scratch = pool.lend(places * (ROWS_OF_GROUP + 1) * width);
+    let mut scratch = pool.lend(places * SCRATCH_ROWS * width);
     Affine {
         x,
         g,
@@ -179,7 +183,7 @@ impl<T: Number> Affine<'_, T> {
         let (out, out_after) = out.split_at_mut(elements.min(out.len()));
         let (gains, gains_after) = gains.split_at_mut((half * width).min(gains.len()));
         let (biases, biases_after) = biases.split_at_mut((half * width).min(biases.len()));
-        let (scratch, scratch_after) = scratch.split_at_mut(half * (ROWS_OF_GROUP + 1) * width);
+        let (scratch, scratch_after) = scratch.split_at_mut(half * SCRATCH_ROWS * width);
         let first = Affine { x, g, gain, eps, columns, out, blocks: [gains, biases], scratch };
         let second = Affine {
             x: x_after,
@@ -202,31 +206,30 @@ impl<T: Number> WithSimd for Affine<'_, T> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { x, g, gain, eps, columns, out, blocks: [gains, biases], scratch } = self;
         let (width, length) = (gain.len(), T::from_f64(gain.len() as f64));
-        let (products, scratch) = scratch[..(ROWS_OF_GROUP + 1) * width].split_at_mut(ROWS_OF_GROUP * width);
-        gains.fill(T::ZERO);
-        biases.fill(T::ZERO);
-        let (mut group, mut block) = (0, 0);
-        while group < x.len() {
-            let end = x.len().min(group + ROWS_OF_GROUP * width);
-            let mut start = group;
-            while start < end {
-                let (x, g) = (&x[start..start + width], &g[start..start + width]);
+        let (gain_parts, rest) = scratch[..SCRATCH_ROWS * width].split_at_mut(2 * width);
+        let (bias_parts, unwanted) = rest.split_at_mut(2 * width);
+        gain_parts.fill(T::ZERO);
+        bias_parts.fill(T::ZERO);
+        gains.fill(columns.neutral());
+        biases.fill(columns.neutral());
+        let (rows, mut group) = (x.len() / width, 0);
+        while group < rows {
+            let rows_of_group = ROWS_OF_GROUP.min(rows - group);
+            let block = group / ROWS_OF_BLOCK * width;
+            for row in 0..rows_of_group {
+                let range = (group + row) * width..(group + row + 1) * width;
+                let (x, g) = (&x[range.clone()], &g[range.clone()]);
                 let moments = Moments::of(Row(simd), x, length, eps);
-                if !gains.is_empty() {
-                    let products = &mut products[start - group..][..width];
-                    loops::zip_slices(products, g, x, inlined!(|g: T, x: T| -> T { g * moments.normalized(x) }));
-                }
-                if !out.is_empty() {
-                    let [sum, along] = sums_inlined(
+                let means = Means {
+                    mean: sum_of(simd, [g, gain], inlined!(|v: [T; 2]| -> T { v[0] * v[1] })) / length,
+                    along: sum_of(
                         simd,
-                        [x, g, gain],
-                        inlined!(|v: [T; 3]| -> [T; 2] {
-                            let h = v[1] * v[2];
-                            [h, h * moments.normalized(v[0])]
-                        }),
-                    );
-                    let means = Means { mean: sum / length, along: along / length };
-                    let out = &mut out[start..start + width];
+                        [g, gain, x],
+                        inlined!(|v: [T; 3]| -> T { v[0] * v[1] * moments.normalized(v[2]) }),
+                    ) / length,
+                };
+                let out = if out.is_empty() { &mut *unwanted } else { &mut out[range] };
+                if gains.is_empty() {
                     loops::zip_three(
                         out,
                         g,
@@ -234,16 +237,29 @@ impl<T: Number> WithSimd for Affine<'_, T> {
                         x,
                         inlined!(|g: T, gain: T, x: T| -> T { means.pulled(moments, g * gain, x) }),
                     );
+                    continue;
                 }
-                start += width;
+                let sums = match columns.part(row, rows_of_group) {
+                    None => [&mut gains[block..block + width], &mut biases[block..block + width]],
+                    Some(part) => {
+                        let part = part * width..(part + 1) * width;
+                        [&mut gain_parts[part.clone()], &mut bias_parts[part]]
+                    }
+                };
+                loops::pull_and_add(
+                    out,
+                    sums,
+                    [g, gain, x],
+                    inlined!(|g: T, gain: T, x: T| -> [T; 3] {
+                        [means.pulled(moments, g * gain, x), g * moments.normalized(x), g]
+                    }),
+                );
             }
             if !gains.is_empty() {
-                let sums = block * width..(block + 1) * width;
-                columns.add(&products[..end - group], scratch, &mut gains[sums.clone()]);
-                columns.add(&g[group..end], scratch, &mut biases[sums]);
+                columns.add_parts(gain_parts, &mut gains[block..block + width]);
+                columns.add_parts(bias_parts, &mut biases[block..block + width]);
             }
-            group = end;
-            block = group / width / ROWS_OF_BLOCK;
+            group += rows_of_group;
         }
     }
 }

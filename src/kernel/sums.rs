@@ -174,11 +174,10 @@ pub(super) const ROWS_OF_BLOCK: usize = BLOCK;
 /// The number of rows of a group of [`ColumnSums`].
 pub(super) const ROWS_OF_GROUP: usize = FEW;
 
-/// The sums of the columns of a matrix whose rows come one after the other. They are the same as the sums of the whole matrix
-/// over its rows.
+/// The sums of the columns of a matrix whose elements are computed on the way, from two matrices and a number for each row. They
+/// have the bits of the sums of that matrix over its rows.
 ///
-/// Rows are added in groups: first to one of the two parts of a group, as [`part`](Self::part) says, then the parts to the sums
-/// of the block. [`finish`](Self::finish) adds the sums of blocks.
+/// [`add`](Self::add) adds a group of rows to the sums of their block, and [`finish`](Self::finish) adds the sums of blocks.
 pub(super) struct ColumnSums {
     /// The number of rows of the whole matrix.
     rows: usize,
@@ -202,24 +201,51 @@ impl ColumnSums {
         if self.rows == 1 { -T::ZERO } else { T::ZERO }
     }
 
-    /// Returns the part to which a row of a group is added. A few rows have no parts, and are added to the sums of the block.
+    /// Adds `f(a, b, n)` of the elements of a group of rows, with the number `n` of each row. The group is whole, or the last
+    /// one.
     #[inline(always)]
-    pub(super) fn part(&self, row: usize, rows_of_group: usize) -> Option<usize> {
-        if self.rows <= CHAIN {
-            return None;
+    pub(super) fn add<T: Number, N: Copy>(
+        &self,
+        [a, b]: [&[T]; 2],
+        numbers: &[N],
+        sums: &mut [T],
+        f: impl Fn(T, T, N) -> T + Copy,
+    ) {
+        let mut start = 0;
+        while start + LANES <= self.width {
+            self.add_columns([a, b], numbers, start, LANES, sums, f);
+            start += LANES;
         }
-        Some(usize::from(rows_of_group == FEW && row >= FEW / 2))
+        if start < self.width {
+            self.add_columns([a, b], numbers, start, self.width - start, sums, f);
+        }
     }
 
-    /// Adds the two parts of a group to the sums of its block, and clears the parts.
+    /// The same for `count` columns, at most one for each lane.
     #[inline(always)]
-    pub(super) fn add_parts<T: Number>(&self, parts: &mut [T], sums: &mut [T]) {
-        if self.rows > CHAIN {
-            let (first, second) = parts.split_at_mut(self.width);
-            for i in 0..self.width {
-                sums[i] += first[i] + second[i];
-            }
-            parts.fill(T::ZERO);
+    fn add_columns<T: Number, N: Copy>(
+        &self,
+        [a, b]: [&[T]; 2],
+        numbers: &[N],
+        start: usize,
+        count: usize,
+        sums: &mut [T],
+        f: impl Fn(T, T, N) -> T + Copy,
+    ) {
+        let sums = &mut sums[start..start + count];
+        if self.rows <= CHAIN {
+            let mut lanes = [T::ZERO; LANES];
+            lanes[..count].copy_from_slice(sums);
+            add_rows([a, b], numbers, 0..numbers.len(), (self.width, start, count), &mut lanes, f);
+            sums.copy_from_slice(&lanes[..count]);
+            return;
+        }
+        let half = if numbers.len() == FEW { FEW / 2 } else { numbers.len() };
+        let (mut first, mut second) = ([T::ZERO; LANES], [T::ZERO; LANES]);
+        add_rows([a, b], numbers, 0..half, (self.width, start, count), &mut first, f);
+        add_rows([a, b], numbers, half..numbers.len(), (self.width, start, count), &mut second, f);
+        for i in 0..count {
+            sums[i] += first[i] + second[i];
         }
     }
 
@@ -243,6 +269,32 @@ impl ColumnSums {
         out.fill(T::ZERO);
         for result in blocks[..results * width].chunks_exact(width).rev() {
             loops::zip_in_place(out, result, |total, result| result + total);
+        }
+    }
+}
+
+/// Adds `f(a, b, n)` of the elements of some rows, one row after the other.
+#[inline(always)]
+fn add_rows<T: Number, N: Copy>(
+    [a, b]: [&[T]; 2],
+    numbers: &[N],
+    rows: Range<usize>,
+    (width, start, count): (usize, usize, usize),
+    lanes: &mut Lanes<T>,
+    f: impl Fn(T, T, N) -> T,
+) {
+    for row in rows {
+        let number = numbers[row];
+        let range = row * width + start..row * width + start + count;
+        let (a, b) = (&a[range.clone()], &b[range]);
+        if let (Some(a), Some(b)) = (a.first_chunk::<LANES>(), b.first_chunk::<LANES>()) {
+            for i in 0..LANES {
+                lanes[i] += f(a[i], b[i], number);
+            }
+        } else {
+            for i in 0..a.len().min(LANES) {
+                lanes[i] += f(a[i], b[i], number);
+            }
         }
     }
 }

@@ -117,9 +117,6 @@ impl<T: Number> WithSimd for Pullback<'_, T> {
     }
 }
 
-/// Scratch memory: two parts of sums for the gain and two for the bias, and a row of the array's cotangent if it is not wanted.
-const SCRATCH_ROWS: usize = 5;
-
 /// The arguments of the pullback of rows with gain and bias, for some of the blocks of rows.
 struct Affine<'a, T> {
     x: &'a [T],
@@ -131,7 +128,6 @@ struct Affine<'a, T> {
     out: &'a mut [T],
     /// The sums of the cotangents of gain and bias, for each block. They are empty if they are not wanted.
     blocks: [&'a mut [T]; 2],
-    scratch: &'a mut [T],
 }
 
 /// Writes the pullback of rows with gain and bias: the cotangents of the three operands, if they are wanted.
@@ -148,9 +144,6 @@ pub(super) fn pull_affine<T: Number>(
     let columns = ColumnSums::new(x.len() / width, width);
     let length = if of_gain.is_some() || of_bias.is_some() { columns.elements() } else { 0 };
     let (mut gains, mut biases) = (pool.lend(length), pool.lend(length));
-    // For each block if threads share the blocks.
-    let places = if threads::count() > 1 { columns.elements() / width } else { 1 };
-    let mut scratch = pool.lend(places * SCRATCH_ROWS * width);
     Affine {
         x,
         g,
@@ -159,7 +152,6 @@ pub(super) fn pull_affine<T: Number>(
         columns: &columns,
         out: out.unwrap_or_default(),
         blocks: [&mut gains, &mut biases],
-        scratch: &mut scratch,
     }
     .run();
     for (blocks, out) in [(gains, of_gain), (biases, of_bias)] {
@@ -176,15 +168,14 @@ impl<T: Number> Affine<'_, T> {
         if blocks < 2 || self.x.len() < 2 * PIECE || threads::count() == 1 {
             return dispatch(self);
         }
-        let Self { x, g, gain, eps, columns, out, blocks: [gains, biases], scratch } = self;
+        let Self { x, g, gain, eps, columns, out, blocks: [gains, biases] } = self;
         let half = blocks / 2;
         let elements = half * ROWS_OF_BLOCK * width;
         let ((x, x_after), (g, g_after)) = (x.split_at(elements), g.split_at(elements));
         let (out, out_after) = out.split_at_mut(elements.min(out.len()));
         let (gains, gains_after) = gains.split_at_mut((half * width).min(gains.len()));
         let (biases, biases_after) = biases.split_at_mut((half * width).min(biases.len()));
-        let (scratch, scratch_after) = scratch.split_at_mut(half * SCRATCH_ROWS * width);
-        let first = Affine { x, g, gain, eps, columns, out, blocks: [gains, biases], scratch };
+        let first = Affine { x, g, gain, eps, columns, out, blocks: [gains, biases] };
         let second = Affine {
             x: x_after,
             g: g_after,
@@ -193,7 +184,6 @@ impl<T: Number> Affine<'_, T> {
             columns,
             out: out_after,
             blocks: [gains_after, biases_after],
-            scratch: scratch_after,
         };
         threads::join(move || first.run(), move || second.run());
     }
@@ -204,62 +194,55 @@ impl<T: Number> WithSimd for Affine<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { x, g, gain, eps, columns, out, blocks: [gains, biases], scratch } = self;
+        let Self { x, g, gain, eps, columns, out, blocks: [gains, biases] } = self;
         let (width, length) = (gain.len(), T::from_f64(gain.len() as f64));
-        let (gain_parts, rest) = scratch[..SCRATCH_ROWS * width].split_at_mut(2 * width);
-        let (bias_parts, unwanted) = rest.split_at_mut(2 * width);
-        gain_parts.fill(T::ZERO);
-        bias_parts.fill(T::ZERO);
         gains.fill(columns.neutral());
         biases.fill(columns.neutral());
         let (rows, mut group) = (x.len() / width, 0);
+        let mut moments = [Moments { mean: T::ZERO, correction: T::ZERO, inverse: T::ZERO }; ROWS_OF_GROUP];
         while group < rows {
-            let rows_of_group = ROWS_OF_GROUP.min(rows - group);
-            let block = group / ROWS_OF_BLOCK * width;
-            for row in 0..rows_of_group {
-                let range = (group + row) * width..(group + row + 1) * width;
+            let end = rows.min(group + ROWS_OF_GROUP);
+            for row in group..end {
+                let range = row * width..(row + 1) * width;
                 let (x, g) = (&x[range.clone()], &g[range.clone()]);
-                let moments = Moments::of(Row(simd), x, length, eps);
+                let own = Moments::of(Row(simd), x, length, eps);
+                moments[row - group] = own;
+                if out.is_empty() {
+                    continue;
+                }
                 let means = Means {
                     mean: sum_of(simd, [g, gain], inlined!(|v: [T; 2]| -> T { v[0] * v[1] })) / length,
                     along: sum_of(
                         simd,
                         [g, gain, x],
-                        inlined!(|v: [T; 3]| -> T { v[0] * v[1] * moments.normalized(v[2]) }),
+                        inlined!(|v: [T; 3]| -> T { v[0] * v[1] * own.normalized(v[2]) }),
                     ) / length,
                 };
-                let out = if out.is_empty() { &mut *unwanted } else { &mut out[range] };
-                if gains.is_empty() {
-                    loops::zip_three(
-                        out,
-                        g,
-                        gain,
-                        x,
-                        inlined!(|g: T, gain: T, x: T| -> T { means.pulled(moments, g * gain, x) }),
-                    );
-                    continue;
-                }
-                let sums = match columns.part(row, rows_of_group) {
-                    None => [&mut gains[block..block + width], &mut biases[block..block + width]],
-                    Some(part) => {
-                        let part = part * width..(part + 1) * width;
-                        [&mut gain_parts[part.clone()], &mut bias_parts[part]]
-                    }
-                };
-                loops::pull_and_add(
-                    out,
-                    sums,
-                    [g, gain, x],
-                    inlined!(|g: T, gain: T, x: T| -> [T; 3] {
-                        [means.pulled(moments, g * gain, x), g * moments.normalized(x), g]
-                    }),
+                loops::zip_three(
+                    &mut out[range],
+                    g,
+                    gain,
+                    x,
+                    inlined!(|g: T, gain: T, x: T| -> T { means.pulled(own, g * gain, x) }),
                 );
             }
             if !gains.is_empty() {
-                columns.add_parts(gain_parts, &mut gains[block..block + width]);
-                columns.add_parts(bias_parts, &mut biases[block..block + width]);
+                let (rows, block) = (group * width..end * width, group / ROWS_OF_BLOCK * width);
+                let (moments, arrays) = (&moments[..end - group], [&g[rows.clone()], &x[rows]]);
+                columns.add(
+                    arrays,
+                    moments,
+                    &mut gains[block..block + width],
+                    inlined!(|g: T, x: T, moments: Moments<T>| -> T { g * moments.normalized(x) }),
+                );
+                columns.add(
+                    arrays,
+                    moments,
+                    &mut biases[block..block + width],
+                    inlined!(|g: T, _: T, _: Moments<T>| -> T { g }),
+                );
             }
-            group += rows_of_group;
+            group = end;
         }
     }
 }

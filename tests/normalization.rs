@@ -28,7 +28,7 @@ fn by_formula<'t, T: Scalar>([x, w, b, g]: [Var<'t, T>; 4], axes: &[isize]) -> [
     let mean = |x: Var<'t, T>| x.sum_axes(axes, KeepDims::Yes) / T::from_f64(count as f64);
     let rough = x - mean(x);
     let difference = rough - mean(rough);
-    let inverse = T::ONE / (mean(difference.square()) + eps::<T>()).sqrt();
+    let inverse = (mean(difference.square()) + eps::<T>()).sqrt().recip();
     let n = difference * inverse;
     let h = g * w;
     let dx = (h - mean(h) - n * mean(h * n)) * inverse;

@@ -12,65 +12,97 @@ use crate::kernel::loops;
 use crate::kernel::reduce::{BLOCK, CHAIN, FEW, LANES, Lanes, Sum, combine_lanes, in_blocks, in_pairs, join_lanes};
 use crate::number::{Number, inlined, outlined};
 
-/// Returns the sum of a function of the elements of slices of equal length, within a kernel that is dispatched already.
+/// Returns the sums of functions of the elements of slices of equal length, within a kernel that is dispatched already.
+/// Each is the same as the sum of an array of these numbers.
 #[inline(always)]
-pub(super) fn sum_of<S: Simd, T: Number, const K: usize>(
+pub(super) fn sums_inlined<S: Simd, T: Number, const K: usize, const M: usize>(
     simd: S,
     x: [&[T]; K],
-    f: impl Fn([T; K]) -> T + Copy,
-) -> T {
+    f: impl Fn([T; K]) -> [T; M] + Copy,
+) -> [T; M] {
     let length = x[0].len();
+    let mut total = [T::ZERO; M];
     if length <= LANES {
-        let mut total = T::ZERO;
         for i in 0..length {
-            total += f(each(&x, i));
+            total = added(total, &f(each(&x, i)));
         }
         return total;
     }
-    if length < (CHAIN + 1) * LANES {
-        let (rows, rest) = lanes_of(x);
-        return join_sum(add_terms(&rows, 0..rows[0].len(), f), rest, f);
+    let (mut rows, mut rest) = ([&[][..]; K], [&[][..]; K]);
+    for k in 0..K {
+        (rows[k], rest[k]) = x[k].as_chunks::<LANES>();
     }
-    outlined(simd, LongSum { x, f })
+    let count = rows[0].len();
+    let mut lanes = if count <= CHAIN {
+        add_terms(&rows, 0..count, f)
+    } else {
+        outlined(simd, TermBlocks::<T, _, K, M> { rows, f })
+    };
+    for i in 0..rest[0].len().min(LANES) {
+        let terms = f(each(&rest, i));
+        for m in 0..M {
+            lanes[m][i] += terms[m];
+        }
+    }
+    for m in 0..M {
+        total[m] = join_lanes::<T, Sum>(lanes[m], &[]);
+    }
+    total
 }
 
-/// [`sum_of`] as a kernel.
-pub(super) struct SumOf<'a, T, F, const K: usize> {
+/// [`sums_inlined`] as a kernel.
+pub(super) struct SumsOf<'a, T, F, const K: usize, const M: usize> {
     pub(super) x: [&'a [T]; K],
     pub(super) f: F,
 }
 
-impl<T: Number, F: Fn([T; K]) -> T + Copy, const K: usize> WithSimd for SumOf<'_, T, F, K> {
-    type Output = T;
+impl<T: Number, F: Fn([T; K]) -> [T; M] + Copy, const K: usize, const M: usize> WithSimd for SumsOf<'_, T, F, K, M> {
+    type Output = [T; M];
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> T {
-        sum_of(simd, self.x, self.f)
+    fn with_simd<S: Simd>(self, simd: S) -> [T; M] {
+        sums_inlined(simd, self.x, self.f)
     }
 }
 
-/// Returns the sum of runs of elements that lie apart, given the sum of each run: in the order in which a sum over axes before
-/// and after a kept axis adds its runs.
+/// Returns the sums of runs of elements that lie apart, given the sums of each run: in the order in which a sum over axes
+/// before and after a kept axis adds its runs.
 #[inline(always)]
-pub(super) fn sum_runs<T: Number>(count: usize, run: impl Fn(usize) -> T + Copy) -> T {
+pub(super) fn sum_runs<T: Number, const M: usize>(count: usize, run: impl Fn(usize) -> [T; M] + Copy) -> [T; M] {
     in_pairs(
         count,
-        (T::ZERO, inlined!(|a: T, b: &T| -> T { a + *b })),
-        inlined!(|runs: Range<usize>| -> T { add_runs(runs, run) }),
-        inlined!(|first: usize| -> T {
-            add_runs(first..first + FEW / 2, run) + add_runs(first + FEW / 2..first + FEW, run)
+        ([T::ZERO; M], inlined!(|a: [T; M], b: &[T; M]| -> [T; M] { added(a, b) })),
+        inlined!(|runs: Range<usize>| -> [T; M] { add_runs(runs, run) }),
+        inlined!(|first: usize| -> [T; M] {
+            added(add_runs(first..first + FEW / 2, run), &add_runs(first + FEW / 2..first + FEW, run))
         }),
     )
 }
 
 /// Adds the sums of runs, one run after the other.
 #[inline(always)]
-fn add_runs<T: Number>(runs: Range<usize>, run: impl Fn(usize) -> T) -> T {
-    let mut sum = T::ZERO;
+fn add_runs<T: Number, const M: usize>(runs: Range<usize>, run: impl Fn(usize) -> [T; M]) -> [T; M] {
+    let mut sums = [T::ZERO; M];
     for index in runs {
-        sum += run(index);
+        sums = added(sums, &run(index));
     }
-    sum
+    sums
+}
+
+#[inline(always)]
+fn added<T: Number, const M: usize>(mut a: [T; M], b: &[T; M]) -> [T; M] {
+    for m in 0..M {
+        a[m] += b[m];
+    }
+    a
+}
+
+#[inline(always)]
+fn added_lanes<T: Number, const M: usize>(mut a: [Lanes<T>; M], b: &[Lanes<T>; M]) -> [Lanes<T>; M] {
+    for m in 0..M {
+        a[m] = combine_lanes::<T, Sum>(a[m], &b[m]);
+    }
+    a
 }
 
 #[inline(always)]
@@ -82,90 +114,55 @@ fn each<T: Number, const K: usize>(x: &[&[T]; K], i: usize) -> [T; K] {
     numbers
 }
 
-/// Returns the rows of one element for each lane, and the elements after the last whole row.
+/// Adds functions of the elements of rows, one row after the other.
 #[inline(always)]
-fn lanes_of<T: Number, const K: usize>(x: [&[T]; K]) -> ([&[Lanes<T>]; K], [&[T]; K]) {
-    let (mut rows, mut rest) = ([&[][..]; K], [&[][..]; K]);
-    for k in 0..K {
-        (rows[k], rest[k]) = x[k].as_chunks::<LANES>();
-    }
-    (rows, rest)
-}
-
-/// Adds a function of the elements of rows, one row after the other.
-#[inline(always)]
-fn add_terms<T: Number, const K: usize>(
+fn add_terms<T: Number, const K: usize, const M: usize>(
     rows: &[&[Lanes<T>]; K],
     range: Range<usize>,
-    f: impl Fn([T; K]) -> T,
-) -> Lanes<T> {
-    let mut lanes = [T::ZERO; LANES];
+    f: impl Fn([T; K]) -> [T; M],
+) -> [Lanes<T>; M] {
+    let mut lanes = [[T::ZERO; LANES]; M];
     for row in range {
         for i in 0..LANES {
             let mut numbers = [T::ZERO; K];
             for k in 0..K {
                 numbers[k] = rows[k][row][i];
             }
-            lanes[i] += f(numbers);
+            let terms = f(numbers);
+            for m in 0..M {
+                lanes[m][i] += terms[m];
+            }
         }
     }
     lanes
 }
 
-/// Adds a function of the elements of a group of rows: those of each half, then the halves.
-#[inline(always)]
-fn add_group<T: Number, const K: usize>(
-    rows: &[&[Lanes<T>]; K],
-    first: usize,
-    f: impl Fn([T; K]) -> T + Copy,
-) -> Lanes<T> {
-    let half = first + FEW / 2;
-    combine_lanes::<T, Sum>(add_terms(rows, first..half, f), &add_terms(rows, half..first + FEW, f))
-}
-
-/// Adds a function of the elements after the last whole row to the first lanes, then the lanes.
-#[inline(always)]
-fn join_sum<T: Number, const K: usize>(mut lanes: Lanes<T>, rest: [&[T]; K], f: impl Fn([T; K]) -> T) -> T {
-    for i in 0..rest[0].len().min(LANES) {
-        lanes[i] += f(each(&rest, i));
-    }
-    join_lanes::<T, Sum>(lanes, &[])
-}
-
-/// [`sum_of`] for more than [`CHAIN`] rows of lanes.
-struct LongSum<'a, T, F, const K: usize> {
-    x: [&'a [T]; K],
+/// The sums of functions of the elements of more than [`CHAIN`] rows.
+struct TermBlocks<'a, T, F, const K: usize, const M: usize> {
+    rows: [&'a [Lanes<T>]; K],
     f: F,
 }
 
-impl<T: Number, F: Fn([T; K]) -> T + Copy, const K: usize> WithSimd for LongSum<'_, T, F, K> {
-    type Output = T;
+impl<T: Number, F: Fn([T; K]) -> [T; M] + Copy, const K: usize, const M: usize> WithSimd
+    for TermBlocks<'_, T, F, K, M>
+{
+    type Output = [Lanes<T>; M];
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> T {
-        let Self { x, f } = self;
-        let (rows, rest) = lanes_of(x);
-        let count = rows[0].len();
-        let mut lanes = [T::ZERO; LANES];
-        if count <= BLOCK {
-            // One block: there is no tree.
-            let mut row = 0;
-            while row + FEW <= count {
-                lanes = combine_lanes::<T, Sum>(lanes, &add_group(&rows, row, f));
-                row += FEW;
-            }
-            if row < count {
-                lanes = combine_lanes::<T, Sum>(lanes, &add_terms(&rows, row..count, f));
-            }
-        } else {
-            lanes = in_blocks(
-                count,
-                (lanes, inlined!(|a: Lanes<T>, b: &Lanes<T>| -> Lanes<T> { combine_lanes::<T, Sum>(a, b) })),
-                inlined!(|range: Range<usize>| -> Lanes<T> { add_terms(&rows, range, f) }),
-                inlined!(|first: usize| -> Lanes<T> { add_group(&rows, first, f) }),
-            );
-        }
-        join_sum(lanes, rest, f)
+    fn with_simd<S: Simd>(self, _: S) -> [Lanes<T>; M] {
+        let Self { rows, f } = self;
+        in_blocks(
+            rows[0].len(),
+            (
+                [[T::ZERO; LANES]; M],
+                inlined!(|a: [Lanes<T>; M], b: &[Lanes<T>; M]| -> [Lanes<T>; M] { added_lanes(a, b) }),
+            ),
+            inlined!(|range: Range<usize>| -> [Lanes<T>; M] { add_terms(&rows, range, f) }),
+            inlined!(|first: usize| -> [Lanes<T>; M] {
+                let half = first + FEW / 2;
+                added_lanes(add_terms(&rows, first..half, f), &add_terms(&rows, half..first + FEW, f))
+            }),
+        )
     }
 }
 
@@ -174,10 +171,9 @@ pub(super) const ROWS_OF_BLOCK: usize = BLOCK;
 /// The number of rows of a group of [`ColumnSums`].
 pub(super) const ROWS_OF_GROUP: usize = FEW;
 
-/// The sums of the columns of a matrix whose elements are computed on the way, from two matrices and a number for each row. They
-/// have the bits of the sums of that matrix over its rows.
+/// The sums of the columns of a matrix whose rows come one after the other, a group of them at a time.
 ///
-/// [`add`](Self::add) adds a group of rows to the sums of their block, and [`finish`](Self::finish) adds the sums of blocks.
+/// They are the same as the sums of the whole matrix over its rows. [`finish`](Self::finish) adds the sums of blocks.
 pub(super) struct ColumnSums {
     /// The number of rows of the whole matrix.
     rows: usize,
@@ -194,58 +190,32 @@ impl ColumnSums {
         self.rows.div_ceil(BLOCK) * self.width
     }
 
-    /// Returns the number from which the sums of a block begin.
+    /// Adds a group of rows to the sums of their block. The group is whole, or the last one. `scratch` is as long as a
+    /// row.
     #[inline(always)]
-    pub(super) fn neutral<T: Number>(&self) -> T {
-        // A single row is no sum: -0 stays -0.
-        if self.rows == 1 { -T::ZERO } else { T::ZERO }
-    }
-
-    /// Adds `f(a, b, n)` of the elements of a group of rows, with the number `n` of each row. The group is whole, or the last
-    /// one.
-    #[inline(always)]
-    pub(super) fn add<T: Number, N: Copy>(
-        &self,
-        [a, b]: [&[T]; 2],
-        numbers: &[N],
-        sums: &mut [T],
-        f: impl Fn(T, T, N) -> T + Copy,
-    ) {
-        let mut start = 0;
-        while start + LANES <= self.width {
-            self.add_columns([a, b], numbers, start, LANES, sums, f);
-            start += LANES;
-        }
-        if start < self.width {
-            self.add_columns([a, b], numbers, start, self.width - start, sums, f);
-        }
-    }
-
-    /// The same for `count` columns, at most one for each lane.
-    #[inline(always)]
-    fn add_columns<T: Number, N: Copy>(
-        &self,
-        [a, b]: [&[T]; 2],
-        numbers: &[N],
-        start: usize,
-        count: usize,
-        sums: &mut [T],
-        f: impl Fn(T, T, N) -> T + Copy,
-    ) {
-        let sums = &mut sums[start..start + count];
-        if self.rows <= CHAIN {
-            let mut lanes = [T::ZERO; LANES];
-            lanes[..count].copy_from_slice(sums);
-            add_rows([a, b], numbers, 0..numbers.len(), (self.width, start, count), &mut lanes, f);
-            sums.copy_from_slice(&lanes[..count]);
-            return;
-        }
-        let half = if numbers.len() == FEW { FEW / 2 } else { numbers.len() };
-        let (mut first, mut second) = ([T::ZERO; LANES], [T::ZERO; LANES]);
-        add_rows([a, b], numbers, 0..half, (self.width, start, count), &mut first, f);
-        add_rows([a, b], numbers, half..numbers.len(), (self.width, start, count), &mut second, f);
-        for i in 0..count {
-            sums[i] += first[i] + second[i];
+    pub(super) fn add<T: Number>(&self, group: &[T], scratch: &mut [T], sums: &mut [T]) {
+        let width = self.width;
+        if self.rows == 1 {
+            // It is no sum: -0 stays -0.
+            sums.copy_from_slice(group);
+        } else if self.rows <= CHAIN {
+            add_rows(group, width, sums);
+        } else if group.len() == FEW * width {
+            let (first, second) = group.split_at(FEW / 2 * width);
+            let ((a, b), (e, f)) = (first.split_at(2 * width), second.split_at(2 * width));
+            let ((a, b), (c, d)) = (a.split_at(width), b.split_at(width));
+            let ((e, f), (g, h)) = (e.split_at(width), f.split_at(width));
+            let (b, c, d, e, f, g, h) =
+                (&b[..width], &c[..width], &d[..width], &e[..width], &f[..width], &g[..width], &h[..width]);
+            let (a, sums) = (&a[..width], &mut sums[..width]);
+            for i in 0..width {
+                let first = a[i] + b[i] + c[i] + d[i];
+                sums[i] += first + (e[i] + f[i] + g[i] + h[i]);
+            }
+        } else {
+            scratch.fill(T::ZERO);
+            add_rows(group, width, scratch);
+            loops::zip_in_place(sums, scratch, inlined!(|sum: T, part: T| -> T { sum + part }));
         }
     }
 
@@ -273,28 +243,12 @@ impl ColumnSums {
     }
 }
 
-/// Adds `f(a, b, n)` of the elements of some rows, one row after the other.
+/// Adds rows to sums, one row after the other.
 #[inline(always)]
-fn add_rows<T: Number, N: Copy>(
-    [a, b]: [&[T]; 2],
-    numbers: &[N],
-    rows: Range<usize>,
-    (width, start, count): (usize, usize, usize),
-    lanes: &mut Lanes<T>,
-    f: impl Fn(T, T, N) -> T,
-) {
-    for row in rows {
-        let number = numbers[row];
-        let range = row * width + start..row * width + start + count;
-        let (a, b) = (&a[range.clone()], &b[range]);
-        if let (Some(a), Some(b)) = (a.first_chunk::<LANES>(), b.first_chunk::<LANES>()) {
-            for i in 0..LANES {
-                lanes[i] += f(a[i], b[i], number);
-            }
-        } else {
-            for i in 0..a.len().min(LANES) {
-                lanes[i] += f(a[i], b[i], number);
-            }
-        }
+fn add_rows<T: Number>(rows: &[T], width: usize, sums: &mut [T]) {
+    let mut start = 0;
+    while start < rows.len() {
+        loops::zip_in_place(sums, &rows[start..start + width], inlined!(|sum: T, x: T| -> T { sum + x }));
+        start += width;
     }
 }

@@ -161,7 +161,10 @@ impl<T: Number> Op<T> {
             Self::TakeAtArgmax2dBackward { .. } => format!("g at the maxima of {x}"),
             Self::Normalize { .. } => format!("(g - mean g - {y} ⊙ mean(g ⊙ {y})) / √(variance + eps)"),
             Self::NormalizeAffine { .. } => match k {
-                0 => format!("(h - mean h - n ⊙ mean(h ⊙ n)) / √(variance + eps), h = g ⊙ {}, n the normalized {x}", second()),
+                0 => format!(
+                    "(h - mean h - n ⊙ mean(h ⊙ n)) / √(variance + eps), h = g ⊙ {}, n the normalized {x}",
+                    second()
+                ),
                 1 => format!("g ⊙ the normalized {x}"),
                 _ => "g".into(),
             },

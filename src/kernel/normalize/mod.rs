@@ -122,15 +122,7 @@ pub(crate) fn inverse_std<T: Number>(x: &[T], shape: &[usize], axes: AxisSet, ep
 
 /// Writes the vjp of [`normalize`] to `out`: `r (g - mean g - y mean(g y))`, where `y` is the normalized `x` and
 /// `r = 1 / √(variance + eps)`.
-pub(crate) fn pull<T: Number>(
-    x: &[T],
-    g: &[T],
-    shape: &[usize],
-    axes: AxisSet,
-    eps: T,
-    out: &mut [T],
-    pool: &Pool<T>,
-) {
+pub(crate) fn pull<T: Number>(x: &[T], g: &[T], shape: &[usize], axes: AxisSet, eps: T, out: &mut [T], pool: &Pool<T>) {
     match Layout::of(shape, axes) {
         Layout::Rows { width } => rows::pull(x, g, width, eps, out),
         Layout::Planes(planes) => planes.pull(x, g, None, eps, [Some(out), None, None], pool),

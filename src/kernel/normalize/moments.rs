@@ -2,13 +2,13 @@
 
 use pulp::Simd;
 
-use crate::kernel::sums::{SumOf, sum_of, sum_runs};
+use crate::kernel::sums::{SumsOf, sum_runs, sums_inlined};
 use crate::number::{Algebra, Classify, Number, inlined, outlined};
 
 /// The elements of one group, in arrays of the shape of the normalized one.
 pub(super) trait Group<T: Number>: Copy {
-    /// Returns the sum of a function of the elements of some arrays.
-    fn sum<const K: usize>(self, x: [&[T]; K], f: impl Fn([T; K]) -> T + Copy) -> T;
+    /// Returns the sums of functions of the elements of some arrays.
+    fn sums<const K: usize, const M: usize>(self, x: [&[T]; K], f: impl Fn([T; K]) -> [T; M] + Copy) -> [T; M];
 
     /// Calls `f` with each element.
     fn each(self, x: &[T], f: impl FnMut(T));
@@ -20,8 +20,8 @@ pub(super) struct Row<S>(pub(super) S);
 
 impl<S: Simd, T: Number> Group<T> for Row<S> {
     #[inline(always)]
-    fn sum<const K: usize>(self, x: [&[T]; K], f: impl Fn([T; K]) -> T + Copy) -> T {
-        sum_of(self.0, x, f)
+    fn sums<const K: usize, const M: usize>(self, x: [&[T]; K], f: impl Fn([T; K]) -> [T; M] + Copy) -> [T; M] {
+        sums_inlined(self.0, x, f)
     }
 
     fn each(self, x: &[T], f: impl FnMut(T)) {
@@ -42,16 +42,16 @@ pub(super) struct Channel<S> {
 
 impl<S: Simd, T: Number> Group<T> for Channel<S> {
     #[inline(always)]
-    fn sum<const K: usize>(self, x: [&[T]; K], f: impl Fn([T; K]) -> T + Copy) -> T {
+    fn sums<const K: usize, const M: usize>(self, x: [&[T]; K], f: impl Fn([T; K]) -> [T; M] + Copy) -> [T; M] {
         let Self { simd, runs, start, stride, length } = self;
         sum_runs(
             runs,
-            inlined!(|run: usize| -> T {
+            inlined!(|run: usize| -> [T; M] {
                 let mut runs = x;
                 for k in 0..K {
                     runs[k] = &x[k][start + run * stride..][..length];
                 }
-                outlined(simd, SumOf { x: runs, f })
+                outlined(simd, SumsOf::<T, _, K, M> { x: runs, f })
             }),
         )
     }
@@ -81,11 +81,14 @@ impl<T: Number> Moments<T> {
     /// Returns the moments of a group of `length` elements.
     #[inline(always)]
     pub(super) fn of(group: impl Group<T>, x: &[T], length: T, eps: T) -> Self {
-        let mean = group.sum([x], inlined!(|x: [T; 1]| -> T { x[0] })) / length;
-        let correction = group.sum([x], inlined!(|x: [T; 1]| -> T { x[0] - mean })) / length;
+        let [sum] = group.sums([x], inlined!(|x: [T; 1]| -> [T; 1] { x }));
+        let mean = sum / length;
+        let [sum] = group.sums([x], inlined!(|x: [T; 1]| -> [T; 1] { [x[0] - mean] }));
+        let correction = sum / length;
         // If the sum overflows, there is no correction.
         let correction = if correction.is_finite() { correction } else { T::ZERO };
-        let variance = group.sum([x], inlined!(|x: [T; 1]| -> T { square(x[0] - mean - correction) })) / length;
+        let [sum] = group.sums([x], inlined!(|x: [T; 1]| -> [T; 1] { [square(x[0] - mean - correction)] }));
+        let variance = sum / length;
         let inverse = if variance == T::INFINITY {
             inverse_of_far(group, x, [mean, correction], length, eps)
         } else {
@@ -110,13 +113,7 @@ fn square<T: Number>(x: T) -> T {
 /// largest first.
 #[cold]
 #[inline(never)]
-fn inverse_of_far<T: Number>(
-    group: impl Group<T>,
-    x: &[T],
-    [mean, correction]: [T; 2],
-    length: T,
-    eps: T,
-) -> T {
+fn inverse_of_far<T: Number>(group: impl Group<T>, x: &[T], [mean, correction]: [T; 2], length: T, eps: T) -> T {
     let mut largest = T::ZERO;
     group.each(x, |x| {
         let size = Algebra::abs(x - mean - correction);
@@ -126,8 +123,8 @@ fn inverse_of_far<T: Number>(
     });
     // An infinite element has no finite difference from the mean; the result is NaN.
     let factor = if largest.is_finite() { largest } else { T::ONE };
-    let variance = group.sum([x], |[x]| square((x - mean - correction) / factor)) / length;
-    T::ONE / factor / Algebra::sqrt(variance + eps / factor / factor)
+    let [sum] = group.sums([x], |[x]| [square((x - mean - correction) / factor)]);
+    T::ONE / factor / Algebra::sqrt(sum / length + eps / factor / factor)
 }
 
 /// What the pullback of a group is computed from, beside its moments.

@@ -39,14 +39,7 @@ impl Planes {
     }
 
     /// Writes the normalized channels to `y`, times `gain` plus `bias` if there are such: one number for each channel.
-    pub(super) fn normalize<T: Number>(
-        self,
-        x: &[T],
-        eps: T,
-        affine: Option<[&[T]; 2]>,
-        y: &mut [T],
-        pool: &Pool<T>,
-    ) {
+    pub(super) fn normalize<T: Number>(self, x: &[T], eps: T, affine: Option<[&[T]; 2]>, y: &mut [T], pool: &Pool<T>) {
         let mut numbers = pool.lend(MOMENTS * self.channels);
         in_pieces(&mut numbers, MOMENTS, self.fewest() * MOMENTS, |start, numbers| {
             dispatch(MomentsOf { planes: self, first: start / MOMENTS, x, eps, numbers });
@@ -187,17 +180,19 @@ impl<T: Number, const N: usize> WithSimd for PullbackOf<'_, T, N> {
         for channel in 0..numbers.len() / PULLBACK {
             let group = planes.channel(simd, first + channel);
             let moments = Moments::of(group, x, length, eps);
-            let of_bias = group.sum([g], inlined!(|v: [T; 1]| -> T { v[0] }));
-            let of_gain = group.sum([g, x], inlined!(|v: [T; 2]| -> T { v[0] * moments.normalized(v[1]) }));
-            let (sum, along) = match gain[..] {
-                [gain] => {
-                    let gain = gain[first + channel];
-                    let sum = group.sum([g], inlined!(|v: [T; 1]| -> T { v[0] * gain }));
-                    let along =
-                        group.sum([g, x], inlined!(|v: [T; 2]| -> T { v[0] * gain * moments.normalized(v[1]) }));
-                    (sum, along)
-                }
-                _ => (of_bias, of_gain),
+            let [sum, along, of_gain, of_bias] = if let [gain] = gain[..] {
+                let gain = gain[first + channel];
+                group.sums(
+                    [x, g],
+                    inlined!(|v: [T; 2]| -> [T; 4] {
+                        let (y, h) = (moments.normalized(v[0]), v[1] * gain);
+                        [h, h * y, v[1] * y, v[1]]
+                    }),
+                )
+            } else {
+                let [sum, along] =
+                    group.sums([x, g], inlined!(|v: [T; 2]| -> [T; 2] { [v[1], v[1] * moments.normalized(v[0])] }));
+                [sum, along, T::ZERO, T::ZERO]
             };
             let Moments { mean, correction, inverse } = moments;
             let all = [mean, correction, inverse, sum / length, along / length, of_gain, of_bias];

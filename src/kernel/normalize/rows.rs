@@ -4,7 +4,7 @@ use pulp::{Simd, WithSimd};
 
 use super::moments::{Means, Moments, Row};
 use crate::kernel::loops;
-use crate::kernel::sums::{ColumnSums, ROWS_OF_BLOCK, ROWS_OF_GROUP, sum_of};
+use crate::kernel::sums::{ColumnSums, ROWS_OF_BLOCK, ROWS_OF_GROUP, sums_inlined};
 use crate::memory::Pool;
 use crate::number::{Number, dispatch, inlined};
 use crate::threads::{self, PIECE, in_pieces};
@@ -107,10 +107,9 @@ impl<T: Number> WithSimd for Pullback<'_, T> {
             let range = start..start + width;
             let (x, g, out) = (&x[range.clone()], &g[range.clone()], &mut out[range]);
             let moments = Moments::of(Row(simd), x, length, eps);
-            let means = Means {
-                mean: sum_of(simd, [g], inlined!(|v: [T; 1]| -> T { v[0] })) / length,
-                along: sum_of(simd, [g, x], inlined!(|v: [T; 2]| -> T { v[0] * moments.normalized(v[1]) })) / length,
-            };
+            let [sum, along] =
+                sums_inlined(simd, [x, g], inlined!(|v: [T; 2]| -> [T; 2] { [v[1], v[1] * moments.normalized(v[0])] }));
+            let means = Means { mean: sum / length, along: along / length };
             loops::zip_slices(out, g, x, inlined!(|g: T, x: T| -> T { means.pulled(moments, g, x) }));
             start += width;
         }
@@ -128,6 +127,7 @@ struct Affine<'a, T> {
     out: &'a mut [T],
     /// The sums of the cotangents of gain and bias, for each block. They are empty if they are not wanted.
     blocks: [&'a mut [T]; 2],
+    scratch: &'a mut [T],
 }
 
 /// Writes the pullback of rows with gain and bias: the cotangents of the three operands, if they are wanted.
@@ -144,6 +144,9 @@ pub(super) fn pull_affine<T: Number>(
     let columns = ColumnSums::new(x.len() / width, width);
     let length = if of_gain.is_some() || of_bias.is_some() { columns.elements() } else { 0 };
     let (mut gains, mut biases) = (pool.lend(length), pool.lend(length));
+    // A group of products, and a row: for each block if threads share the blocks.
+    let places = if threads::count() > 1 { columns.elements() / width } else { 1 };
+    let mut scratch = pool.lend(places * (ROWS_OF_GROUP + 1) * width);
     Affine {
         x,
         g,
@@ -152,6 +155,7 @@ pub(super) fn pull_affine<T: Number>(
         columns: &columns,
         out: out.unwrap_or_default(),
         blocks: [&mut gains, &mut biases],
+        scratch: &mut scratch,
     }
     .run();
     for (blocks, out) in [(gains, of_gain), (biases, of_bias)] {
@@ -168,14 +172,15 @@ impl<T: Number> Affine<'_, T> {
         if blocks < 2 || self.x.len() < 2 * PIECE || threads::count() == 1 {
             return dispatch(self);
         }
-        let Self { x, g, gain, eps, columns, out, blocks: [gains, biases] } = self;
+        let Self { x, g, gain, eps, columns, out, blocks: [gains, biases], scratch } = self;
         let half = blocks / 2;
         let elements = half * ROWS_OF_BLOCK * width;
         let ((x, x_after), (g, g_after)) = (x.split_at(elements), g.split_at(elements));
         let (out, out_after) = out.split_at_mut(elements.min(out.len()));
         let (gains, gains_after) = gains.split_at_mut((half * width).min(gains.len()));
         let (biases, biases_after) = biases.split_at_mut((half * width).min(biases.len()));
-        let first = Affine { x, g, gain, eps, columns, out, blocks: [gains, biases] };
+        let (scratch, scratch_after) = scratch.split_at_mut(half * (ROWS_OF_GROUP + 1) * width);
+        let first = Affine { x, g, gain, eps, columns, out, blocks: [gains, biases], scratch };
         let second = Affine {
             x: x_after,
             g: g_after,
@@ -184,6 +189,7 @@ impl<T: Number> Affine<'_, T> {
             columns,
             out: out_after,
             blocks: [gains_after, biases_after],
+            scratch: scratch_after,
         };
         threads::join(move || first.run(), move || second.run());
     }
@@ -194,55 +200,50 @@ impl<T: Number> WithSimd for Affine<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { x, g, gain, eps, columns, out, blocks: [gains, biases] } = self;
+        let Self { x, g, gain, eps, columns, out, blocks: [gains, biases], scratch } = self;
         let (width, length) = (gain.len(), T::from_f64(gain.len() as f64));
-        gains.fill(columns.neutral());
-        biases.fill(columns.neutral());
-        let (rows, mut group) = (x.len() / width, 0);
-        let mut moments = [Moments { mean: T::ZERO, correction: T::ZERO, inverse: T::ZERO }; ROWS_OF_GROUP];
-        while group < rows {
-            let end = rows.min(group + ROWS_OF_GROUP);
-            for row in group..end {
-                let range = row * width..(row + 1) * width;
-                let (x, g) = (&x[range.clone()], &g[range.clone()]);
-                let own = Moments::of(Row(simd), x, length, eps);
-                moments[row - group] = own;
-                if out.is_empty() {
-                    continue;
+        let (products, scratch) = scratch[..(ROWS_OF_GROUP + 1) * width].split_at_mut(ROWS_OF_GROUP * width);
+        gains.fill(T::ZERO);
+        biases.fill(T::ZERO);
+        let (mut group, mut block) = (0, 0);
+        while group < x.len() {
+            let end = x.len().min(group + ROWS_OF_GROUP * width);
+            let mut start = group;
+            while start < end {
+                let (x, g) = (&x[start..start + width], &g[start..start + width]);
+                let moments = Moments::of(Row(simd), x, length, eps);
+                if !gains.is_empty() {
+                    let products = &mut products[start - group..][..width];
+                    loops::zip_slices(products, g, x, inlined!(|g: T, x: T| -> T { g * moments.normalized(x) }));
                 }
-                let means = Means {
-                    mean: sum_of(simd, [g, gain], inlined!(|v: [T; 2]| -> T { v[0] * v[1] })) / length,
-                    along: sum_of(
+                if !out.is_empty() {
+                    let [sum, along] = sums_inlined(
                         simd,
-                        [g, gain, x],
-                        inlined!(|v: [T; 3]| -> T { v[0] * v[1] * own.normalized(v[2]) }),
-                    ) / length,
-                };
-                loops::zip_three(
-                    &mut out[range],
-                    g,
-                    gain,
-                    x,
-                    inlined!(|g: T, gain: T, x: T| -> T { means.pulled(own, g * gain, x) }),
-                );
+                        [x, g, gain],
+                        inlined!(|v: [T; 3]| -> [T; 2] {
+                            let h = v[1] * v[2];
+                            [h, h * moments.normalized(v[0])]
+                        }),
+                    );
+                    let means = Means { mean: sum / length, along: along / length };
+                    let out = &mut out[start..start + width];
+                    loops::zip_three(
+                        out,
+                        g,
+                        gain,
+                        x,
+                        inlined!(|g: T, gain: T, x: T| -> T { means.pulled(moments, g * gain, x) }),
+                    );
+                }
+                start += width;
             }
             if !gains.is_empty() {
-                let (rows, block) = (group * width..end * width, group / ROWS_OF_BLOCK * width);
-                let (moments, arrays) = (&moments[..end - group], [&g[rows.clone()], &x[rows]]);
-                columns.add(
-                    arrays,
-                    moments,
-                    &mut gains[block..block + width],
-                    inlined!(|g: T, x: T, moments: Moments<T>| -> T { g * moments.normalized(x) }),
-                );
-                columns.add(
-                    arrays,
-                    moments,
-                    &mut biases[block..block + width],
-                    inlined!(|g: T, _: T, _: Moments<T>| -> T { g }),
-                );
+                let sums = block * width..(block + 1) * width;
+                columns.add(&products[..end - group], scratch, &mut gains[sums.clone()]);
+                columns.add(&g[group..end], scratch, &mut biases[sums]);
             }
             group = end;
+            block = group / width / ROWS_OF_BLOCK;
         }
     }
 }

@@ -47,13 +47,13 @@ fn check<T: Scalar>(x: &ArrayD<T>, strided: bool, axes: &[isize], channels: bool
     let g = random::<T>(rng, &shape);
     let inner = vec![1; if channels { shape.len() - 2 } else { 0 }];
     let [wide_w, wide_b] = [w, b].map(|numbers_of| numbers_of.reshape([&numbers[..], &inner].concat()));
-    let expected = by_formula([x, wide_w, wide_b, tape.constant(&g)], axes).map(|value| bits(&value.value()));
+    let expected = by_formula([x, wide_w, wide_b, tape.constant(&g)], axes).map(|value| bits(value.value()));
     let what = format!("{shape:?} over {axes:?}, strided: {strided}, {}", T::DTYPE);
-    assert_eq!(bits(&y.value()), expected[0], "{what}: the value");
+    assert_eq!(bits(y.value()), expected[0], "{what}: the value");
 
-    let plain = bits(&x.standardize(axes, eps()).value());
+    let plain = bits(x.standardize(axes, eps()).value());
     let (one, zero) = (tape.constant(T::ONE), tape.constant(-T::ZERO));
-    assert_eq!(plain, bits(&by_formula([x, one, zero, tape.constant(&g)], axes)[0].value()), "{what}: standardize");
+    assert_eq!(plain, bits(by_formula([x, one, zero, tape.constant(&g)], axes)[0].value()), "{what}: standardize");
 
     let recorded = y.vjp(tape.constant(&g), &[x, w, b]);
     y.backward_with(&g);
@@ -62,7 +62,7 @@ fn check<T: Scalar>(x: &ArrayD<T>, strided: bool, axes: &[isize], channels: bool
     let swept = [swept, w.grad().expect("reached").to_owned(), b.grad().expect("reached").to_owned()];
     for k in 0..3 {
         assert_eq!(bits(&swept[k]), expected[k + 1], "{what}: gradient {k}");
-        assert_eq!(bits(&recorded[k].value()), expected[k + 1], "{what}: recorded gradient {k}");
+        assert_eq!(bits(recorded[k].value()), expected[k + 1], "{what}: recorded gradient {k}");
     }
     if shape.elements() == 0 || strided {
         return;
@@ -71,7 +71,7 @@ fn check<T: Scalar>(x: &ArrayD<T>, strided: bool, axes: &[isize], channels: bool
     let inputs = [x, w, b].map(|input| input.value().to_owned());
     let found = program.run(&[inputs[0].view(), inputs[1].view(), inputs[2].view()]).expect("it runs");
     for (k, expected) in expected.iter().enumerate() {
-        assert_eq!(bits(&found.value(k)), *expected, "{what}: output {k} of the program");
+        assert_eq!(bits(found.value(k)), *expected, "{what}: output {k} of the program");
     }
     // Each alone, with constants in the place of the others.
     for alone in 0..3 {
@@ -79,7 +79,7 @@ fn check<T: Scalar>(x: &ArrayD<T>, strided: bool, axes: &[isize], channels: bool
         let [x, w, b] = [0, 1, 2].map(|k| if k == alone { tape.leaf(&inputs[k]) } else { tape.constant(&inputs[k]) });
         let y = if channels { x.batch_norm(w, b, eps()) } else { x.layer_norm(w, b, eps()) };
         y.backward_with(&g);
-        let grads = [x, w, b].map(|input| input.grad().map(|grad| bits(&grad)));
+        let grads = [x, w, b].map(|input| input.grad().map(|grad| bits(grad)));
         for (k, grad) in grads.into_iter().enumerate() {
             assert_eq!(grad, (k == alone).then(|| expected[k + 1].clone()), "{what}: gradient {k} alone");
         }
@@ -152,7 +152,7 @@ fn one_node_may_be_several_operands() {
         tape.zero_grad();
         let g = array![0.3, -1.0, 2.0, 0.7];
         y.backward_with(&g);
-        assert_eq!(bits(&x.grad().expect("reached")), bits(&y.vjp(tape.constant(&g), &[x])[0].value()));
+        assert_eq!(bits(x.grad().expect("reached")), bits(y.vjp(tape.constant(&g), &[x])[0].value()));
     }
     let images = tape.leaf(ArrayD::from_shape_fn(IxDyn(&[2, 3, 2, 2]), |i| (i[0] * 5 + i[1] * 3 + i[2] * i[3]) as f64));
     let numbers = tape.leaf(array![1.0, 2.0, 3.0]);

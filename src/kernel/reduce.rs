@@ -509,6 +509,7 @@ fn few<T: Number, C: Combine<T>>(rows: [&[T]; FEW]) -> Lanes<T> {
 
 /// The neutral lanes, and the function that combines two.
 #[inline(always)]
+#[allow(clippy::type_complexity)]
 fn of_lanes<T: Number, C: Combine<T>>() -> (Lanes<T>, impl Fn(Lanes<T>, &Lanes<T>) -> Lanes<T>) {
     ([C::NEUTRAL; LANES], inlined!(|a: Lanes<T>, b: &Lanes<T>| -> Lanes<T> { combine_lanes::<T, C>(a, b) }))
 }

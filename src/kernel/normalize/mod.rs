@@ -138,6 +138,7 @@ pub(crate) fn pull<T: Number>(x: &[T], g: &[T], shape: &[usize], axes: AxisSet, 
 
 /// Writes the vjp of [`normalize_affine`] for its three operands, if they are wanted: with `h = g · gain` the vjp of
 /// [`normalize`], `Σ g y` and `Σ g`. The sums have the shapes of gain and bias.
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn pull_affine<T: Number>(
     x: &[T],
     g: &[T],

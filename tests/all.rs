@@ -36,6 +36,7 @@ mod manual_vs_tape;
 mod matmul;
 mod modes;
 mod nary;
+mod normalization;
 mod optim;
 mod program;
 mod reductions;

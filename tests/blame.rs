@@ -130,7 +130,7 @@ fn known_traps_have_a_hint() {
                     0.0,
                 ))
             },
-            "normalize[axes [1], eps 0]",
+            "normalize_affine[axes [1], eps 0]",
             f64::NAN,
             "all elements",
         ),

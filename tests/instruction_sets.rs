@@ -104,8 +104,8 @@ fn layers<T: Scalar>(bits: &mut Bits) {
     bits.add_of("conv2d", y, &[images, kernel, b]);
     let y = y.batch_norm(a, b, T::from_f64(1e-5)).relu().max_pool2d(2, 2);
     bits.add_of("batch_norm", y, &[images, kernel, a, b]);
-    for width in [5, 40, 300] {
-        let x = tape.leaf(numbers::<T>(&[7, width], -1.0, 3.0, 10));
+    for (rows, width) in [(7, 5), (7, 40), (7, 300), (40, 600)] {
+        let x = tape.leaf(numbers::<T>(&[rows, width], -1.0, 3.0, 10));
         let (a, b) =
             (tape.leaf(numbers::<T>(&[width], 0.5, 1.5, 11)), tape.leaf(numbers::<T>(&[width], -0.5, 0.5, 12)));
         bits.add_of("layer_norm", x.layer_norm(a, b, T::from_f64(1e-5)), &[x, a, b]);

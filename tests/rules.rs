@@ -251,6 +251,11 @@ fn samples() -> Vec<Sample> {
     add!("layer_norm strided", [[4, 3], [4], [4]], |x| x[0].transpose().layer_norm(x[1], x[2], 0.1));
     add!("batch_norm", [[4, 3], [3], [3]], |x| x[0].batch_norm(x[1], x[2], 0.1));
     add!("batch_norm of images", [[2, 3, 2, 3], [3], [3]], |x| x[0].batch_norm(x[1], x[2], 0.1));
+    add!("batch_norm of images, strided", [[3, 2, 3, 2], [3], [3]], |x| x[0].transpose().batch_norm(x[1], x[2], 0.1));
+    add!("layer_norm of itself", [[4]], |x| x[0].layer_norm(x[0], x[0], 0.1));
+    add!("batch_norm, gain and bias the same", [[2, 2, 3], [2]], |x| x[0].batch_norm(x[1], x[1], 0.1));
+    add!("standardize", [[2, 3, 4]], |x| x[0].standardize([1], 0.1));
+    add!("standardize channels", [[2, 3, 4]], |x| x[0].standardize([0, 2], 0.1));
     add!("inv", [[3, 3]], |x| shifted(x[0]).inv());
     add!("inv batched, strided", [[3, 3, 2]], |x| shifted(x[0].transpose()).inv());
     add!("det", [[4, 4]], |x| x[0].det());

@@ -152,6 +152,10 @@ mod shared_kernels {
                 x.layer_norm(w, w, T::from_f64(1e-5))
             }),
             ("standardize of long rows", &[2, 131_101], |x| x.standardize([1], T::from_f64(1e-5))),
+            ("layer_norm of long rows", &[2, 131_101], |x| {
+                let w = x.slice(0, 0..1).reshape([131_101]);
+                x.layer_norm(w, w, T::from_f64(1e-5))
+            }),
             ("batch_norm", &[40, 11, 18, 18], |x| {
                 let w = x.slice(0, 0..1).slice(2, 0..1).slice(3, 0..1).reshape([11]);
                 x.batch_norm(w, w, T::from_f64(1e-5))

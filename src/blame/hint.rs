@@ -73,7 +73,7 @@ impl<T: Number> Evidence<'_, T> {
             }
             Op::Binary(Binary::CourseCrossEntropy) if x.min < 0.0 || x.max > 1.0 => "predictions are probabilities, from 0 to 1".into(),
             Op::Binary(Binary::KlDivergence) if last.min < 0.0 => "targets are probabilities, not below 0".into(),
-            Op::Normalize { .. } | Op::InverseStd { .. } => "all elements of a group are the same and eps is 0".into(),
+            Op::Normalize { .. } | Op::NormalizeAffine { .. } | Op::InverseStd { .. } => "all elements of a group are the same and eps is 0".into(),
             Op::Inverse | Op::Solve { .. } | Op::SolveByFactors { .. } => "the matrix is singular, or nearly so".into(),
             Op::LogDet => "the determinant is not above 0".into(),
             Op::Cholesky => "the matrix is not positive definite".into(),

@@ -16,6 +16,7 @@ pub(crate) mod normalize;
 pub(crate) mod reduce;
 pub(crate) mod scan;
 pub(crate) mod softmax;
+mod sums;
 mod tree;
 pub(crate) mod update;
 pub(crate) mod view;

@@ -21,7 +21,8 @@ use pulp::{Simd, WithSimd};
 use smallvec::SmallVec;
 
 use crate::kernel::tree::{
-    BLOCK, CHAIN, Combine, FEW, LANES, Lanes, append, chain, in_tree, join_lanes, one_block, part, prepend, strip, tree,
+    BLOCK, CHAIN, Combine, FEW, LANES, Lanes, Sum, append, chain, in_tree, join_lanes, one_block, part, prepend, strip,
+    tree,
 };
 use crate::number::{Algebra, Number, dispatch, inlined, outlined};
 use crate::shape::AxisSet;
@@ -29,16 +30,6 @@ use crate::threads::{self, PIECE, in_pieces};
 
 /// The columns of a narrow strip.
 const NARROW: usize = 8;
-
-#[derive(Clone, Copy, Default)]
-struct Sum;
-impl<T: Number> Combine<T> for Sum {
-    const NEUTRAL: T = T::ZERO;
-    #[inline(always)]
-    fn combine(a: T, b: T) -> T {
-        a + b
-    }
-}
 
 #[derive(Clone, Copy, Default)]
 struct Max;
@@ -354,13 +345,13 @@ fn fold<S: Simd, T: Number, C: Combine<T>>(simd: S, x: &[T]) -> T {
 }
 
 /// A run of neighbouring axes that are all reduced or all kept.
-struct Group {
-    length: usize,
-    reduced: bool,
+pub(super) struct Group {
+    pub(super) length: usize,
+    pub(super) reduced: bool,
 }
 
 /// Joins neighbouring axes that are all reduced or all kept. Axes of length 1 are left out.
-fn groups(shape: &[usize], axes: AxisSet) -> SmallVec<[Group; 4]> {
+pub(super) fn groups(shape: &[usize], axes: AxisSet) -> SmallVec<[Group; 4]> {
     let mut groups: SmallVec<[Group; 4]> = SmallVec::new();
     for (axis, &length) in shape.iter().enumerate() {
         let reduced = axes.contains(axis);

@@ -21,6 +21,16 @@ pub(super) trait Combine<T>: Copy + Default + Send + Sync {
     fn combine(a: T, b: T) -> T;
 }
 
+#[derive(Clone, Copy, Default)]
+pub(super) struct Sum;
+impl<T: Number> Combine<T> for Sum {
+    const NEUTRAL: T = T::ZERO;
+    #[inline(always)]
+    fn combine(a: T, b: T) -> T {
+        a + b
+    }
+}
+
 /// One number for each lane.
 pub(super) type Lanes<T> = [T; LANES];
 

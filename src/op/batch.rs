@@ -29,6 +29,7 @@ impl<T: Number> Op<T> {
             Self::Softmax { axis } => Self::Softmax { axis: axis + 1 },
             Self::LogSoftmax { axis } => Self::LogSoftmax { axis: axis + 1 },
             Self::Normalize { axes, eps } => Self::Normalize { axes: axes.shifted(), eps },
+            Self::NormalizeAffine { axes, eps } => Self::NormalizeAffine { axes: axes.shifted(), eps },
             Self::NormalizeBackward { axes, eps } => Self::NormalizeBackward { axes: axes.shifted(), eps },
             Self::InverseStd { axes, eps } => Self::InverseStd { axes: axes.shifted(), eps },
             Self::Conv2d { .. }

@@ -7,11 +7,11 @@ use crate::number::Number;
 use crate::op::data::OpData;
 use crate::op::elementwise::{Binary, Unary};
 use crate::op::operation::Op;
-use crate::op::run::product;
+use crate::op::run::{product, pull_normalize};
 use crate::op::straight::Straight;
 use crate::op::tile::{Outside, TileGroup};
 use crate::op::view_rule::Layout;
-use crate::shape::elements;
+use crate::shape::{AxisSet, elements};
 
 /// Runs operations on arrays of one number type.
 ///
@@ -70,6 +70,16 @@ pub trait Engine: Number {
         operands: [View<'_, Self>; 2],
         y: View<'_, Self>,
     );
+
+    /// Writes the cotangents of the operands of `normalize_affine` over `axes`, those that are wanted, given that of its
+    /// result.
+    fn pull_normalize(
+        parameters: (AxisSet, Self),
+        operands: [View<'_, Self>; 3],
+        g: &[Self],
+        grads: [Option<&mut [Self]>; 3],
+        pool: &Pool<Self>,
+    );
 }
 
 macro_rules! engine {
@@ -119,6 +129,12 @@ macro_rules! engine {
                 row: Binary, k: usize, g: &mut [$T], from: Option<&[$T]>, operands: [View<'_, $T>; 2], y: View<'_, $T>,
             ) {
                 row.pull(k, g, from, operands, y);
+            }
+
+            fn pull_normalize(
+                parameters: (AxisSet, $T), operands: [View<'_, $T>; 3], g: &[$T], grads: [Option<&mut [$T]>; 3], pool: &Pool<$T>,
+            ) {
+                pull_normalize(parameters, operands, g, grads, pool);
             }
         }
     )* };

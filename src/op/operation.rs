@@ -201,6 +201,8 @@ operations! {
     TakeAtArgmax2dBackward { window: Window } = "max_pool2d_backward", ["{window}"], chosen_by 0;
     /// `(x - mean) / √(variance + eps)` over a set of axes.
     Normalize { axes: AxisSet, eps: T } = "normalize", ["[axes {axes:?}, eps {eps}]"];
+    /// The first operand normalized as by `normalize`, times the second, plus the third. The two broadcast to its shape.
+    NormalizeAffine { axes: AxisSet, eps: T } = "normalize_affine", ["[axes {axes:?}, eps {eps}]"];
     /// The vjp of `normalize`. Its operands are the operand of `normalize` and a cotangent.
     NormalizeBackward { axes: AxisSet, eps: T } = "normalize_backward", ["[axes {axes:?}, eps {eps}]"];
     /// `1 / √(variance + eps)` over a set of axes, which stay with length 1.

@@ -267,6 +267,13 @@ pub(crate) fn vjp<T: Number, I: RuleContext<T>>(op: &Op<T>, k: usize, i: &I, mut
         Op::TakeAtArgmax2dBackward { window } => i.apply(Op::TakeAtArgmax2d { window }, [i.x(0), g]),
         // r (g - mean g - y mean(g y)) with r = 1 / √(variance + eps) (Ioffe and Szegedy 2015, 3)
         Op::Normalize { axes, eps } => i.apply(Op::NormalizeBackward { axes, eps }, [i.x(0), g]),
+        // With the normalized x, n: y = n gain + bias. So g gain by n, g n by the gain, and g by the bias. The sweep on arrays
+        // computes the three together.
+        Op::NormalizeAffine { axes, eps } => match k {
+            0 => i.apply(Op::NormalizeBackward { axes, eps }, [i.x(0), i.mul(g, i.x(1))]),
+            1 => i.mul(g, i.apply(Op::Normalize { axes, eps }, [i.x(0)])),
+            _ => g,
+        },
         // The operation is linear in its second operand and self-adjoint.
         Op::NormalizeBackward { axes, eps } => match k {
             1 => i.apply(Op::NormalizeBackward { axes, eps }, [i.x(0), g]),

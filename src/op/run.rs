@@ -15,7 +15,7 @@ use crate::number::Number;
 use crate::op::axes::{End, Transposed};
 use crate::op::data::OpData;
 use crate::op::operation::{Linear, Op, ReduceKind};
-use crate::shape::{AxisSet, KeepDims, Shape, broadcast, elements, row_major_strides};
+use crate::shape::{AxisSet, Shape, broadcast, elements, row_major_strides};
 use crate::threads::{PIECE, in_pieces};
 
 /// A number for which all kernels exist.
@@ -103,19 +103,17 @@ impl<T: Computed> Op<T> {
                 window::max_pool(&x.row_major(0), &x.row_major(1), last_two(x.shape(0)), window, out);
             }
             Self::Normalize { axes, eps } => {
-                let (mut scratch, mut inverse) = (pool.lend(out.len()), pool.lend(groups(x.shape(0), axes)));
-                normalize::normalize(&x.row_major(0), x.shape(0), axes, eps, &mut scratch, out, &mut inverse);
+                normalize::normalize(&x.row_major(0), x.shape(0), axes, eps, out, pool);
+            }
+            Self::NormalizeAffine { axes, eps } => {
+                let affine = [x.view(1), x.view(2)];
+                normalize::normalize_affine(&x.row_major(0), affine, x.shape(0), axes, eps, out, pool);
             }
             Self::NormalizeBackward { axes, eps } => {
-                let (mut y, mut scratch) = (pool.lend(out.len()), pool.lend(out.len()));
-                let mut numbers = pool.lend(3 * groups(x.shape(0), axes));
-                let (operand, g) = (x.row_major(0), x.row_major(1));
-                normalize::denormalize(&operand, &g, x.shape(0), axes, eps, &mut y, &mut scratch, &mut numbers, out);
+                normalize::pull(&x.row_major(0), &x.row_major(1), x.shape(0), axes, eps, out, pool);
             }
             Self::InverseStd { axes, eps } => {
-                let count = elements(x.shape(0));
-                let (mut scratch, mut y) = (pool.lend(count), pool.lend(count));
-                normalize::normalize(&x.row_major(0), x.shape(0), axes, eps, &mut scratch, &mut y, out);
+                normalize::inverse_std(&x.row_major(0), x.shape(0), axes, eps, out, pool);
             }
             Self::Inverse => each_matrix(&x.row_major(0), x.shape(0), out, linalg::inverse),
             Self::Cholesky => each_matrix(&x.row_major(0), x.shape(0), out, linalg::cholesky),
@@ -256,6 +254,18 @@ impl<T: Computed> Linear<T> {
     }
 }
 
+/// Computes the rules of `normalize_affine` for all operands at once: the cotangents of those that are wanted, given that of
+/// the result. They have the bits that the rules have one by one.
+pub(super) fn pull_normalize<T: Number>(
+    (axes, eps): (AxisSet, T),
+    [x, gain, bias]: [View<'_, T>; 3],
+    g: &[T],
+    grads: [Option<&mut [T]>; 3],
+    pool: &Pool<T>,
+) {
+    normalize::pull_affine(&row_major(x, pool), g, [gain, bias], x.shape, axes, eps, grads, pool);
+}
+
 /// Clears the memory of a result that a kernel adds, unless the result is added to the old content.
 fn clear<T: Number>(out: &mut [T], accumulate: Accumulate) {
     if accumulate == Accumulate::No {
@@ -339,11 +349,6 @@ fn each_number<T: Number>(x: &[T], shape: &[usize], out: &mut [T], empty: T, f: 
 /// Returns the lengths of the last two axes.
 fn last_two(shape: &[usize]) -> [usize; 2] {
     [shape[shape.len() - 2], shape[shape.len() - 1]]
-}
-
-/// Returns the number of groups of elements that are normalized together.
-fn groups(shape: &[usize], axes: AxisSet) -> usize {
-    Shape::from(shape).reduced(axes, KeepDims::No).elements()
 }
 
 /// Returns the elements in row-major order: the operand's own, or gathered into a lent buffer.

@@ -78,6 +78,13 @@ impl<T: Number> Op<T> {
             // The second operand has the same shape. The error shows one of the two.
             Self::TakeAtArgmax2d { window } => pooled(self.name(), x, window),
             Self::TakeAtArgmax2dBackward { .. } => Ok(Shape::from(x)),
+            Self::NormalizeAffine { .. } => {
+                let fits = |operand: &&[usize]| broadcast(self.name(), x, operand).is_ok_and(|shape| *shape == *x);
+                match operands[1..].iter().all(fits) {
+                    true => Ok(Shape::from(x)),
+                    false => Err(error("gain and bias do not broadcast to the shape of the first operand".into())),
+                }
+            }
             Self::Normalize { .. } | Self::NormalizeBackward { .. } => Ok(Shape::from(x)),
             Self::InverseStd { axes, .. } => Ok(Shape::from(x).reduced(axes, KeepDims::Yes)),
             Self::Inverse | Self::Cholesky | Self::DetDerivative { .. } => match *x {

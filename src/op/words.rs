@@ -97,6 +97,10 @@ impl<T: Number> Op<T> {
             Self::Normalize { axes, eps } => {
                 format!("({x} - mean) / √(variance + {}){}", spelled(eps), over(axes, at))
             }
+            Self::NormalizeAffine { axes, eps } => {
+                let normalized = format!("({x} - mean) / √(variance + {})", spelled(eps));
+                format!("{normalized} ⊙ {} + {}{}", second(), at.x[2], over(axes, at))
+            }
             Self::NormalizeBackward { .. } => format!("normalize_backward({x}, {})", second()),
             Self::InverseStd { axes, eps } => format!("1 / √(variance of {x} + {}){}", spelled(eps), over(axes, at)),
             Self::Inverse => format!("{x}⁻¹"),
@@ -158,6 +162,14 @@ impl<T: Number> Op<T> {
             Self::TakeAtArgmax2d { .. } => "g where each window has its maximum, else 0".into(),
             Self::TakeAtArgmax2dBackward { .. } => format!("g at the maxima of {x}"),
             Self::Normalize { .. } => format!("(g - mean g - {y} ⊙ mean(g ⊙ {y})) / √(variance + eps)"),
+            Self::NormalizeAffine { .. } => match k {
+                0 => format!(
+                    "(h - mean h - n ⊙ mean(h ⊙ n)) / √(variance + eps), h = g ⊙ {}, n the normalized {x}",
+                    second()
+                ),
+                1 => format!("g ⊙ the normalized {x}"),
+                _ => "g".into(),
+            },
             Self::NormalizeBackward { .. } => match k {
                 1 => format!("normalize_backward({x}, g)"),
                 _ => format!("the derivative of normalize_backward({x}, {}) by {x}, times g", second()),

@@ -13,7 +13,7 @@ use crate::memory::Lent;
 use crate::number::Classify;
 use crate::op::{Binary, ConcatOffsets, Evaluated, Factors, Linear, Op, Saves, Transposed, Unary, matmul_vjp, vjp};
 use crate::scalar::Scalar;
-use crate::shape::elements;
+use crate::shape::{AxisSet, elements};
 use crate::tape::{Nodes, Seed, Step, Tape, Target, Var, Workspace};
 
 /// An optional observer.
@@ -164,6 +164,10 @@ fn visit<T: Scalar>(
             Step::Op(Op::Binary(row)) if nodes.same_sizes(id) => pull_binary(tape, nodes, id, *row, g, below),
             Step::Op(Op::Matmul { left, right }) if nodes.shape(id).len() == 2 => {
                 pull_matmul(tape, nodes, id, (*left, *right), g, below);
+            }
+            Step::Op(Op::NormalizeAffine { axes, eps }) => {
+                pull_normalize(tape, nodes, id, (*axes, *eps), &g, below);
+                give_back(tape, g);
             }
             Step::Op(_) | Step::Custom(_) => pull(tape, nodes, id, g, below),
             Step::Checkpoint(_) => {
@@ -371,6 +375,29 @@ fn pull_matmul<T: Scalar>(
         }
     }
     give_back(tape, g);
+}
+
+/// Runs the rules of a normalization with gain and bias together: they share the normalized elements, and read the cotangent
+/// once.
+#[inline]
+fn pull_normalize<T: Scalar>(
+    tape: &Tape<T>,
+    nodes: &Nodes<T>,
+    id: u32,
+    parameters: (AxisSet, T),
+    g: &[T],
+    below: &mut [Option<Vec<T>>],
+) {
+    let &[x, gain, bias] = nodes.operands(id) else { return };
+    let operands = [x, gain, bias];
+    let mut grads = operands.map(|x| nodes.node(x).needs_grad.then(|| tape.pool().take(elements(nodes.shape(x)))));
+    let views = operands.map(|x| tape.view(nodes, x));
+    T::pull_normalize(parameters, views, g, grads.each_mut().map(|grad| grad.as_deref_mut()), tape.pool());
+    for (operand, grad) in operands.into_iter().zip(grads).rev() {
+        if let Some(grad) = grad {
+            add_vec(tape, &mut below[operand as usize], grad);
+        }
+    }
 }
 
 /// Runs the rules of one node on its cotangent.

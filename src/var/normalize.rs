@@ -124,7 +124,7 @@ impl<T: Scalar> Var<'_, T> {
         self.assert_same_tape("layer_norm", gain);
         self.assert_same_tape("layer_norm", bias);
         let axes = (shape.len() - last.len()..shape.len()).fold(AxisSet::default(), AxisSet::with);
-        self.apply(Op::Normalize { axes, eps }).mul(gain).add(bias)
+        self.tape().apply(Op::NormalizeAffine { axes, eps }, &[self.id(), gain.id(), bias.id()])
     }
 
     /// Returns the array with each channel (axis 1) normalized over all other axes:
@@ -164,7 +164,8 @@ impl<T: Scalar> Var<'_, T> {
     pub fn batch_norm(self, gain: Self, bias: Self, eps: T) -> Self {
         self.channels_of_batch("batch_norm", &[gain, bias]);
         let axes = (0..self.ndim()).filter(|&axis| axis != 1).fold(AxisSet::default(), AxisSet::with);
-        self.apply(Op::Normalize { axes, eps }).mul(gain.per_channel(self)).add(bias.per_channel(self))
+        let (gain, bias) = (gain.per_channel(self), bias.per_channel(self));
+        self.tape().apply(Op::NormalizeAffine { axes, eps }, &[self.id(), gain.id(), bias.id()])
     }
 
     /// Returns [`batch_norm`](Self::batch_norm), and moves running averages of mean and variance towards those of this

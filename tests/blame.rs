@@ -754,3 +754,22 @@ fn an_infinite_cotangent_that_a_rule_only_hands_on_is_blamed_on_its_maker() {
     let _ = (a + b).vjp(g, &[a]); // the rule of a sum records nothing: the result is g
     assert_eq!(first(&tape).op(), "ln");
 }
+
+/// A large matrix is solved by factors that are recorded. They are not a result: an overflow in them is none in the solution, and
+/// a singular matrix is found at the solution.
+#[test]
+fn factors_of_a_matrix_are_not_blamed() {
+    let mut matrix = ndarray::Array2::<f64>::eye(32);
+    (matrix[[0, 0]], matrix[[0, 1]], matrix[[1, 0]], matrix[[1, 1]]) = (1e308, 1e308, -1e308, 1e308);
+    let tape = Tape::new().checked();
+    let (a, ones) = (tape.leaf(matrix), tape.constant(ndarray::Array1::ones(32)));
+    assert_eq!(a.solve(ones).value()[31], 1.0);
+    assert!(tape.first_non_finite().is_none());
+
+    let tape = Tape::<f64>::new();
+    let singular = tape.leaf(ndarray::Array2::zeros((32, 32)));
+    let _ = singular.solve(tape.constant(ndarray::Array1::ones(32)));
+    let message = tape.first_non_finite().expect("the matrix is singular").to_string();
+    assert!(message.contains("the matrix is singular, or nearly so"), "{message}");
+    assert!(!message.contains("factors ("), "{message}");
+}

@@ -9,6 +9,7 @@ use super::hint::Evidence;
 use super::range::ValueRange;
 use crate::kernel::view::View;
 use crate::number::Classify;
+use crate::op::Op;
 use crate::scalar::Scalar;
 use crate::shape::Shape;
 use crate::tape::{Nodes, Step, Tape};
@@ -323,7 +324,8 @@ pub(super) fn in_value<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32) -> 
     if let Step::Checkpoint(_) = step {
         return in_segment(tape, nodes, id, |tape, nodes, inputs| in_values(tape, nodes, |id| inputs.contains(&id)));
     }
-    if is_finite(values) {
+    // Factors may overflow where the solution does not. If it does, the solution is blamed.
+    if is_finite(values) || matches!(step, Step::Op(Op::Factors)) {
         return None;
     }
     if nodes.operands(id).is_empty() {
@@ -402,7 +404,9 @@ pub(super) fn in_seed<T: Scalar>(nodes: &Nodes<T>, id: u32, seed: View<'_, T>) -
 }
 
 fn operands<T: Scalar>(tape: &Tape<T>, nodes: &Nodes<T>, id: u32) -> Vec<Operand> {
-    let operands = nodes.operands(id).iter().enumerate();
+    // The factors of a matrix say nothing that the matrix does not.
+    let count = if let Step::Op(Op::SolveByFactors { .. }) = nodes.step(id) { 2 } else { usize::MAX };
+    let operands = nodes.operands(id).iter().enumerate().take(count);
     operands.map(|(k, &x)| operand(format!("operand {k}"), tape, nodes, x)).collect()
 }
 

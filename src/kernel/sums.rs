@@ -15,7 +15,7 @@ use crate::number::{Number, inlined, outlined};
 /// Returns the sums of functions of the elements of slices of equal length, within a kernel that is dispatched already.
 /// Each is the same as the sum of an array of these numbers.
 #[inline(always)]
-#[allow(clippy::needless_range_loop)] // a plain loop, as stated above
+#[expect(clippy::needless_range_loop, reason = "a plain loop, as the module states")]
 pub(super) fn sums_inlined<S: Simd, T: Number, const K: usize, const M: usize>(
     simd: S,
     x: [&[T]; K],

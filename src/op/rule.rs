@@ -268,7 +268,7 @@ pub(crate) fn vjp<T: Number, I: RuleContext<T>>(op: &Op<T>, k: usize, i: &I, mut
         // r (g - mean g - y mean(g y)) with r = 1 / √(variance + eps) (Ioffe and Szegedy 2015, 3)
         Op::Normalize { axes, eps } => i.apply(Op::NormalizeBackward { axes, eps }, [i.x(0), g]),
         // With the normalized x, n: y = n gain + bias. So g gain by n, g n by the gain, and g by the bias. The sweep on arrays
-        // computes the three together.
+        // computes the three together. A recorded sweep normalizes once more, for the tape does not hold n.
         Op::NormalizeAffine { axes, eps } => match k {
             0 => i.apply(Op::NormalizeBackward { axes, eps }, [i.x(0), i.mul(g, i.x(1))]),
             1 => i.mul(g, i.apply(Op::Normalize { axes, eps }, [i.x(0)])),

@@ -69,6 +69,12 @@ impl<T: Scalar> Tape<T> {
         Ok(nodes.push(step, Node { operands, shape, location, needs_grad, detached, read: Cell::default() }))
     }
 
+    /// Returns whether a derivative can pass to one of these operands from what is recorded next.
+    pub(crate) fn differentiates(&self, operands: &[u32]) -> bool {
+        let nodes = self.nodes();
+        self.detaching.get() == Detach::No && operands.iter().any(|&x| nodes.node(x).needs_grad)
+    }
+
     /// Returns the shape of an elementwise operation whose operands have the same, or one the last axes of the other, as
     /// a bias has. Most operations are such, and need no shape rule.
     #[inline]

@@ -300,6 +300,9 @@ impl<T: Scalar> Var<'_, T> {
     ///
     /// `db = a⁻ᵀ g` and `da = -db xᵀ` (Giles 2008, 2.3.1)
     ///
+    /// If a derivative is possible and `n` is 32 or more, the factors of the matrix are recorded as well, `n² + n` numbers: the
+    /// derivative uses them again.
+    ///
     /// # Panics
     ///
     /// If the matrices are not square, `b` does not fit, or it is on a different tape.
@@ -345,8 +348,10 @@ impl<T: Scalar> Var<'_, T> {
         let left = Transposed::No;
         let op = Op::Solve { left };
         let (a_shape, b_shape) = (self.shape(), b.shape());
-        let small = a_shape.last().is_none_or(|&columns| columns < FACTORED);
-        if small || op.shape(&[&a_shape, &b_shape]).is_err() {
+        let large = a_shape.last().is_some_and(|&columns| columns >= FACTORED);
+        // Without a derivative nothing would read the factors again.
+        let kept = large && self.tape().differentiates(&[self.id(), b.id()]);
+        if !kept || op.shape(&[&a_shape, &b_shape]).is_err() {
             return self.tape().apply(op, &[self.id(), b.id()]);
         }
         let factors = self.apply(Op::Factors);

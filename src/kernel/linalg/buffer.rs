@@ -5,13 +5,13 @@ use std::ops::{Deref, DerefMut};
 
 use crate::number::Vectors;
 
-/// A thread keeps so many buffers for the next factorization, ...
+/// The most buffers that a thread keeps for the next factorization.
 const KEPT: usize = 6;
-/// ... each of up to so many bytes. New memory costs a page fault for each page, which is much for a matrix of this size and
+/// The most bytes of a kept buffer. New memory costs a page fault for each page, which is much for a matrix of this size and
 /// little for a larger one.
 const LARGEST: usize = 4 << 20;
 
-/// Memory that the thread keeps after use. New elements hold anything.
+/// Memory that the thread keeps after use. A new buffer holds old numbers or zeros.
 pub(super) struct Buffer<T: Vectors> {
     memory: Vec<T>,
     length: usize,
